@@ -1,0 +1,72 @@
+# make            set-up alone: .venv with the dependencies, the compiled op and the
+#                 package, importable from .venv/bin/python
+# make demo       trains the paper's 2-layer CNN with four methods and compares them
+# make test       the tests that are quick; make test-slow runs the others
+# make lint       ruff, mypy and clang-format, all read-only; make format rewrites
+#
+# PYTHON=python3.x chooses the interpreter of .venv, TENSORFLOW=... the TensorFlow
+# that goes into it, CXX=... the compiler. See CONTRIBUTING.md.
+
+PYTHON ?= python3
+ifeq ($(shell uname -m),x86_64)
+TENSORFLOW ?= tensorflow-cpu>=2.21,<2.22
+else
+TENSORFLOW ?= tensorflow>=2.21,<2.22
+endif
+DEMO_EPOCHS ?= 4
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+VENV := .venv
+PY := $(VENV)/bin/python
+VENV_STAMP := $(VENV)/.stamp-venv
+STAMP := $(VENV)/.stamp-installed
+CC_SOURCES := $(wildcard cc/ops/*.cc cc/ops/*.h cc/kernels/*.cc cc/kernels/*.h)
+CC_FILES := $(wildcard cc/*/*.cc cc/*/*.h)
+
+.PHONY: setup demo test test-slow lint format clean FORCE
+setup: $(STAMP)
+
+# An interpreter that is asked for by name replaces a .venv of another version.
+SHOW_VERSION := -c 'import sys; print("%d.%d" % sys.version_info[:2])'
+FOUND := $(shell $(PY) $(SHOW_VERSION) 2>/dev/null)
+ifeq ($(origin PYTHON),file)
+WANTED := $(FOUND)
+else
+WANTED := $(shell $(PYTHON) $(SHOW_VERSION))
+endif
+ifneq ($(WANTED),$(FOUND))
+$(VENV_STAMP): FORCE
+endif
+
+$(VENV_STAMP):
+	@$(PYTHON) -c 'import sys; (3, 10) <= sys.version_info < (3, 14) or sys.exit("tf_approxgrad needs Python 3.10 to 3.13, but $(PYTHON) is %d.%d: name another with PYTHON=python3.x" % sys.version_info[:2])'
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(STAMP): $(VENV_STAMP) pyproject.toml setup.py $(CC_SOURCES)
+	$(PY) -m pip install --quiet --disable-pip-version-check '$(TENSORFLOW)'
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+demo: setup
+	$(PY) examples/train.py --model=cnn2 --compare=full,zero,random,max --epochs=$(DEMO_EPOCHS) --output=runs/demo
+
+test: setup
+	$(PY) -m pytest -m 'not slow'
+
+test-slow: setup
+	$(PY) -m pytest -m slow
+
+lint: setup
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+	$(VENV)/bin/clang-format --dry-run --Werror $(CC_FILES)
+
+format: setup
+	$(PY) -m ruff check --fix
+	$(PY) -m ruff format
+	$(VENV)/bin/clang-format -i $(CC_FILES)
+
+clean:
+	rm -rf $(VENV) build tf_approxgrad.egg-info tf_approxgrad/_op_library.*

@@ -1,0 +1,209 @@
+"""The gradient methods as values: arguments, comparison, labels, serialisation."""
+
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tf_approxgrad as tfag
+from tf_approxgrad import methods
+
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+METHODS = st.one_of(
+    st.just(tfag.FullGradient()),
+    st.just(tfag.ZeroGradient()),
+    st.builds(
+        tfag.RandomGradient,
+        stddev=st.none() | FINITE.map(abs),
+        seed=st.integers(-(2**63), 2**63 - 1),
+    ),
+    st.builds(
+        tfag.MaxGradient,
+        k=st.integers(1, 2**63 - 1),
+        scale=st.just("batch") | FINITE,
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("method", "label"),
+    [
+        (tfag.FullGradient(), "full"),
+        (tfag.ZeroGradient(), "zero"),
+        (tfag.RandomGradient(), "random"),
+        (tfag.RandomGradient(stddev=0.5), "random(stddev=0.5)"),
+        (tfag.RandomGradient(seed=7), "random(seed=7)"),
+        (tfag.RandomGradient(stddev=2, seed=-1), "random(stddev=2.0, seed=-1)"),
+        (tfag.MaxGradient(), "max"),
+        (tfag.MaxGradient(k=4), "max(k=4)"),
+        (tfag.MaxGradient(scale=1), "max(scale=1.0)"),
+        (tfag.MaxGradient(k=2, scale=0.25), "max(k=2, scale=0.25)"),
+    ],
+)
+def test_label_shows_the_arguments_that_are_not_default(method, label):
+    assert method.label == label
+
+
+def test_only_random_needs_the_step():
+    assert tfag.RandomGradient().needs_step
+    assert not tfag.FullGradient().needs_step
+    assert not tfag.ZeroGradient().needs_step
+    assert not tfag.MaxGradient(k=3).needs_step
+
+
+def test_defaults_are_those_of_the_paper():
+    assert (tfag.MaxGradient().k, tfag.MaxGradient().scale) == (1, "batch")
+    assert (tfag.RandomGradient().stddev, tfag.RandomGradient().seed) == (None, 0)
+
+
+def test_methods_are_immutable():
+    method = tfag.MaxGradient()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        method.k = 2
+
+
+def test_base_class_cannot_be_built():
+    with pytest.raises(TypeError, match="abstract"):
+        tfag.GradientMethod()
+
+
+def test_methods_differ_by_class_and_by_argument():
+    different = [
+        tfag.FullGradient(),
+        tfag.ZeroGradient(),
+        tfag.RandomGradient(),
+        tfag.RandomGradient(seed=1),
+        tfag.RandomGradient(stddev=1.0),
+        tfag.MaxGradient(),
+        tfag.MaxGradient(k=2),
+        tfag.MaxGradient(scale=1.0),
+    ]
+    for i, method in enumerate(different):
+        assert [other == method for other in different].index(True) == i
+    assert len(set(different)) == len(different)
+
+
+def test_numpy_numbers_become_python_numbers():
+    top = tfag.MaxGradient(k=np.int64(3), scale=np.float32(0.5))
+    assert top == tfag.MaxGradient(k=3, scale=0.5)
+    assert (type(top.k), type(top.scale)) == (int, float)
+    random = tfag.RandomGradient(stddev=np.float64(0.5), seed=np.int8(-3))
+    assert random == tfag.RandomGradient(stddev=0.5, seed=-3)
+    assert (type(random.stddev), type(random.seed)) == (float, int)
+
+
+@given(METHODS)
+def test_every_method_survives_its_config_and_json(method):
+    config = json.loads(json.dumps(method.get_config()))
+    again = type(method).from_config(config)
+    assert again == method
+    assert hash(again) == hash(method)
+    assert again.label == method.label
+
+
+@given(METHODS)
+def test_every_method_survives_keras_serialisation_and_json(method):
+    text = json.dumps(keras.saving.serialize_keras_object(method))
+    assert keras.saving.deserialize_keras_object(json.loads(text)) == method
+    assert methods.get(json.loads(text)) == method
+
+
+@pytest.mark.parametrize(
+    ("build", "error", "message"),
+    [
+        (lambda: tfag.MaxGradient(k=0), ValueError, "k must be .* from 1 .*got 0"),
+        (lambda: tfag.MaxGradient(k=-2), ValueError, "k must be .*got -2"),
+        (lambda: tfag.MaxGradient(k=2**63), ValueError, f"k must be .*got {2**63}"),
+        (lambda: tfag.MaxGradient(k=1.0), TypeError, r"k must be .*got 1.0 \(float"),
+        (lambda: tfag.MaxGradient(k=True), TypeError, r"k must be .*got True \(bool"),
+        (lambda: tfag.MaxGradient(k="4"), TypeError, r"k must be .*got '4' \(str"),
+        (lambda: tfag.MaxGradient(k=None), TypeError, "k must be .*got None"),
+        (
+            lambda: tfag.MaxGradient(scale="mean"),
+            ValueError,
+            "scale must be \"batch\".* or a finite number, got 'mean'",
+        ),
+        (lambda: tfag.MaxGradient(scale=np.nan), ValueError, "scale must .*got nan"),
+        (lambda: tfag.MaxGradient(scale=-np.inf), ValueError, "scale must .*got -inf"),
+        (lambda: tfag.MaxGradient(scale=True), TypeError, "scale must .*got True"),
+        (lambda: tfag.MaxGradient(scale=None), TypeError, "scale must .*got None"),
+        (lambda: tfag.MaxGradient(scale=[1.0]), TypeError, "scale must .*got .1.0"),
+        (
+            lambda: tfag.RandomGradient(stddev=-0.1),
+            ValueError,
+            "stddev must be None .* or a finite number >= 0, got -0.1",
+        ),
+        (lambda: tfag.RandomGradient(stddev=np.nan), ValueError, "stddev .*got nan"),
+        (lambda: tfag.RandomGradient(stddev=np.inf), ValueError, "stddev .*got inf"),
+        (lambda: tfag.RandomGradient(stddev=10**400), ValueError, "stddev .*got 1000"),
+        (lambda: tfag.RandomGradient(stddev="1/N"), TypeError, "stddev .*got '1/N'"),
+        (lambda: tfag.RandomGradient(stddev=False), TypeError, "stddev .*got False"),
+        (
+            lambda: tfag.RandomGradient(seed=2**63),
+            ValueError,
+            f"seed must be an integer from {-(2**63)} to {2**63 - 1}, got {2**63}",
+        ),
+        (lambda: tfag.RandomGradient(seed=-(2**63) - 1), ValueError, "seed .*got -"),
+        (lambda: tfag.RandomGradient(seed=0.0), TypeError, "seed .*got 0.0"),
+        (lambda: tfag.RandomGradient(seed=True), TypeError, "seed .*got True"),
+        (lambda: tfag.RandomGradient(seed=None), TypeError, "seed .*got None"),
+    ],
+)
+def test_bad_arguments_are_refused_in_words(build, error, message):
+    with pytest.raises(error, match=message):
+        build()
+
+
+@pytest.mark.parametrize(
+    "method",
+    [tfag.RandomGradient(stddev=0), tfag.MaxGradient(scale=-1), tfag.MaxGradient(10)],
+)
+def test_limits_of_the_allowed_range_are_accepted(method):
+    assert methods.get(method) is method
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("full", tfag.FullGradient()),
+        ("zero", tfag.ZeroGradient()),
+        ("random", tfag.RandomGradient()),
+        ("max", tfag.MaxGradient()),
+    ],
+)
+def test_get_knows_every_method_by_name(name, method):
+    assert methods.get(name) == method
+
+
+@pytest.mark.parametrize(
+    ("identifier", "error", "message"),
+    [
+        ("Max", ValueError, "'full', 'zero', 'random', 'max'.*got 'Max'"),
+        ("", ValueError, "'full', 'zero', 'random', 'max'.*got ''"),
+        (None, TypeError, "'full', 'zero', 'random', 'max'.*got None"),
+        (4, TypeError, "'full', 'zero', 'random', 'max'.*got 4"),
+        (tfag.MaxGradient, TypeError, "'full', .*got <class.*MaxGradient"),
+        ({"k": 4}, ValueError, "'full', .*got {'k': 4}"),
+        ({"class_name": "Nothing", "config": {}}, ValueError, "'full', .*can't read"),
+    ],
+)
+def test_get_refuses_what_is_no_method(identifier, error, message):
+    with pytest.raises(error, match=message):
+        methods.get(identifier)
+
+
+def test_get_refuses_another_kind_of_object():
+    config = keras.saving.serialize_keras_object(keras.losses.MeanSquaredError())
+    with pytest.raises(ValueError, match=r"method must be .*MeanSquaredError"):
+        methods.get(config)
+
+
+def test_get_says_which_argument_of_a_serialised_method_is_wrong():
+    config = keras.saving.serialize_keras_object(tfag.MaxGradient())
+    config["config"]["k"] = 0
+    with pytest.raises(ValueError, match="k must be an integer from 1"):
+        methods.get(config)

@@ -1,0 +1,66 @@
+"""Cheaper filter gradients for training CNNs in TensorFlow and Keras.
+
+See README.md for a first example, and `approximate_gradients` for the call that
+converts a model.
+"""
+
+import keras
+
+if keras.config.backend() != "tensorflow":
+    raise ImportError(
+        f"tf_approxgrad needs Keras' tensorflow backend, but {keras.config.backend()!r} "
+        "is in use: set the environment variable KERAS_BACKEND=tensorflow."
+    )
+
+from tf_approxgrad import models
+from tf_approxgrad.binding import bind_step
+from tf_approxgrad.callbacks import ApproximationCallback
+from tf_approxgrad.conversion import (
+    ConversionReport,
+    approximate_gradients,
+    conversion_report,
+    strip_approximation,
+)
+from tf_approxgrad.convolution import conv2d, conv2d_backprop_filter
+from tf_approxgrad.layers import ApproxConv2D
+from tf_approxgrad.methods import (
+    FullGradient,
+    GradientMethod,
+    MaxGradient,
+    RandomGradient,
+    ZeroGradient,
+)
+from tf_approxgrad.schedules import (
+    Alternate,
+    Constant,
+    EveryNthLayer,
+    EveryNthStep,
+    Schedule,
+    TableSchedule,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Alternate",
+    "ApproxConv2D",
+    "ApproximationCallback",
+    "Constant",
+    "ConversionReport",
+    "EveryNthLayer",
+    "EveryNthStep",
+    "FullGradient",
+    "GradientMethod",
+    "MaxGradient",
+    "RandomGradient",
+    "Schedule",
+    "TableSchedule",
+    "ZeroGradient",
+    "approximate_gradients",
+    "bind_step",
+    "conv2d",
+    "conv2d_backprop_filter",
+    "conversion_report",
+    "models",
+    "strip_approximation",
+]

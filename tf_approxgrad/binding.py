@@ -1,0 +1,93 @@
+"""Ties schedule, step counter and layers of a model together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_approxgrad.layers import ApproxConv2D
+from tf_approxgrad.model_layers import approximated_layers
+from tf_approxgrad.schedules import Schedule
+
+
+def bind_step(model: keras.Model, step: Any) -> None:
+    """Tells the converted layers of `model` where to read the training step.
+
+    For training without `fit`: call it once, before the training step is traced.
+    The counter is read inside the graph at every backward pass.
+
+    >>> import keras
+    >>> import tf_approxgrad as tfag
+    >>> model = tfag.models.cnn2(input_shape=(28, 28, 1))
+    >>> model = tfag.approximate_gradients(model, tfag.Alternate("max"))
+    >>> optimizer = keras.optimizers.Adam()
+    >>> tfag.bind_step(model, optimizer.iterations)
+
+    Args:
+      model: A model with `ApproxConv2D` layers. The call that is differentiated
+        must be `model(x, training=True)`.
+      step: The step counter, from 0: a scalar integer variable such as
+        `optimizer.iterations`; or the optimizer itself, which is needed where it
+        accumulates gradients, because it then has no variable of its steps.
+
+    Raises:
+      ValueError: If the model has no `ApproxConv2D` layer, or `step` is neither.
+    """
+    if isinstance(step, keras.optimizers.Optimizer):
+        optimizer = step
+
+        def read_step() -> tf.Tensor:
+            return tf.convert_to_tensor(optimizer.iterations)
+
+    else:
+        _check_counter(step)
+
+        def read_step() -> tf.Tensor:
+            return tf.convert_to_tensor(step)
+
+    set_step_reader(require_approximated_layers(model), read_step)
+
+
+def set_step_reader(
+    layers: Sequence[ApproxConv2D], read_step: Callable[[], tf.Tensor]
+) -> None:
+    """Gives every layer the step, and an index to those that have none yet.
+
+    The index goes into the random numbers of a layer, so that two layers of the
+    same seed draw different ones.
+    """
+    for index, layer in enumerate(layers, start=1):
+        layer.assignment.step = read_step
+        layer.assignment.index = layer.assignment.index or index
+
+
+def assign_schedule(layers: Sequence[ApproxConv2D], schedule: Schedule) -> None:
+    """Checks that `schedule` fits `layers`, in the model's order, and sets it."""
+    resolved = schedule.resolve(layers)
+    for index, layer in enumerate(layers, start=1):
+        layer.assignment.schedule = resolved
+        layer.assignment.index = index
+
+
+def require_approximated_layers(model: keras.Model) -> list[ApproxConv2D]:
+    """The model's `ApproxConv2D` layers in order, at least one."""
+    layers = approximated_layers(model)
+    if not layers:
+        raise ValueError(
+            f"model {model.name!r} has no ApproxConv2D layer; convert it with "
+            "model = tf_approxgrad.approximate_gradients(model, schedule) first."
+        )
+    return layers
+
+
+def _check_counter(step: Any) -> None:
+    is_variable = isinstance(step, (tf.Variable, keras.Variable))
+    if not is_variable or len(step.shape) or "int" not in str(step.dtype):
+        raise ValueError(
+            f"step={step!r} must be a scalar integer variable, such as "
+            "optimizer.iterations, or an optimizer: a number that isn't a variable "
+            "would stay what it is now."
+        )

@@ -1,0 +1,215 @@
+"""Two-dimensional convolution with a choice of how its filter gradient is made."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from tf_approxgrad import methods
+from tf_approxgrad.arguments import ConvArguments, check_tensors
+from tf_approxgrad.filter_gradient import (
+    Backprop,
+    StepReader,
+    decomposed_convolution,
+    filter_gradient,
+)
+
+
+def conv2d(
+    input: Any,
+    filters: Any,
+    strides: Any,
+    padding: Any,
+    data_format: str = "NHWC",
+    dilations: Any = None,
+    *,
+    method: methods.GradientMethod | str,
+    step: Any = None,
+    name: str | None = None,
+) -> tf.Tensor:
+    """Convolves like `tf.nn.conv2d`; `method` makes the filter gradient.
+
+    The output and the gradient with respect to `input` are exact.
+
+    >>> import tensorflow as tf
+    >>> import tf_approxgrad as tfag
+    >>> x = tf.random.normal([8, 16, 16, 3])
+    >>> filters = tf.Variable(tf.random.normal([3, 3, 3, 4]))
+    >>> with tf.GradientTape() as tape:
+    ...     y = tfag.conv2d(x, filters, 1, "SAME", method=tfag.MaxGradient(k=2))
+    ...     loss = tf.reduce_mean(y**2)
+    >>> tape.gradient(loss, filters).shape
+    TensorShape([3, 3, 3, 4])
+
+    Args:
+      input: `[N, H, W, Ci]`, or `[N, Ci, H, W]` if `data_format` is `"NCHW"`; half,
+        bfloat16, float32 or float64.
+      filters: `[KH, KW, Ci, Co]`, of the same dtype.
+      strides: An integer, or 1, 2 or 4 of them, as for `tf.nn.conv2d`.
+      padding: `"SAME"`, `"VALID"`, or a list of a pair `[before, after]` for each
+        axis.
+      data_format: `"NHWC"` or `"NCHW"`.
+      dilations: An integer, or 1, 2 or 4 of them; `None` means 1.
+      method: A gradient method of this package, or its name.
+      step: The training step, from 0, a scalar integer (tensor or variable). Methods
+        that draw random numbers need it and raise without.
+      name: A name for the operation.
+
+    Returns:
+      A tensor like that of `tf.nn.conv2d`.
+
+    Raises:
+      ValueError: If an argument isn't allowed, with its name, its value and what is.
+      TypeError: If the dtype isn't supported.
+    """
+    method = methods.get(method)
+    arguments = ConvArguments.parse(strides, padding, data_format, dilations)
+    input = tf.convert_to_tensor(input, name="input")
+    filters = tf.convert_to_tensor(filters, name="filters")
+    check_tensors(input, filters.shape, arguments)
+    read_step = _step_reader(method, step)
+
+    def gradient(backprop: Backprop) -> tf.Tensor:
+        return filter_gradient(method, dataclasses.replace(backprop, step=read_step))
+
+    with tf.name_scope(name or "approx_conv2d"):
+        return convolve(input, filters, arguments, gradient)
+
+
+def conv2d_backprop_filter(
+    input: Any,
+    filter_sizes: Any,
+    out_backprop: Any,
+    strides: Any,
+    padding: Any,
+    data_format: str = "NHWC",
+    dilations: Any = None,
+    *,
+    method: methods.GradientMethod | str,
+    step: Any = None,
+    name: str | None = None,
+) -> tf.Tensor:
+    """Computes the filter gradient of a convolution by `method`.
+
+    >>> import tensorflow as tf
+    >>> import tf_approxgrad as tfag
+    >>> x = tf.random.normal([8, 16, 16, 3])
+    >>> dy = tf.random.normal([8, 16, 16, 4])
+    >>> tfag.conv2d_backprop_filter(
+    ...     x, [3, 3, 3, 4], dy, 1, "SAME", method=tfag.MaxGradient()
+    ... ).shape
+    TensorShape([3, 3, 3, 4])
+
+    Args:
+      input: `[N, H, W, Ci]`, or `[N, Ci, H, W]` if `data_format` is `"NCHW"`; half,
+        bfloat16, float32 or float64.
+      filter_sizes: The filters' shape, `KH, KW, Ci, Co`; a list or an int32 vector.
+      out_backprop: Gradient of the convolution's output, `[N, Ho, Wo, Co]` or
+        `[N, Co, Ho, Wo]`, of the dtype of `input`.
+      strides: As for `conv2d`.
+      padding: As for `conv2d`.
+      data_format: `"NHWC"` or `"NCHW"`.
+      dilations: As for `conv2d`.
+      method: A gradient method of this package, or its name.
+      step: The training step, from 0; needed by methods that draw random numbers.
+      name: A name for the operation.
+
+    Returns:
+      A tensor of the shape `filter_sizes` and the dtype of `input`.
+
+    Raises:
+      ValueError: If an argument isn't allowed, with its name, its value and what is.
+      TypeError: If the dtype isn't supported.
+      tf.errors.InvalidArgumentError: If sizes that are known only at run time don't
+        match.
+    """
+    method = methods.get(method)
+    arguments = ConvArguments.parse(strides, padding, data_format, dilations)
+    input = tf.convert_to_tensor(input, name="input")
+    out_backprop = tf.convert_to_tensor(out_backprop, name="out_backprop")
+    filter_sizes = tf.convert_to_tensor(filter_sizes, tf.int32, name="filter_sizes")
+    if filter_sizes.shape.rank != 1:
+        raise ValueError(
+            f"filter_sizes has shape={tuple(filter_sizes.shape)}, but it must be a "
+            "vector of 4 elements."
+        )
+    static_sizes = tf.get_static_value(filter_sizes, partial=True)
+    if static_sizes is None:
+        static_sizes = [None] * (filter_sizes.shape[0] or 4)
+    check_tensors(input, list(static_sizes), arguments, out_backprop)
+    with tf.name_scope(name or "approx_conv2d_backprop_filter"):
+        return filter_gradient(
+            method,
+            Backprop(
+                input,
+                filter_sizes,
+                out_backprop,
+                arguments,
+                step=_step_reader(method, step),
+            ),
+        )
+
+
+def convolve(
+    input: tf.Tensor,
+    filters: tf.Tensor,
+    arguments: ConvArguments,
+    gradient: Callable[[Backprop], tf.Tensor],
+) -> tf.Tensor:
+    """TensorFlow's convolution with `gradient` in place of its filter gradient."""
+
+    @tf.custom_gradient
+    def convolution(
+        input: tf.Tensor, filters: tf.Tensor
+    ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
+        def gradients(out_backprop: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return (
+                _input_gradient(input, filters, out_backprop, arguments),
+                gradient(Backprop(input, tf.shape(filters), out_backprop, arguments)),
+            )
+
+        return _forward(input, filters, arguments), gradients
+
+    return convolution(input, filters)
+
+
+def _step_reader(method: methods.GradientMethod, step: Any) -> StepReader | None:
+    if step is None:
+        if method.needs_step:
+            raise ValueError(
+                f"step=None, but {method!r} draws its numbers from (seed, layer, "
+                "step): pass the training step, for example optimizer.iterations."
+            )
+        return None
+    return functools.partial(tf.convert_to_tensor, step)
+
+
+def _forward(
+    input: tf.Tensor, filters: tf.Tensor, arguments: ConvArguments
+) -> tf.Tensor:
+    if arguments.needs_decomposition:
+        return decomposed_convolution(input, filters, arguments)
+    return tf.raw_ops.Conv2D(input=input, filter=filters, **arguments.for_op())
+
+
+def _input_gradient(
+    input: tf.Tensor,
+    filters: tf.Tensor,
+    out_backprop: tf.Tensor,
+    arguments: ConvArguments,
+) -> tf.Tensor:
+    if arguments.needs_decomposition:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(input)
+            output = decomposed_convolution(input, filters, arguments)
+        return tape.gradient(output, input, output_gradients=out_backprop)
+    return tf.raw_ops.Conv2DBackpropInput(
+        input_sizes=tf.shape(input),
+        filter=filters,
+        out_backprop=out_backprop,
+        **arguments.for_op(),
+    )

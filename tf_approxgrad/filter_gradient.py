@@ -1,0 +1,144 @@
+"""What each method computes in place of the exact filter gradient.
+
+A new method needs a class in `tf_approxgrad.methods` and a function registered
+here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from tf_approxgrad import ops
+from tf_approxgrad.arguments import ConvArguments
+from tf_approxgrad.methods import (
+    FullGradient,
+    GradientMethod,
+    MaxGradient,
+    RandomGradient,
+    ZeroGradient,
+)
+
+# Reads the training step, a scalar integer tensor, where the gradient is computed.
+StepReader = Callable[[], tf.Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Backprop:
+    """All that a filter gradient is made from.
+
+    Attributes:
+      input: Input activations, `[N, H, W, Ci]` or `[N, Ci, H, W]`.
+      filter_sizes: int32 vector of 4 elements, `KH, KW, Ci, Co`.
+      out_backprop: Gradient of the output, in the layout of `input`.
+      arguments: Strides, padding, layout and dilations.
+      layer: Layer index, from 1; 0 outside a model.
+      step: Reads the training step; needed if the method's `needs_step` is true.
+    """
+
+    input: tf.Tensor
+    filter_sizes: tf.Tensor
+    out_backprop: tf.Tensor
+    arguments: ConvArguments
+    layer: int = 0
+    step: StepReader | None = None
+
+
+@functools.singledispatch
+def filter_gradient(method: GradientMethod, backprop: Backprop) -> tf.Tensor:
+    """Computes the filter gradient of a convolution by `method`.
+
+    Args:
+      method: How to compute it.
+      backprop: What to compute it from.
+
+    Returns:
+      A tensor of the shape `backprop.filter_sizes` and the dtype of the input.
+    """
+    del backprop
+    raise TypeError(
+        f"method={method!r} has no filter gradient; register a function for "
+        f"{type(method).__name__} with "
+        "tf_approxgrad.filter_gradient.filter_gradient.register."
+    )
+
+
+@filter_gradient.register
+def _full(method: FullGradient, backprop: Backprop) -> tf.Tensor:
+    del method
+    input, arguments = backprop.input, backprop.arguments
+    if arguments.needs_decomposition:
+        # The gradient of a convolution doesn't depend on the filters' values.
+        filters = tf.zeros(backprop.filter_sizes, input.dtype)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(filters)
+            output = decomposed_convolution(input, filters, arguments)
+        return tape.gradient(output, filters, output_gradients=backprop.out_backprop)
+    return tf.raw_ops.Conv2DBackpropFilter(
+        input=input,
+        filter_sizes=backprop.filter_sizes,
+        out_backprop=backprop.out_backprop,
+        **arguments.for_op(),
+    )
+
+
+@filter_gradient.register
+def _zero(method: ZeroGradient, backprop: Backprop) -> tf.Tensor:
+    del method
+    return tf.zeros(backprop.filter_sizes, backprop.input.dtype)
+
+
+@filter_gradient.register
+def _random(method: RandomGradient, backprop: Backprop) -> tf.Tensor:
+    if backprop.step is None:
+        raise ValueError(
+            f"step=None, but {method!r} draws its numbers from (seed, layer, step): "
+            "pass the training step, for example optimizer.iterations."
+        )
+    dtype = backprop.input.dtype
+    drawn = tf.float64 if dtype == tf.float64 else tf.float32
+    if method.stddev is None:
+        batch = tf.cast(tf.shape(backprop.input)[0], drawn)
+        stddev = tf.math.divide_no_nan(tf.ones([], drawn), batch)
+    else:
+        stddev = tf.constant(method.stddev, drawn)
+    seed = tf.random.experimental.stateless_fold_in(
+        tf.constant([method.seed, backprop.layer], tf.int64),
+        tf.cast(backprop.step(), tf.int64),
+        alg="philox",
+    )
+    normal = tf.random.stateless_normal(
+        backprop.filter_sizes, seed, stddev=stddev, dtype=drawn, alg="philox"
+    )
+    return tf.cast(normal, dtype)
+
+
+@filter_gradient.register
+def _max(method: MaxGradient, backprop: Backprop) -> tf.Tensor:
+    by_batch = method.scale == "batch"
+    return ops.approx_conv2d_backprop_filter(
+        input=backprop.input,
+        filter_sizes=backprop.filter_sizes,
+        out_backprop=backprop.out_backprop,
+        k=method.k,
+        scale=1.0 if by_batch else method.scale,
+        mean_over_batch=by_batch,
+        **backprop.arguments.for_op(),
+    )
+
+
+def decomposed_convolution(
+    input: tf.Tensor, filters: tf.Tensor, arguments: ConvArguments
+) -> tf.Tensor:
+    """The convolution, its dilation made from rearranged inputs."""
+    spatial = slice(1, 3) if arguments.data_format == "NHWC" else slice(2, 4)
+    return tf.nn.convolution(
+        input,
+        filters,
+        padding=arguments.padding,
+        data_format=arguments.data_format,
+        dilations=list(arguments.dilations[spatial]),
+    )

@@ -1,0 +1,267 @@
+"""The gradient methods: how the filter gradient of one layer is computed at one step.
+
+A method is a description and nothing else: a small immutable value that can be
+compared, hashed, printed and serialised. The operations read it.
+
+The methods and their mathematics are from Wang and Nelaturu, "Accelerated CNN
+Training Through Gradient Approximation" (2019), called "the paper" below. The
+letters are those of the paper and of TensorFlow: the filter gradient dF
+`[KH, KW, Ci, Co]` is made from the input X `[N, H, W, Ci]` and the output gradient
+dY `[N, Ho, Wo, Co]`; p is a position, one spatial index of dY.
+"""
+
+import abc
+import dataclasses
+from typing import Any, ClassVar, TypeAlias, TypeVar
+
+import keras
+
+from tf_approxgrad.checks import check_finite, check_integer
+
+INT64_MIN = -(2**63)
+INT64_MAX = 2**63 - 1
+
+Method = TypeVar("Method", bound="GradientMethod")
+
+
+class GradientMethod(abc.ABC):
+    """How the filter gradient of one layer is computed at one step.
+
+    The base class of all methods. A method is a frozen dataclass whose fields are
+    its parameters, each with a default: comparing, hashing, `get_config` and `label`
+    all follow from the fields.
+
+    Example:
+
+    >>> import tf_approxgrad as tfag
+    >>> method = tfag.MaxGradient(k=4)
+    >>> method == tfag.MaxGradient.from_config(method.get_config())
+    True
+    >>> method.label
+    'max(k=4)'
+    """
+
+    # True for a method whose result depends on the number of the training step.
+    needs_step: ClassVar[bool] = False
+
+    @property
+    @abc.abstractmethod
+    def name(self) -> str:
+        """The method's name, as `tf_approxgrad.methods.get` accepts it."""
+
+    @property
+    def label(self) -> str:
+        """Short text for tables and logs: the name, and what isn't default.
+
+        For example "full", "max", "max(k=4)" or "random(stddev=0.5, seed=3)".
+        """
+        config = self.get_config()
+        changed = [
+            f"{field.name}={config[field.name]!r}"
+            for field in dataclasses.fields(self)  # type: ignore[arg-type]
+            if config[field.name] != field.default
+        ]
+        return f"{self.name}({', '.join(changed)})" if changed else self.name
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments, as values that JSON can hold."""
+        return dataclasses.asdict(self)  # type: ignore[call-overload]
+
+    @classmethod
+    def from_config(cls: type[Method], config: dict[str, Any]) -> Method:
+        """Builds the method from what `get_config` returned.
+
+        Args:
+            config: the constructor's arguments by name.
+
+        Returns:
+            A method equal to the one that `get_config` was called on.
+
+        Raises:
+            TypeError, ValueError: as the constructor does.
+        """
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package="tf_approxgrad")
+@dataclasses.dataclass(frozen=True)
+class FullGradient(GradientMethod):
+    """The exact filter gradient, as TensorFlow computes it.
+
+    `dF[kh,kw,ci,co] = sum_n sum_p dY[n,p,co] * Xp[n, row*sh + kh*dh,
+    col*sw + kw*dw, ci]`, with Xp the zero-padded input, (sh, sw) the strides and
+    (dh, dw) the dilations.
+
+    Source: `tf.raw_ops.Conv2DBackpropFilter`, which does the work.
+
+    Example:
+
+    >>> import tf_approxgrad as tfag
+    >>> tfag.FullGradient().label
+    'full'
+    """
+
+    name = "full"
+
+
+@keras.saving.register_keras_serializable(package="tf_approxgrad")
+@dataclasses.dataclass(frozen=True)
+class ZeroGradient(GradientMethod):
+    """No filter gradient: `dF = 0`, and nothing is computed.
+
+    Source: the paper's "zero gradient".
+
+    Example:
+
+    >>> import tf_approxgrad as tfag
+    >>> tfag.ZeroGradient().label
+    'zero'
+    """
+
+    name = "zero"
+
+
+@keras.saving.register_keras_serializable(package="tf_approxgrad")
+@dataclasses.dataclass(frozen=True)
+class RandomGradient(GradientMethod):
+    """A random filter gradient that reads neither X nor dY.
+
+    The elements of dF are independent draws from Normal(0, stddev), drawn afresh at
+    every step. They are a pure function of (seed, layer, step) from a counter-based
+    generator (Philox), so the same run twice gives the same numbers.
+
+    Source: the paper's "random gradient", which uses 1/N as the deviation.
+
+    Args:
+        stddev: the standard deviation, finite and >= 0. None means 1/N, with N the
+            batch size at run time.
+        seed: an integer from -2**63 to 2**63 - 1.
+
+    Raises:
+        TypeError: if an argument has the wrong type.
+        ValueError: if stddev is negative, NaN or infinite, or seed out of range.
+
+    Example:
+
+    >>> import tf_approxgrad as tfag
+    >>> tfag.RandomGradient(stddev=0.5, seed=3).label
+    'random(stddev=0.5, seed=3)'
+    """
+
+    stddev: float | None = None
+    seed: int = 0
+
+    name = "random"
+    needs_step = True
+
+    def __post_init__(self) -> None:
+        if self.stddev is not None:
+            allowed = "None (1/N) or a finite number >= 0"
+            stddev = check_finite("stddev", self.stddev, allowed, low=0.0)
+            object.__setattr__(self, "stddev", stddev)
+        seed = check_integer("seed", self.seed, INT64_MIN, INT64_MAX)
+        object.__setattr__(self, "seed", seed)
+
+
+@keras.saving.register_keras_serializable(package="tf_approxgrad")
+@dataclasses.dataclass(frozen=True)
+class MaxGradient(GradientMethod):
+    """The filter gradient from the k positions where |dY| is largest.
+
+    For each (n, co) only the k positions with the largest |dY[n,p,co]| are kept, the
+    lowest flattened p first on ties, each with a weight w:
+
+    `dF[:,:,:,co] = scale * sum_n sum_{p in kept} w[n,p,co] * patch(Xp[n], p)`
+
+    With r the sum of dY[n,:,co] over all positions minus the sum over the kept ones,
+    w[p] = dY[p] + r/k. So each channel's sum is preserved for every k; k = 1 gives
+    the one position kept the whole (signed) sum; and k = Ho*Wo with scale = 1 is the
+    exact gradient. The choice of positions is deterministic, so for smaller k the
+    result is biased.
+
+    Source: the paper's Algorithm 1, which is k = 1 and scale = "batch". k > 1 is the
+    extension that the paper leaves for later.
+
+    Args:
+        k: the number of positions kept for each (n, co), an integer >= 1. More than
+            Ho*Wo means Ho*Wo.
+        scale: the factor of the whole gradient: "batch" for 1/N, with N the batch
+            size at run time, or a finite number.
+
+    Raises:
+        TypeError: if an argument has the wrong type.
+        ValueError: if k < 1, or scale is NaN, infinite or an unknown word.
+
+    Example:
+
+    >>> import tf_approxgrad as tfag
+    >>> tfag.MaxGradient().label, tfag.MaxGradient(k=4, scale=0.5).label
+    ('max', 'max(k=4, scale=0.5)')
+    """
+
+    k: int = 1
+    scale: float | str = "batch"
+
+    name = "max"
+
+    def __post_init__(self) -> None:
+        # The upper limit is that of the operation's int64 attribute.
+        object.__setattr__(self, "k", check_integer("k", self.k, 1, INT64_MAX))
+        allowed = '"batch" (1/N) or a finite number'
+        if not isinstance(self.scale, str):
+            scale = check_finite("scale", self.scale, allowed)
+            object.__setattr__(self, "scale", scale)
+        elif self.scale != "batch":
+            raise ValueError(f"scale must be {allowed}, got {self.scale!r}")
+
+
+# What the functions that take a method accept: see `get`.
+MethodLike: TypeAlias = GradientMethod | str | dict[str, Any]
+
+_DEFAULTS: dict[str, GradientMethod] = {
+    method.name: method
+    for method in (FullGradient(), ZeroGradient(), RandomGradient(), MaxGradient())
+}
+
+
+def get(identifier: MethodLike) -> GradientMethod:
+    """Returns a method, as `keras.losses.get` returns a loss.
+
+    Args:
+        identifier: a method, which is returned as it is; or a name ("full", "zero",
+            "random" or "max"), which gives the method with its default arguments; or
+            the dict that `keras.saving.serialize_keras_object(method)` returns.
+
+    Returns:
+        The method.
+
+    Raises:
+        TypeError: if the identifier is none of these types.
+        ValueError: if the name is unknown, or the dict doesn't describe a method.
+
+    Example:
+
+    >>> from tf_approxgrad import methods
+    >>> methods.get("max")
+    MaxGradient(k=1, scale='batch')
+    """
+    if isinstance(identifier, GradientMethod):
+        return identifier
+    message = (
+        f"method must be a GradientMethod, one of {', '.join(map(repr, _DEFAULTS))}, "
+        f"or a serialised method, got {identifier!r}"
+    )
+    if isinstance(identifier, str):
+        if identifier not in _DEFAULTS:
+            raise ValueError(message)
+        return _DEFAULTS[identifier]
+    if not isinstance(identifier, dict):
+        raise TypeError(f"{message} ({type(identifier).__name__})")
+    try:
+        method = keras.saving.deserialize_keras_object(identifier)
+    # Keras raises many types of error for a dict that it can't read.
+    except Exception as error:
+        raise ValueError(f"{message}, which Keras can't read: {error}") from error
+    if not isinstance(method, GradientMethod):
+        raise ValueError(message)
+    return method

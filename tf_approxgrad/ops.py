@@ -1,0 +1,54 @@
+"""Loads the compiled library and gives access to its ops.
+
+The library is built for one minor version of TensorFlow and works with no
+other, so the version it was built for is compared before it is loaded.
+
+`approx_conv2d_backprop_filter` is the op as registered in `cc/ops`; the
+functions of `tf_approxgrad.convolution` are the ones to call.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import ModuleType
+
+import tensorflow as tf
+
+_LIBRARY = Path(__file__).with_name("_op_library.so")
+_HOW_TO_BUILD = (
+    "build it again with `make` in a checkout, or `pip install --no-build-isolation "
+    "--force-reinstall --no-deps .`"
+)
+
+
+def _minor_version(version: str) -> str:
+    return ".".join(version.split(".")[:2])
+
+
+def _load(library: Path) -> ModuleType:
+    """Loads `library` after checking that it fits the running TensorFlow."""
+    build_info = library.with_suffix(".json")
+    for path in (library, build_info):
+        if not path.exists():
+            raise ImportError(
+                f"tf_approxgrad's compiled op is missing: {path} does not exist; "
+                f"{_HOW_TO_BUILD}."
+            )
+    built_for = json.loads(build_info.read_text())["tensorflow"]
+    running = tf.version.VERSION
+    if _minor_version(built_for) != _minor_version(running):
+        raise ImportError(
+            f"tf_approxgrad's compiled op was built for TensorFlow {built_for}, but "
+            f"TensorFlow {running} is running; {_HOW_TO_BUILD}."
+        )
+    try:
+        return tf.load_op_library(str(library))
+    except tf.errors.NotFoundError as error:
+        raise ImportError(
+            f"tf_approxgrad's compiled op {library} does not load into TensorFlow "
+            f"{running}: {error.message}; {_HOW_TO_BUILD}."
+        ) from error
+
+
+approx_conv2d_backprop_filter = _load(_LIBRARY).approx_conv2d_backprop_filter

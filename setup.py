@@ -104,10 +104,8 @@ class BuildOp(build_ext):
             )
         library = Path(self.get_ext_fullpath(ext.name))
         library.parent.mkdir(parents=True, exist_ok=True)
-        run(
-            [*compiler, "-shared", *map(str, objects), "-o", str(library)]
-            + tf.sysconfig.get_link_flags()
-        )
+        command = [*compiler, "-shared", *map(str, objects), "-o", str(library)]
+        run([*command, *tf.sysconfig.get_link_flags()])
         build_info(library).write_text(
             json.dumps({"tensorflow": tf.version.VERSION}) + "\n"
         )

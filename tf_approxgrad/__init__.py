@@ -8,8 +8,9 @@ import keras
 
 if keras.config.backend() != "tensorflow":
     raise ImportError(
-        f"tf_approxgrad needs Keras' tensorflow backend, but {keras.config.backend()!r} "
-        "is in use: set the environment variable KERAS_BACKEND=tensorflow."
+        "tf_approxgrad needs Keras' tensorflow backend, but "
+        f"{keras.config.backend()!r} is in use: set the environment variable "
+        "KERAS_BACKEND=tensorflow."
     )
 
 from tf_approxgrad import models

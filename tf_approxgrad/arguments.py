@@ -111,8 +111,8 @@ def check_tensors(
         )
     if len(filter_sizes) != 4:
         raise ValueError(
-            f"the filters' shape is {tuple(filter_sizes)}, but it must have 4 axes: "
-            "[filter_height, filter_width, in_channels, out_channels]."
+            f"filter_sizes={tuple(filter_sizes)}, the filters' shape, must have 4 "
+            "elements: filter_height, filter_width, in_channels, out_channels."
         )
     tensors = {"input": input}
     channels = {"input": filter_sizes[2]}

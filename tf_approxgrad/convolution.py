@@ -137,10 +137,11 @@ def conv2d_backprop_filter(
             f"filter_sizes has shape={tuple(filter_sizes.shape)}, but it must be a "
             "vector of 4 elements."
         )
-    static_sizes = tf.get_static_value(filter_sizes, partial=True)
-    if static_sizes is None:
-        static_sizes = [None] * (filter_sizes.shape[0] or 4)
-    check_tensors(input, list(static_sizes), arguments, out_backprop)
+    known = tf.get_static_value(filter_sizes)
+    static_sizes = (
+        [None] * (filter_sizes.shape[0] or 4) if known is None else known.tolist()
+    )
+    check_tensors(input, static_sizes, arguments, out_backprop)
     with tf.name_scope(name or "approx_conv2d_backprop_filter"):
         return filter_gradient(
             method,

@@ -119,15 +119,18 @@ def _random(method: RandomGradient, backprop: Backprop) -> tf.Tensor:
 @filter_gradient.register
 def _max(method: MaxGradient, backprop: Backprop) -> tf.Tensor:
     by_batch = method.scale == "batch"
-    return ops.approx_conv2d_backprop_filter(
+    # The op's attribute is a float32, too coarse for a float64 gradient.
+    scaled_after = not by_batch and backprop.input.dtype == tf.float64
+    gradient = ops.approx_conv2d_backprop_filter(
         input=backprop.input,
         filter_sizes=backprop.filter_sizes,
         out_backprop=backprop.out_backprop,
         k=method.k,
-        scale=1.0 if by_batch else method.scale,
+        scale=1.0 if by_batch or scaled_after else method.scale,
         mean_over_batch=by_batch,
         **backprop.arguments.for_op(),
     )
+    return gradient * method.scale if scaled_after else gradient
 
 
 def decomposed_convolution(

@@ -1,0 +1,20 @@
+"""What every test shares: a quiet TensorFlow, fixed seeds, and no GPU means a skip."""
+
+import os
+
+# Read by TensorFlow when it is first imported.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import pytest
+import tensorflow as tf
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") and not tf.config.list_physical_devices("GPU"):
+        pytest.skip("TensorFlow sees no GPU on this machine")
+
+
+@pytest.fixture(autouse=True)
+def fixed_seeds() -> None:
+    keras.utils.set_random_seed(20190801)

@@ -132,38 +132,35 @@ class ApproxConv2DBackpropFilterOp : public OpKernel {
 
     using Stored = typename KernelType<T>::type;
     using Accumulator = typename AccumulatorOf<Stored>::type;
-    const int64_t k = std::min(k_, geometry.positions());
-    const MaxGradientScratch sizes = MaxGradientScratchSizes(geometry, k);
-    const auto accumulator_type = DataTypeToEnum<Accumulator>::value;
-    Tensor positions;
-    Tensor weights;
-    Tensor sums;
-    OP_REQUIRES_OK(
-        context, context->allocate_temp(tensorflow::DT_INT32,
-                                        TensorShape({sizes.kept}), &positions));
-    OP_REQUIRES_OK(context,
-                   context->allocate_temp(accumulator_type,
-                                          TensorShape({sizes.kept}), &weights));
-    OP_REQUIRES_OK(context,
-                   context->allocate_temp(accumulator_type,
-                                          TensorShape({sizes.sums}), &sums));
-
     const auto& workers = *context->device()->tensorflow_cpu_worker_threads();
-    const ParallelFor parallel_for =
-        [&workers](int64_t units, int64_t cycles_per_unit,
-                   const std::function<void(int64_t, int64_t)>& work) {
-          tensorflow::Shard(workers.num_threads, workers.workers, units,
-                            cycles_per_unit, work);
-        };
+    ParallelFor parallel_for;
+    parallel_for.workers = workers.num_threads;
+    parallel_for.run = [&workers](
+                           int64_t units, int64_t cycles_per_unit,
+                           const std::function<void(int64_t, int64_t)>& work) {
+      tensorflow::Shard(workers.num_threads, workers.workers, units,
+                        cycles_per_unit, work);
+    };
+    const MaxGradient<Stored> gradient(
+        geometry, std::min(k_, geometry.positions()), parallel_for.workers);
+    Tensor positions;
+    Tensor accumulators;
+    OP_REQUIRES_OK(context,
+                   context->allocate_temp(
+                       tensorflow::DT_INT32,
+                       TensorShape({gradient.positions_size()}), &positions));
+    OP_REQUIRES_OK(context, context->allocate_temp(
+                                DataTypeToEnum<Accumulator>::value,
+                                TensorShape({gradient.accumulators_size()}),
+                                &accumulators));
     const double scale = mean_over_batch_
                              ? static_cast<double>(scale_) / geometry.batch
                              : static_cast<double>(scale_);
-    MaxGradient(
-        geometry, k, scale,
-        reinterpret_cast<const Stored*>(input.flat<T>().data()),
+    gradient.Compute(
+        scale, reinterpret_cast<const Stored*>(input.flat<T>().data()),
         reinterpret_cast<const Stored*>(out_backprop.flat<T>().data()),
-        positions.flat<int32_t>().data(), weights.flat<Accumulator>().data(),
-        sums.flat<Accumulator>().data(),
+        positions.flat<int32_t>().data(),
+        accumulators.flat<Accumulator>().data(),
         reinterpret_cast<Stored*>(output->flat<T>().data()), parallel_for);
   }
 

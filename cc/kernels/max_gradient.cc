@@ -1,52 +1,55 @@
 #include "cc/kernels/max_gradient.h"
 
-#include "cc/kernels/accumulation.h"
-#include "cc/kernels/selection.h"
+#include <algorithm>
 
 namespace tf_approxgrad {
 
-MaxGradientScratch MaxGradientScratchSizes(const ConvGeometry& g, int64_t k) {
-  return {g.batch * g.out_depth * k, g.filter_size() * g.out_depth};
+template <typename T>
+MaxGradient<T>::MaxGradient(const ConvGeometry& geometry, int64_t k,
+                            int64_t workers, InstructionSet instruction_set)
+    : geometry_(geometry),
+      k_(k),
+      kernels_(MaxKernelsFor<T>(instruction_set)),
+      plan_(PlanAccumulation(geometry, k, sizeof(T), sizeof(Accumulator),
+                             kernels_.vector_bytes)),
+      tiles_(std::min(workers, plan_.units)) {}
+
+template <typename T>
+int64_t MaxGradient<T>::accumulators_size() const {
+  return positions_size() + plan_.sums_size + tiles_ * plan_.tile_size;
 }
 
 template <typename T>
-void MaxGradient(const ConvGeometry& g, int64_t k, double scale, const T* input,
-                 const T* out_backprop, int32_t* kept_positions,
-                 typename AccumulatorOf<T>::type* kept_weights,
-                 typename AccumulatorOf<T>::type* sums, T* filter_backprop,
-                 const ParallelFor& parallel_for) {
-  KeptPositions<typename AccumulatorOf<T>::type> kept;
-  kept.k = k;
-  kept.positions = kept_positions;
-  kept.weights = kept_weights;
+void MaxGradient<T>::Compute(double scale, const T* input,
+                             const T* out_backprop, int32_t* positions,
+                             Accumulator* accumulators, T* filter_backprop,
+                             const ParallelFor& parallel_for) const {
+  const ConvGeometry& g = geometry_;
+  Accumulator* weights = accumulators;
+  Accumulator* sums = weights + positions_size();
+  Accumulator* tiles = sums + plan_.sums_size;
 
   const int64_t selection_units = SelectionUnits(g);
-  parallel_for(selection_units, g.output_size() / selection_units + 1,
-               [&](int64_t begin, int64_t end) {
-                 SelectLargest(g, out_backprop, begin, end, kept);
-               });
-  const int64_t accumulation_units = AccumulationUnits(g);
-  const int64_t multiply_adds = g.batch * g.out_depth * k * g.filter_size();
-  parallel_for(accumulation_units, multiply_adds / accumulation_units + 1,
-               [&](int64_t begin, int64_t end) {
-                 AccumulatePatches(g, input, kept, scale, begin, end, sums,
-                                   filter_backprop);
-               });
+  parallel_for.run(selection_units, g.output_size() / selection_units + 1,
+                   [&](int64_t begin, int64_t end) {
+                     kernels_.select(g, out_backprop, k_, begin, end, positions,
+                                     weights);
+                   });
+  const int64_t multiply_adds = positions_size() * g.filter_size();
+  parallel_for.run(
+      tiles_, multiply_adds / tiles_ + 1, [&](int64_t begin, int64_t end) {
+        for (int64_t tile = begin; tile < end; ++tile) {
+          kernels_.accumulate(
+              g, plan_, k_, scale, input, positions, weights,
+              plan_.units * tile / tiles_, plan_.units * (tile + 1) / tiles_,
+              tiles + tile * plan_.tile_size, sums, filter_backprop);
+        }
+      });
 }
 
-template void MaxGradient<float>(const ConvGeometry&, int64_t, double,
-                                 const float*, const float*, int32_t*, float*,
-                                 float*, float*, const ParallelFor&);
-template void MaxGradient<double>(const ConvGeometry&, int64_t, double,
-                                  const double*, const double*, int32_t*,
-                                  double*, double*, double*,
-                                  const ParallelFor&);
-template void MaxGradient<Bfloat16>(const ConvGeometry&, int64_t, double,
-                                    const Bfloat16*, const Bfloat16*, int32_t*,
-                                    float*, float*, Bfloat16*,
-                                    const ParallelFor&);
-template void MaxGradient<Half>(const ConvGeometry&, int64_t, double,
-                                const Half*, const Half*, int32_t*, float*,
-                                float*, Half*, const ParallelFor&);
+template class MaxGradient<float>;
+template class MaxGradient<double>;
+template class MaxGradient<Bfloat16>;
+template class MaxGradient<Half>;
 
 }  // namespace tf_approxgrad

@@ -1,0 +1,126 @@
+// Times the two kernels of the max method by themselves, without TensorFlow:
+// processor time of one thread, so that a busy machine matters little.
+//
+//   max_gradient_benchmark [k]
+
+#include <time.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <vector>
+
+#include "cc/kernels/accumulation_plan.h"
+#include "cc/kernels/geometry.h"
+#include "cc/kernels/max_kernels.h"
+
+namespace {
+
+using tf_approxgrad::AccumulationPlan;
+using tf_approxgrad::ConvGeometry;
+
+struct Shape {
+  int64_t batch, in_depth, out_depth, size, filter, stride;
+};
+
+// The paper's Table 1, then ResNet-50.
+constexpr Shape kShapes[] = {
+    {128, 256, 256, 8, 3, 1},  {128, 128, 128, 16, 3, 1},
+    {128, 512, 512, 4, 3, 1},  {128, 512, 512, 2, 3, 1},
+    {128, 64, 64, 32, 3, 1},   {128, 16, 16, 32, 3, 1},
+    {128, 32, 32, 16, 3, 1},   {128, 64, 64, 8, 3, 1},
+    {32, 64, 64, 56, 3, 1},    {32, 128, 128, 28, 3, 1},
+    {32, 256, 256, 14, 3, 1},  {32, 512, 512, 7, 3, 1},
+    {32, 128, 128, 56, 3, 2},  {32, 64, 256, 56, 1, 1},
+    {32, 1024, 256, 14, 1, 1}, {32, 3, 64, 224, 7, 2},
+};
+
+double ThreadMilliseconds() {
+  timespec now;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return now.tv_sec * 1e3 + now.tv_nsec * 1e-6;
+}
+
+ConvGeometry SameConvolution(const Shape& s) {
+  ConvGeometry g;
+  g.batch = s.batch;
+  g.in_rows = g.in_cols = s.size;
+  g.in_depth = s.in_depth;
+  g.out_depth = s.out_depth;
+  g.out_rows = g.out_cols = (s.size + s.stride - 1) / s.stride;
+  g.filter_rows = g.filter_cols = s.filter;
+  g.stride_rows = g.stride_cols = s.stride;
+  const int64_t padding = (g.out_rows - 1) * s.stride + s.filter - s.size;
+  g.pad_top = g.pad_left = std::max<int64_t>(padding, 0) / 2;
+  return g;
+}
+
+std::vector<float> RandomValues(int64_t count, int seed) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(count);
+  for (float& value : values) value = normal(generator);
+  return values;
+}
+
+const char* PathName(tf_approxgrad::AccumulationPath path) {
+  switch (path) {
+    case tf_approxgrad::AccumulationPath::kDirect:
+      return "direct";
+    case tf_approxgrad::AccumulationPath::kPacked:
+      return "packed";
+    default:
+      return "general";
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int64_t asked_k = argc > 1 ? std::atoi(argv[1]) : 1;
+  const auto instruction_set = tf_approxgrad::ChosenInstructionSet();
+  const auto kernels = tf_approxgrad::MaxKernelsFor<float>(instruction_set);
+  std::printf("%s, one thread, k = %d, float32 NHWC; median of 15\n",
+              tf_approxgrad::InstructionSetName(instruction_set).c_str(),
+              static_cast<int>(asked_k));
+  std::printf("%34s %8s %9s %9s %9s\n", "shape", "path", "select ms",
+              "accum. ms", "total ms");
+  for (const Shape& shape : kShapes) {
+    const ConvGeometry g = SameConvolution(shape);
+    const int64_t k = std::min(asked_k, g.positions());
+    const AccumulationPlan plan = tf_approxgrad::PlanAccumulation(
+        g, k, sizeof(float), sizeof(float), kernels.vector_bytes);
+    const std::vector<float> input = RandomValues(g.input_size(), 1);
+    const std::vector<float> out_backprop = RandomValues(g.output_size(), 2);
+    std::vector<int32_t> positions(g.batch * g.out_depth * k);
+    std::vector<float> weights(positions.size());
+    std::vector<float> tile(plan.tile_size);
+    std::vector<float> sums(plan.sums_size);
+    std::vector<float> gradient(g.filter_size() * g.out_depth);
+    std::vector<double> select_ms;
+    std::vector<double> accumulate_ms;
+    for (int repeat = 0; repeat < 15; ++repeat) {
+      const double start = ThreadMilliseconds();
+      kernels.select(g, out_backprop.data(), k, 0,
+                     tf_approxgrad::SelectionUnits(g), positions.data(),
+                     weights.data());
+      const double selected = ThreadMilliseconds();
+      kernels.accumulate(g, plan, k, 1.0, input.data(), positions.data(),
+                         weights.data(), 0, plan.units, tile.data(),
+                         sums.data(), gradient.data());
+      select_ms.push_back(selected - start);
+      accumulate_ms.push_back(ThreadMilliseconds() - selected);
+    }
+    std::sort(select_ms.begin(), select_ms.end());
+    std::sort(accumulate_ms.begin(), accumulate_ms.end());
+    std::printf(
+        "%4d x %4d -> %4d @ %3d, %dx%d / %d %8s %9.2f %9.2f %9.2f\n",
+        static_cast<int>(g.batch), static_cast<int>(g.in_depth),
+        static_cast<int>(g.out_depth), static_cast<int>(g.in_rows),
+        static_cast<int>(g.filter_rows), static_cast<int>(g.filter_cols),
+        static_cast<int>(g.stride_rows), PathName(plan.path), select_ms[7],
+        accumulate_ms[7], select_ms[7] + accumulate_ms[7]);
+  }
+  return 0;
+}

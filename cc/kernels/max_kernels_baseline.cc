@@ -1,0 +1,9 @@
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "cc/kernels/max_kernels.h"
+
+#define TF_APPROXGRAD_TARGET baseline
+#define TF_APPROXGRAD_VECTOR_BYTES 16
+#include "cc/kernels/max_kernels_impl.h"

@@ -1,0 +1,27 @@
+// The kernels of one instruction set. The including file sets the compiler's
+// target and defines TF_APPROXGRAD_TARGET (the namespace) and
+// TF_APPROXGRAD_VECTOR_BYTES; it has included all other headers before.
+
+namespace tf_approxgrad {
+namespace TF_APPROXGRAD_TARGET {
+namespace {
+
+#include "cc/kernels/vectors.h"
+// The two that use it.
+#include "cc/kernels/accumulation_impl.h"
+#include "cc/kernels/selection_impl.h"
+
+}  // namespace
+
+template <typename T>
+MaxKernels<T> GetMaxKernels() {
+  return {TF_APPROXGRAD_VECTOR_BYTES, &SelectLargest<T>, &AccumulatePatches<T>};
+}
+
+template MaxKernels<float> GetMaxKernels<float>();
+template MaxKernels<double> GetMaxKernels<double>();
+template MaxKernels<Bfloat16> GetMaxKernels<Bfloat16>();
+template MaxKernels<Half> GetMaxKernels<Half>();
+
+}  // namespace TF_APPROXGRAD_TARGET
+}  // namespace tf_approxgrad

@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_approxgrad import ops
 from tf_approxgrad.filter_gradient import Backprop, StepReader, filter_gradient
 from tf_approxgrad.methods import FullGradient, GradientMethod
 from tf_approxgrad.schedules import Schedule
@@ -85,4 +86,8 @@ class Assignment:
 
 
 def _branch_function(method: GradientMethod, backprop: Backprop) -> Any:
-    return lambda: filter_gradient(method, backprop)
+    # A branch that doesn't read out_backprop would be done before the forward pass,
+    # and could update the filters under it: see cc/ops/approx_await_backprop_op.cc.
+    return lambda: ops.approx_await_backprop(
+        gradient=filter_gradient(method, backprop), out_backprop=backprop.out_backprop
+    )

@@ -3,8 +3,8 @@
 The library is built for one minor version of TensorFlow and works with no
 other, so the version it was built for is compared before it is loaded.
 
-`approx_conv2d_backprop_filter` is the op as registered in `cc/ops`; the
-functions of `tf_approxgrad.convolution` are the ones to call.
+The names at the end are the ops as registered in `cc/ops`; the functions of
+`tf_approxgrad.convolution` are the ones to call.
 """
 
 from __future__ import annotations
@@ -51,4 +51,6 @@ def _load(library: Path) -> ModuleType:
         ) from error
 
 
-approx_conv2d_backprop_filter = _load(_LIBRARY).approx_conv2d_backprop_filter
+_ops = _load(_LIBRARY)
+approx_await_backprop = _ops.approx_await_backprop
+approx_conv2d_backprop_filter = _ops.approx_conv2d_backprop_filter

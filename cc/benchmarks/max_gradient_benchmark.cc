@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <random>
 #include <vector>
 
@@ -56,11 +57,24 @@ ConvGeometry SameConvolution(const Shape& s) {
   return g;
 }
 
-std::vector<float> RandomValues(int64_t count, int seed) {
+// Aligned to cache lines, as TensorFlow's tensors are.
+struct Free {
+  void operator()(float* values) const { std::free(values); }
+};
+using Values = std::unique_ptr<float[], Free>;
+
+Values MakeValues(int64_t count) {
+  constexpr int64_t kLine = 64;
+  const int64_t bytes = count * static_cast<int64_t>(sizeof(float));
+  return Values(static_cast<float*>(
+      std::aligned_alloc(kLine, (bytes + kLine - 1) / kLine * kLine)));
+}
+
+Values RandomValues(int64_t count, int seed) {
   std::mt19937 generator(seed);
   std::normal_distribution<float> normal;
-  std::vector<float> values(count);
-  for (float& value : values) value = normal(generator);
+  Values values = MakeValues(count);
+  for (int64_t i = 0; i < count; ++i) values[i] = normal(generator);
   return values;
 }
 
@@ -91,24 +105,24 @@ int main(int argc, char** argv) {
     const int64_t k = std::min(asked_k, g.positions());
     const AccumulationPlan plan = tf_approxgrad::PlanAccumulation(
         g, k, sizeof(float), sizeof(float), kernels.vector_bytes);
-    const std::vector<float> input = RandomValues(g.input_size(), 1);
-    const std::vector<float> out_backprop = RandomValues(g.output_size(), 2);
+    const Values input = RandomValues(g.input_size(), 1);
+    const Values out_backprop = RandomValues(g.output_size(), 2);
     std::vector<int32_t> positions(g.batch * g.out_depth * k);
-    std::vector<float> weights(positions.size());
-    std::vector<float> tile(plan.tile_size);
-    std::vector<float> sums(plan.sums_size);
-    std::vector<float> gradient(g.filter_size() * g.out_depth);
+    const Values weights = MakeValues(g.batch * g.out_depth * k);
+    const Values tile = MakeValues(plan.tile_size);
+    const Values sums = MakeValues(plan.sums_size);
+    const Values gradient = MakeValues(g.filter_size() * g.out_depth);
     std::vector<double> select_ms;
     std::vector<double> accumulate_ms;
     for (int repeat = 0; repeat < 15; ++repeat) {
       const double start = ThreadMilliseconds();
-      kernels.select(g, out_backprop.data(), k, 0,
+      kernels.select(g, out_backprop.get(), k, 0,
                      tf_approxgrad::SelectionUnits(g), positions.data(),
-                     weights.data());
+                     weights.get());
       const double selected = ThreadMilliseconds();
-      kernels.accumulate(g, plan, k, 1.0, input.data(), positions.data(),
-                         weights.data(), 0, plan.units, tile.data(),
-                         sums.data(), gradient.data());
+      kernels.accumulate(g, plan, k, 1.0, input.get(), positions.data(),
+                         weights.get(), 0, plan.units, tile.get(), sums.get(),
+                         gradient.get());
       select_ms.push_back(selected - start);
       accumulate_ms.push_back(ThreadMilliseconds() - selected);
     }

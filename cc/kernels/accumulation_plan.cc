@@ -68,12 +68,13 @@ AccumulationPlan PlanAccumulation(const ConvGeometry& g, int64_t k,
   plan.tile_images = std::clamp<int64_t>(
       static_cast<int64_t>(kTileBytes / image_bytes), 1, g.batch);
   if (plan.path == AccumulationPath::kPacked) {
-    plan.tile_size =
-        plan.tile_images * plan.tile_rows * plan.tile_cols * plan.chunk;
+    plan.tile_size = AlignedSize(plan.tile_images * plan.tile_rows *
+                                 plan.tile_cols * plan.chunk);
   }
   plan.groups = CeilDivide(g.out_depth, kAccumulationGroup);
   plan.units = plan.chunks * plan.groups;
-  plan.sums_size = plan.chunks * plan.chunk * g.taps() * g.out_depth;
+  plan.sums_size =
+      AlignedSize(plan.chunks * plan.chunk * g.taps() * g.out_depth);
   return plan;
 }
 

@@ -19,6 +19,14 @@ constexpr int64_t kAccumulationGroup = 16;
 // Taps of a block that is accumulated in registers, along each filter axis.
 constexpr int64_t kTapBlock = 3;
 
+// Elements of scratch are counted in whole cache lines, because a vector that
+// straddles two takes twice as long to load. 64 bytes, in float32's.
+constexpr int64_t kLineElements = 16;
+
+inline int64_t AlignedSize(int64_t elements) {
+  return (elements + kLineElements - 1) / kLineElements * kLineElements;
+}
+
 struct AccumulationPlan {
   AccumulationPath path = AccumulationPath::kGeneral;
   // Input channels are processed in chunks of `chunk` = chunk_vectors vectors;

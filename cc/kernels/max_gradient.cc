@@ -16,7 +16,8 @@ MaxGradient<T>::MaxGradient(const ConvGeometry& geometry, int64_t k,
 
 template <typename T>
 int64_t MaxGradient<T>::accumulators_size() const {
-  return positions_size() + plan_.sums_size + tiles_ * plan_.tile_size;
+  return AlignedSize(positions_size()) + plan_.sums_size +
+         tiles_ * plan_.tile_size;
 }
 
 template <typename T>
@@ -26,7 +27,7 @@ void MaxGradient<T>::Compute(double scale, const T* input,
                              const ParallelFor& parallel_for) const {
   const ConvGeometry& g = geometry_;
   Accumulator* weights = accumulators;
-  Accumulator* sums = weights + positions_size();
+  Accumulator* sums = weights + AlignedSize(positions_size());
   Accumulator* tiles = sums + plan_.sums_size;
 
   const int64_t selection_units = SelectionUnits(g);

@@ -1,0 +1,102 @@
+"""What a run measured: its rows, its files and its table."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import math
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class EpochRow:
+    """One epoch of one method. Accuracies are from 0 to 1, epochs from 1."""
+
+    method: str
+    epoch: int
+    learning_rate: float
+    loss: float
+    accuracy: float
+    val_loss: float
+    val_accuracy: float
+
+    @classmethod
+    def from_logs(
+        cls, method: str, epoch: int, learning_rate: float, logs: dict[str, Any]
+    ) -> EpochRow:
+        """Makes a row from what Keras logs at the end of an epoch."""
+        names = ("loss", "accuracy", "val_loss", "val_accuracy")
+        values = {name: float(logs[name]) for name in names}
+        return cls(method, epoch, learning_rate, **values)
+
+
+@dataclasses.dataclass(frozen=True)
+class SummaryRow:
+    """One method of a comparison.
+
+    Attributes:
+      method: Its name.
+      best_accuracy: The best validation accuracy of all epochs, 0 to 1.
+      last_accuracy: That of the last epoch.
+      accuracy_lost: How far the best lies below the full gradient's best, in points.
+      step_ms: The median step time, NaN if no step was timed.
+      speed_up: The share of the full gradient's time that is saved, in percent.
+    """
+
+    method: str
+    best_accuracy: float
+    last_accuracy: float
+    accuracy_lost: float
+    step_ms: float
+    speed_up: float
+
+
+def write_csv(path: Path, rows: Sequence[Any], kind: type) -> None:
+    """Writes dataclass instances of one kind, replacing the file as a whole."""
+    names = [field.name for field in dataclasses.fields(kind)]
+    # Never half a file, even if the program is killed meanwhile.
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    with unfinished.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(names)
+        writer.writerows([getattr(row, name) for name in names] for row in rows)
+    os.replace(unfinished, path)
+
+
+def format_table(rows: Iterable[SummaryRow]) -> str:
+    """The table of a comparison as text."""
+    header = (
+        "method",
+        "validation accuracy",
+        "accuracy lost",
+        "step time",
+        "speed-up over full",
+    )
+    cells = [
+        (
+            row.method,
+            f"{row.best_accuracy:.2%}",
+            _or_dash("{:.2f} points", row.accuracy_lost, row),
+            "not timed" if math.isnan(row.step_ms) else f"{row.step_ms:.1f} ms",
+            _or_dash("{:.1f}%", row.speed_up, row),
+        )
+        for row in rows
+    ]
+    lines = [header, *cells]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, tuple("-" * width for width in widths))
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    )
+
+
+def _or_dash(form: str, value: float, row: SummaryRow) -> str:
+    """A dash where there is nothing to compare: in full's row, or without times."""
+    return "-" if row.method == "full" or math.isnan(value) else form.format(value)

@@ -145,7 +145,7 @@ class Job:
         methods = settings.make_methods(chosen)
         schedules = [settings.make_schedule(chosen, x) for x in methods.values()]
         # They differ in the method alone, so that any of them gives the picture.
-        self._schedule = next((x for x in schedules if x is not None), None)
+        self._schedule = next((x for x in schedules[::-1] if x is not None), None)
         self._dataset = datasets.load_dataset(
             chosen.data, chosen.data_path, chosen.validation, chosen.limit
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import sys
 import time
@@ -164,30 +165,32 @@ def new_times(runs: list[Run], period: int) -> PairedTimes:
 def _train_epoch(
     runs: list[Run], iterator: Iterator[Any], steps: int, times: PairedTimes
 ) -> dict[str, dict[str, float]]:
-    logs: dict[str, dict[str, float]] = {}
+    """Trains an epoch; returns each method's logs, as fit makes them."""
     by_method = {run.method: run for run in runs}
-    progress = keras.utils.Progbar(
-        steps,
-        verbose=1 if sys.stdout.isatty() else 2,
-        stateful_metrics=[f"{run.method} loss" for run in runs],
-    )
-    for run in runs:
-        run.model.reset_metrics()
+    # Batches are of one size, so that the mean over batches is that over images.
+    sums: dict[str, collections.Counter[str]] = {
+        method: collections.Counter() for method in by_method
+    }
+    progress = keras.utils.Progbar(steps, verbose=1 if sys.stdout.isatty() else 2)
     for step in range(steps):
         images, labels = next(iterator)
         seconds = {}
+        losses = []
         for method in times.order():
             start = time.perf_counter()
             # It returns numbers, so it has waited for the step to end.
-            logs[method] = by_method[method].model.train_on_batch(
+            logs = by_method[method].model.train_on_batch(
                 images, labels, return_dict=True
             )
             seconds[method] = time.perf_counter() - start
+            sums[method].update({name: float(value) for name, value in logs.items()})
+            losses.append((f"{method} loss", logs["loss"]))
         times.add(seconds)
-        # Keras' logs are means over the epoch so far: the last ones are the epoch's.
-        losses = [(f"{run.method} loss", logs[run.method]["loss"]) for run in runs]
-        progress.update(step + 1, losses, finalize=step + 1 == steps)
-    return logs
+        progress.update(step + 1, sorted(losses), finalize=step + 1 == steps)
+    return {
+        method: {name: total / steps for name, total in totals.items()}
+        for method, totals in sums.items()
+    }
 
 
 def _write_scalars(writer: tf.summary.SummaryWriter, row: EpochRow) -> None:

@@ -342,7 +342,7 @@ def test_one_step_decreases_the_loss_of_its_batch(build):
 
 @pytest.mark.parametrize("depth", [2, 7, -4, 0])
 def test_resnet_refuses_a_depth_without_blocks(depth):
-    with pytest.raises(ValueError, match=rf"depth={depth} must be at least 8"):
+    with pytest.raises(ValueError, match=rf"depth must be .*>= 8, got {depth}"):
         tfag.models.resnet(depth)
 
 
@@ -354,7 +354,7 @@ def test_resnet_refuses_a_depth_other_than_6n_plus_2(depth):
 
 @pytest.mark.parametrize("depth", [20.0, "20", None, True])
 def test_resnet_refuses_a_depth_that_is_no_integer(depth):
-    with pytest.raises(TypeError, match=r"depth=.* must be an integer"):
+    with pytest.raises(TypeError, match=r"depth must be an integer"):
         tfag.models.resnet(depth)
 
 
@@ -369,21 +369,21 @@ def test_resnet_refuses_a_depth_that_is_no_integer(depth):
         ("input_shape", (28.0, 28, 1), ValueError, "3 integers of at least 1"),
         ("input_shape", (28, 28, True), ValueError, "3 integers of at least 1"),
         ("input_shape", 28, TypeError, "3 integers of at least 1"),
-        ("classes", 1, ValueError, "at least 2"),
-        ("classes", -3, ValueError, "at least 2"),
-        ("classes", 10.0, TypeError, "an integer of at least 2"),
-        ("width", 0.0, ValueError, "greater than 0"),
-        ("width", -1.0, ValueError, "at least 0"),
+        ("classes", 1, ValueError, ">= 2"),
+        ("classes", -3, ValueError, ">= 2"),
+        ("classes", 10.0, TypeError, "an integer >= 2"),
+        ("width", 0.0, ValueError, "> 0"),
+        ("width", -1.0, ValueError, "> 0"),
         ("width", float("inf"), ValueError, "finite"),
-        ("width", "wide", TypeError, "a number"),
-        ("weight_decay", -1e-4, ValueError, "at least 0"),
+        ("width", "wide", TypeError, "number"),
+        ("weight_decay", -1e-4, ValueError, ">= 0"),
         ("weight_decay", float("nan"), ValueError, "finite"),
-        ("weight_decay", None, TypeError, "a number"),
-        ("batch_norm_momentum", 1.0, ValueError, "less than 1"),
-        ("batch_norm_momentum", -0.1, ValueError, "at least 0"),
-        ("batch_norm_momentum", True, TypeError, "a number"),
-        ("seed", -1, ValueError, "at least 0"),
-        ("seed", 1.5, TypeError, "an integer of at least 0"),
+        ("weight_decay", None, TypeError, "number"),
+        ("batch_norm_momentum", 1.0, ValueError, "< 1"),
+        ("batch_norm_momentum", -0.1, ValueError, ">= 0"),
+        ("batch_norm_momentum", True, TypeError, "number"),
+        ("seed", -1, ValueError, ">= 0"),
+        ("seed", 1.5, TypeError, "an integer >= 0"),
         ("data_format", "NHWC", ValueError, "channels_last"),
     ],
 )
@@ -391,5 +391,6 @@ def test_resnet_refuses_a_depth_that_is_no_integer(depth):
 def test_bad_arguments_are_refused_by_name(build, name, value, error, allowed):
     with pytest.raises(error) as caught:
         build(**{name: value})
-    assert str(caught.value).startswith(f"{name}={value!r} must be ")
+    assert str(caught.value).startswith(name)
+    assert repr(value) in str(caught.value)
     assert allowed in str(caught.value)

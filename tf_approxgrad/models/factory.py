@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import numbers
+import sys
 from typing import Any
 
 import keras
 import numpy as np
+
+from tf_approxgrad.checks import check_finite, check_integer
 
 _DATA_FORMATS = ("channels_last", "channels_first")
 
@@ -56,19 +58,22 @@ class LayerFactory:
         if input_shape is None:
             input_shape = (3, 32, 32) if self.channels_first else (32, 32, 3)
         self._input_shape = _check_input_shape(input_shape, self.channels_first)
-        self._classes = check_integer("classes", classes, at_least=2)
-        self._width = _check_real("width", width)
-        if self._width == 0:
-            raise ValueError(f"width={width!r} must be greater than 0.")
-        self._weight_decay = _check_real("weight_decay", weight_decay)
-        self._momentum = _check_real("batch_norm_momentum", batch_norm_momentum)
+        self._classes = check_integer("classes", classes, 2)
+        tiny = sys.float_info.min
+        self._width = check_finite("width", width, "a finite number > 0", low=tiny)
+        self._weight_decay = check_finite(
+            "weight_decay", weight_decay, "a finite number >= 0", low=0.0
+        )
+        allowed = "a number >= 0 and < 1"
+        self._momentum = check_finite(
+            "batch_norm_momentum", batch_norm_momentum, allowed, low=0.0
+        )
         if self._momentum >= 1:
             raise ValueError(
-                f"batch_norm_momentum={batch_norm_momentum!r} must be at least 0 and "
-                "less than 1."
+                f"batch_norm_momentum must be {allowed}, got {batch_norm_momentum!r}"
             )
         if seed is not None:
-            check_integer("seed", seed, at_least=0)
+            check_integer("seed", seed, 0)
         self._seed = seed
         self._kernels_made = 0
 
@@ -137,23 +142,6 @@ class LayerFactory:
             "kernel_initializer": keras.initializers.HeNormal(seed=seed),
             "kernel_regularizer": keras.regularizers.L2(decay) if decay else None,
         }
-
-
-def check_integer(name: str, value: Any, *, at_least: int) -> int:
-    """Returns `value` as an int, or raises an error that names the argument."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name}={value!r} must be an integer of at least {at_least}.")
-    if value < at_least:
-        raise ValueError(f"{name}={value!r} must be at least {at_least}.")
-    return int(value)
-
-
-def _check_real(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name}={value!r} must be a number.")
-    if not math.isfinite(value) or value < 0:
-        raise ValueError(f"{name}={value!r} must be finite and at least 0.")
-    return float(value)
 
 
 def _check_input_shape(value: Any, channels_first: bool) -> tuple[int, ...]:

@@ -6,7 +6,8 @@ from typing import Any
 
 import keras
 
-from tf_approxgrad.models.factory import LayerFactory, check_integer
+from tf_approxgrad.checks import check_integer
+from tf_approxgrad.models.factory import LayerFactory
 
 _STAGE_CHANNELS = (16, 32, 64)
 
@@ -68,7 +69,7 @@ def resnet(
       ValueError: If `depth` isn't 6n + 2, or another argument has a value that isn't
         allowed.
     """
-    depth = check_integer("depth", depth, at_least=8)
+    depth = check_integer("depth", depth, 8)
     if (depth - 2) % 6:
         raise ValueError(
             f"depth={depth!r} must be 6n + 2 with n >= 1: 8, 14, 20, 26, ..."

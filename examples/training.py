@@ -38,10 +38,8 @@ class Run:
         self.rows.append(EpochRow.from_logs(self.method, epoch, rate, logs))
 
 
-def restore(
-    runs: list[Run], checkpoint: Checkpoint, times: PairedTimes | None = None
-) -> int:
-    """Continues `runs` from the checkpoint, if there is one.
+def restore(runs: list[Run], checkpoint: Checkpoint, times: PairedTimes) -> int:
+    """Continues `runs` and `times` from the checkpoint, if there is one.
 
     Returns:
       The number of epochs that are finished.
@@ -51,7 +49,7 @@ def restore(
         return 0
     for run in runs:
         run.rows = [EpochRow(**row) for row in state["rows"][run.method]]
-    if times is not None:
+    if state["times"] is not None:
         times.restore(state["times"])
     return len(runs[0].rows)
 

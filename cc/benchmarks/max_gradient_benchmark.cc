@@ -78,12 +78,13 @@ Values RandomValues(int64_t count, int seed) {
   return values;
 }
 
-const char* PathName(tf_approxgrad::AccumulationPath path) {
-  switch (path) {
+const char* PathName(const AccumulationPlan& plan) {
+  if (plan.clipped) return "clipped";
+  switch (plan.path) {
     case tf_approxgrad::AccumulationPath::kDirect:
       return "direct";
-    case tf_approxgrad::AccumulationPath::kPacked:
-      return "packed";
+    case tf_approxgrad::AccumulationPath::kTile:
+      return "tile";
     default:
       return "general";
   }
@@ -107,8 +108,9 @@ int main(int argc, char** argv) {
         g, k, sizeof(float), sizeof(float), kernels.vector_bytes);
     const Values input = RandomValues(g.input_size(), 1);
     const Values out_backprop = RandomValues(g.output_size(), 2);
-    std::vector<int32_t> positions(g.batch * g.out_depth * k);
-    const Values weights = MakeValues(g.batch * g.out_depth * k);
+    const int64_t kept = g.batch * g.out_depth * k;
+    std::vector<int32_t> positions(kept + plan.class_counts_size);
+    const Values weights = MakeValues(kept);
     const Values tile = MakeValues(plan.tile_size);
     const Values sums = MakeValues(plan.sums_size);
     const Values gradient = MakeValues(g.filter_size() * g.out_depth);
@@ -120,21 +122,25 @@ int main(int argc, char** argv) {
                      tf_approxgrad::SelectionUnits(g), positions.data(),
                      weights.get());
       const double selected = ThreadMilliseconds();
+      if (plan.path == tf_approxgrad::AccumulationPath::kTile) {
+        kernels.list(g, plan, k, 0, g.out_depth, tile.get(), positions.data(),
+                     positions.data() + kept, weights.get());
+      }
       kernels.accumulate(g, plan, k, 1.0, input.get(), positions.data(),
-                         weights.get(), 0, plan.units, tile.get(), sums.get(),
-                         gradient.get());
+                         positions.data() + kept, weights.get(), 0, plan.units,
+                         tile.get(), sums.get(), gradient.get());
       select_ms.push_back(selected - start);
       accumulate_ms.push_back(ThreadMilliseconds() - selected);
     }
     std::sort(select_ms.begin(), select_ms.end());
     std::sort(accumulate_ms.begin(), accumulate_ms.end());
-    std::printf(
-        "%4d x %4d -> %4d @ %3d, %dx%d / %d %8s %9.2f %9.2f %9.2f\n",
-        static_cast<int>(g.batch), static_cast<int>(g.in_depth),
-        static_cast<int>(g.out_depth), static_cast<int>(g.in_rows),
-        static_cast<int>(g.filter_rows), static_cast<int>(g.filter_cols),
-        static_cast<int>(g.stride_rows), PathName(plan.path), select_ms[7],
-        accumulate_ms[7], select_ms[7] + accumulate_ms[7]);
+    std::printf("%4d x %4d -> %4d @ %3d, %dx%d / %d %8s %9.2f %9.2f %9.2f\n",
+                static_cast<int>(g.batch), static_cast<int>(g.in_depth),
+                static_cast<int>(g.out_depth), static_cast<int>(g.in_rows),
+                static_cast<int>(g.filter_rows),
+                static_cast<int>(g.filter_cols),
+                static_cast<int>(g.stride_rows), PathName(plan), select_ms[7],
+                accumulate_ms[7], select_ms[7] + accumulate_ms[7]);
   }
   return 0;
 }

@@ -10,8 +10,8 @@
 
 namespace tf_approxgrad {
 
-// See accumulation_impl.h for what each does.
-enum class AccumulationPath { kDirect, kPacked, kGeneral };
+// Each has a file, such as tile_accumulation_impl.h, that says what it does.
+enum class AccumulationPath { kTile, kDirect, kGeneral };
 
 // Output channels of one unit.
 constexpr int64_t kAccumulationGroup = 16;
@@ -27,6 +27,9 @@ inline int64_t AlignedSize(int64_t elements) {
   return (elements + kLineElements - 1) / kLineElements * kLineElements;
 }
 
+// Maps of at most so many positions may be planned as `clipped`.
+constexpr int64_t kMostClippedPositions = 16;
+
 struct AccumulationPlan {
   AccumulationPath path = AccumulationPath::kGeneral;
   // Input channels are processed in chunks of `chunk` = chunk_vectors vectors;
@@ -34,17 +37,27 @@ struct AccumulationPlan {
   int chunk_vectors = 0;
   int64_t chunk = 0;
   int64_t chunks = 1;
-  // Examples of a tile, and the rows and columns of each with its border.
+  // Examples of a tile and tiles of a batch; for kDirect, those whose part of X
+  // stays in the cache.
   int64_t tile_images = 0;
+  int64_t tiles = 1;
+  // kTile: the size of an image in the tile, and the zeros around it. A clipped
+  // one has none, as only taps inside the input are read.
+  bool clipped = false;
   int64_t tile_rows = 0;
   int64_t tile_cols = 0;
+  int64_t pad_top = 0;
+  int64_t pad_left = 0;
 
   // Groups of output channels, and units: groups for each chunk.
   int64_t groups = 0;
   int64_t units = 0;
-  // Scratch: accumulators of a worker's tile, and of the sums of all units.
+  // Scratch: accumulators of one worker (tile_elements of them its tile), those
+  // of the sums of all units, and integers for the classes of clipped patches.
+  int64_t tile_elements = 0;
   int64_t tile_size = 0;
   int64_t sums_size = 0;
+  int64_t class_counts_size = 0;
 };
 
 // `stored_size` and `accumulator_size` are the bytes of an element of X and of

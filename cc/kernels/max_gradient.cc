@@ -16,8 +16,7 @@ MaxGradient<T>::MaxGradient(const ConvGeometry& geometry, int64_t k,
 
 template <typename T>
 int64_t MaxGradient<T>::accumulators_size() const {
-  return AlignedSize(positions_size()) + plan_.sums_size +
-         tiles_ * plan_.tile_size;
+  return AlignedSize(kept()) + plan_.sums_size + tiles_ * plan_.tile_size;
 }
 
 template <typename T>
@@ -27,7 +26,7 @@ void MaxGradient<T>::Compute(double scale, const T* input,
                              const ParallelFor& parallel_for) const {
   const ConvGeometry& g = geometry_;
   Accumulator* weights = accumulators;
-  Accumulator* sums = weights + AlignedSize(positions_size());
+  Accumulator* sums = weights + AlignedSize(kept());
   Accumulator* tiles = sums + plan_.sums_size;
 
   const int64_t selection_units = SelectionUnits(g);
@@ -36,12 +35,24 @@ void MaxGradient<T>::Compute(double scale, const T* input,
                      kernels_.select(g, out_backprop, k_, begin, end, positions,
                                      weights);
                    });
-  const int64_t multiply_adds = positions_size() * g.filter_size();
+  int32_t* class_counts = positions + kept();
+  if (plan_.path == AccumulationPath::kTile) {
+    parallel_for.run(
+        tiles_, 2 * kept() / tiles_ + 1, [&](int64_t begin, int64_t end) {
+          for (int64_t tile = begin; tile < end; ++tile) {
+            kernels_.list(g, plan_, k_, g.out_depth * tile / tiles_,
+                          g.out_depth * (tile + 1) / tiles_,
+                          tiles + tile * plan_.tile_size, positions,
+                          class_counts, weights);
+          }
+        });
+  }
+  const int64_t multiply_adds = kept() * g.filter_size();
   parallel_for.run(
       tiles_, multiply_adds / tiles_ + 1, [&](int64_t begin, int64_t end) {
         for (int64_t tile = begin; tile < end; ++tile) {
           kernels_.accumulate(
-              g, plan_, k_, scale, input, positions, weights,
+              g, plan_, k_, scale, input, positions, class_counts, weights,
               plan_.units * tile / tiles_, plan_.units * (tile + 1) / tiles_,
               tiles + tile * plan_.tile_size, sums, filter_backprop);
         }

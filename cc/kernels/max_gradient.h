@@ -1,4 +1,4 @@
-// The max method from end to end: selection, then accumulation, each spread
+// The max method from end to end: selection, listing, accumulation, each spread
 // over the threads that the caller offers.
 
 #ifndef TF_APPROXGRAD_CC_KERNELS_MAX_GRADIENT_H_
@@ -34,9 +34,7 @@ class MaxGradient {
               InstructionSet instruction_set = ChosenInstructionSet());
 
   // Elements of scratch for Compute: int32 positions, and accumulators.
-  int64_t positions_size() const {
-    return geometry_.batch * geometry_.out_depth * k_;
-  }
+  int64_t positions_size() const { return kept() + plan_.class_counts_size; }
   int64_t accumulators_size() const;
 
   // Writes every element of `filter_backprop` [KH, KW, Ci, Co].
@@ -45,6 +43,9 @@ class MaxGradient {
                T* filter_backprop, const ParallelFor& parallel_for) const;
 
  private:
+  // Positions that are kept, of all examples and output channels.
+  int64_t kept() const { return geometry_.batch * geometry_.out_depth * k_; }
+
   ConvGeometry geometry_;
   int64_t k_;
   MaxKernels<T> kernels_;

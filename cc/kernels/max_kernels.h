@@ -1,4 +1,4 @@
-// The two kernels of the max method, compiled once for each instruction set.
+// The kernels of the max method, compiled once for each instruction set.
 //
 // Selection: which positions of the output gradient to keep, with what weight.
 // For every example n and output channel co, the k positions of largest |dY|
@@ -13,7 +13,10 @@
 //   dF[kh, kw, ci, co] =
 //       scale * sum_n sum_j weight[co, n, j] * patch(X[n], position[co, n, j]).
 //
-// Both split into units that don't depend on each other: which thread runs a
+// Between them, where a tile is planned, Listing turns positions into places in
+// the tile once, for all chunks of input channels.
+//
+// All split into units that don't depend on each other: which thread runs a
 // unit does not change a bit of the result.
 
 #ifndef TF_APPROXGRAD_CC_KERNELS_MAX_KERNELS_H_
@@ -53,14 +56,21 @@ struct MaxKernels {
                  int64_t begin, int64_t end, int32_t* positions,
                  Accumulator* weights);
 
+  // For the output channels [begin, end) of a plan with the path kTile:
+  // replaces the selection's results by what the accumulation wants, with
+  // plan.class_counts_size counts in `class_counts`.
+  void (*list)(const ConvGeometry& geometry, const AccumulationPlan& plan,
+               int64_t k, int64_t begin, int64_t end, Accumulator* tile,
+               int32_t* positions, int32_t* class_counts, Accumulator* weights);
+
   // Runs the accumulation's units [begin, end) of plan.units. `tile` is scratch
   // of plan.tile_size elements that no other thread uses at the same time,
   // `sums` of plan.sums_size elements for all threads together.
   void (*accumulate)(const ConvGeometry& geometry, const AccumulationPlan& plan,
                      int64_t k, double scale, const T* input,
-                     const int32_t* positions, const Accumulator* weights,
-                     int64_t begin, int64_t end, Accumulator* tile,
-                     Accumulator* sums, T* filter_backprop);
+                     const int32_t* positions, const int32_t* class_counts,
+                     const Accumulator* weights, int64_t begin, int64_t end,
+                     Accumulator* tile, Accumulator* sums, T* filter_backprop);
 };
 
 // The kernels of an instruction set that the processor has.

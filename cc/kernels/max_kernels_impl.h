@@ -6,16 +6,24 @@ namespace tf_approxgrad {
 namespace TF_APPROXGRAD_TARGET {
 namespace {
 
+// In the order in which they use each other.
+// clang-format off
 #include "cc/kernels/vectors.h"
-// The two that use it.
-#include "cc/kernels/accumulation_impl.h"
 #include "cc/kernels/selection_impl.h"
+#include "cc/kernels/tap_blocks_impl.h"
+#include "cc/kernels/accumulation_task_impl.h"
+#include "cc/kernels/tile_accumulation_impl.h"
+#include "cc/kernels/direct_accumulation_impl.h"
+#include "cc/kernels/general_accumulation_impl.h"
+#include "cc/kernels/accumulation_impl.h"
+// clang-format on
 
 }  // namespace
 
 template <typename T>
 MaxKernels<T> GetMaxKernels() {
-  return {TF_APPROXGRAD_VECTOR_BYTES, &SelectLargest<T>, &AccumulatePatches<T>};
+  return {TF_APPROXGRAD_VECTOR_BYTES, &SelectLargest<T>, &ListTilePatches<T>,
+          &AccumulatePatches<T>};
 }
 
 template MaxKernels<float> GetMaxKernels<float>();

@@ -92,9 +92,9 @@ inline void StoreVector(V vector, Accumulator* values) {
 
 template <typename Accumulator>
 inline Vector<Accumulator> Broadcast(Accumulator value) {
-  Vector<Accumulator> vector;
-  for (int lane = 0; lane < kLanes<Accumulator>; ++lane) vector[lane] = value;
-  return vector;
+  // One instruction; setting lane after lane becomes one for each lane. Less
+  // zero is the value itself, whatever it is.
+  return value - Vector<Accumulator>{};
 }
 
 template <typename Accumulator>

@@ -41,8 +41,8 @@ def installed_tensorflow() -> importlib.metadata.Distribution | None:
     """The distribution (tensorflow, tensorflow-cpu, tf-nightly, ...) in use."""
     if importlib.util.find_spec("tensorflow") is None:
         stop(
-            "no TensorFlow is visible to this build. The op is compiled against "
-            "the TensorFlow that you use, so install that first (for example "
+            "no TensorFlow is visible to this build, but the op is compiled against "
+            "the TensorFlow that you use: install that first (for example "
             "`pip install tensorflow`), then type "
             "`pip install --no-build-isolation .`"
         )
@@ -106,9 +106,8 @@ class BuildOp(build_ext):
         library.parent.mkdir(parents=True, exist_ok=True)
         command = [*compiler, "-shared", *map(str, objects), "-o", str(library)]
         run([*command, *tf.sysconfig.get_link_flags()])
-        build_info(library).write_text(
-            json.dumps({"tensorflow": tf.version.VERSION}) + "\n"
-        )
+        info = {"tensorflow": tf.version.VERSION, "bytes": library.stat().st_size}
+        build_info(library).write_text(json.dumps(info) + "\n")
 
     def copy_extensions_to_source(self) -> None:
         super().copy_extensions_to_source()

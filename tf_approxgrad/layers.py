@@ -6,6 +6,7 @@ import contextvars
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tf_approxgrad import methods
 from tf_approxgrad.arguments import ConvArguments
@@ -107,7 +108,9 @@ class ApproxConv2D(keras.layers.Conv2D):
             return super().convolution_op(inputs, kernel)
         return convolve(
             keras.ops.convert_to_tensor(inputs),
-            keras.ops.convert_to_tensor(kernel),
+            # Keras leaves a variable a variable, which tf.custom_gradient refuses in
+            # eager mode.
+            tf.convert_to_tensor(keras.ops.convert_to_tensor(kernel)),
             ConvArguments.parse(
                 self.strides,
                 self.padding.upper(),

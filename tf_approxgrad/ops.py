@@ -35,12 +35,26 @@ def _load(library: Path) -> ModuleType:
                 f"tf_approxgrad's compiled op is missing: {path} does not exist; "
                 f"{_HOW_TO_BUILD}."
             )
-    built_for = json.loads(build_info.read_text())["tensorflow"]
+    try:
+        recorded = json.loads(build_info.read_text())
+        built_for, size = recorded["tensorflow"], recorded["bytes"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ImportError(
+            f"tf_approxgrad's compiled op is damaged: {build_info} isn't what the build "
+            f"writes; {_HOW_TO_BUILD}."
+        ) from error
     running = tf.version.VERSION
     if _minor_version(built_for) != _minor_version(running):
         raise ImportError(
             f"tf_approxgrad's compiled op was built for TensorFlow {built_for}, but "
             f"TensorFlow {running} is running; {_HOW_TO_BUILD}."
+        )
+    # The dynamic linker trusts what it maps, and crashes the process on half a file.
+    found = library.stat().st_size
+    if found < size:
+        raise ImportError(
+            f"tf_approxgrad's compiled op is cut short: {library} has {found} of "
+            f"{size} bytes; {_HOW_TO_BUILD}."
         )
     try:
         return tf.load_op_library(str(library))

@@ -1,0 +1,507 @@
+"""Installing: setup.py with pip, the Makefile's set-up, and what the package exports.
+
+The slow tests share one copy of the checkout that is compiled once, by pip.
+"""
+
+import email
+import importlib.metadata
+import inspect
+import json
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import setuptools
+import tensorflow as tf
+
+import tf_approxgrad as tfag
+
+# Not resolved: under Bazel the files of the checkout are links in the test's folder.
+ROOT = Path(__file__).parents[1]
+LIBRARY = "_op_library.so"
+BUILD_INFO = "_op_library.json"
+# What `make test PYTHON=... -j2` would otherwise hand on to the make of a test.
+MAKE_VARIABLES = {"MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "PYTHON"}
+
+Times = dict[str, int]
+
+
+def run(
+    *command: str | Path, cwd: Path, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    clean = {k: v for k, v in os.environ.items() if k not in MAKE_VARIABLES}
+    return subprocess.run(
+        [*map(str, command)],
+        cwd=cwd,
+        env=clean | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
+def times(folder: Path, pattern: str) -> Times:
+    return {
+        path.relative_to(folder).as_posix(): path.stat().st_mtime_ns
+        for path in folder.rglob(pattern)
+    }
+
+
+def changed(before: Times, after: Times) -> set[str]:
+    return {name for name in before | after if before.get(name) != after.get(name)}
+
+
+def build(checkout: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return run(sys.executable, "setup.py", "build_ext", cwd=checkout, **environment)
+
+
+# --- Names ---------------------------------------------------------------------------
+
+# Section 4 of the design, without the two sampled methods, which come later.
+PUBLIC_NAMES = re.findall(
+    r"\w+",
+    """
+    FullGradient ZeroGradient RandomGradient MaxGradient conv2d conv2d_backprop_filter
+    Schedule EveryNthLayer Alternate EveryNthStep TableSchedule Constant ApproxConv2D
+    approximate_gradients ApproximationCallback bind_step conversion_report
+    strip_approximation models
+    """,
+)
+METHOD_NAMES = ["preview", "plot", "fraction"]
+
+
+@pytest.mark.parametrize("name", tfag.__all__)
+def test_every_exported_name_exists_and_is_documented(name: str) -> None:
+    value = getattr(tfag, name)
+    # Not inspect.getdoc, which takes the base class's text for a class without one.
+    assert (value.__doc__ or "").strip()
+    # A dataclass without a docstring gets its signature for one.
+    assert not value.__doc__.startswith(f"{name}(")
+
+
+def test_all_lists_each_name_once_and_in_order() -> None:
+    assert tfag.__all__ == sorted(set(tfag.__all__))
+
+
+@pytest.mark.parametrize("name", PUBLIC_NAMES)
+def test_names_of_the_design_are_exported(name: str) -> None:
+    assert name in tfag.__all__
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_schedules_have_the_methods_of_the_design(name: str) -> None:
+    assert inspect.getdoc(getattr(tfag.Schedule, name))
+
+
+@pytest.mark.parametrize("name", ["cnn2", "resnet", "vgg19"])
+def test_the_networks_of_the_paper_are_exported(name: str) -> None:
+    assert name in tfag.models.__all__
+    assert inspect.getdoc(getattr(tfag.models, name))
+
+
+def test_version_is_that_of_pyproject_toml() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    assert re.search(r'^version = "(.+)"$', text, re.MULTILINE)[1] == tfag.__version__
+
+
+# --- make ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def set_up(tmp_path: Path) -> Path:
+    """What make looks at, in a path with a space, as after a finished set-up."""
+    folder = tmp_path / "check out"
+    folder.mkdir()
+    for name in ("Makefile", "pyproject.toml", "setup.py"):
+        shutil.copy(ROOT / name, folder)
+    shutil.copytree(ROOT / "cc", folder / "cc")
+    for path in folder.rglob("*"):
+        os.utime(path, (1, 1))
+    venv = folder / ".venv"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "bin" / "python").symlink_to(sys.executable)
+    for time, stamp in enumerate((".stamp-venv", ".stamp-installed"), start=2):
+        (venv / stamp).touch()
+        os.utime(venv / stamp, (time, time))
+    return folder
+
+
+@pytest.fixture
+def interpreter(tmp_path: Path) -> Path:
+    """A Python that calls itself 3.9, runs -c and fails at everything else."""
+    path = tmp_path / "python3.9"
+    path.write_text(
+        f"#!{sys.executable}\n"
+        "import sys\n"
+        "sys.version_info = (3, 9, 18, 'final', 0)\n"
+        "option, code = sys.argv[1:3]\n"
+        "exec(code) if option == '-c' else sys.exit(f'must not run {sys.argv}')\n"
+    )
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize("arguments", [(), (f"PYTHON={sys.executable}",)], ids=len)
+def test_make_has_nothing_to_do_after_a_set_up(
+    set_up: Path, arguments: tuple[str, ...]
+) -> None:
+    result = run("make", "-n", *arguments, cwd=set_up)
+    assert result.returncode == 0, result.stdout
+    assert "Nothing to be done for 'setup'" in result.stdout
+
+
+@pytest.mark.parametrize("target", ["demo", "test", "test-slow", "lint", "format"])
+def test_no_target_installs_or_compiles_again_after_a_set_up(
+    set_up: Path, target: str
+) -> None:
+    result = run("make", "-n", target, cwd=set_up)
+    assert result.returncode == 0, result.stdout
+    assert result.stdout.strip()
+    assert not re.search(r"\bpip\b|-m venv|setup\.py|g\+\+", result.stdout)
+
+
+@pytest.mark.parametrize(
+    "name", ["setup.py", "pyproject.toml", "cc/kernels/geometry.cc", "cc/ops/*.h"]
+)
+def test_make_installs_again_after_a_change_but_keeps_the_environment(
+    set_up: Path, name: str
+) -> None:
+    (path, *_) = set_up.glob(name)
+    path.touch()
+    result = run("make", "-n", cwd=set_up)
+    assert "pip install" in result.stdout
+    assert "-m venv" not in result.stdout
+
+
+def test_make_alone_sets_up_and_does_nothing_else(set_up: Path) -> None:
+    shutil.rmtree(set_up / ".venv")
+    commands = run("make", "-n", cwd=set_up).stdout
+    assert "-m venv" in commands
+    assert "pip install" in commands
+    assert "pytest" not in commands
+    assert "train.py" not in commands
+
+
+def test_make_refuses_an_old_python_in_one_sentence_and_keeps_the_environment(
+    set_up: Path, interpreter: Path
+) -> None:
+    before = times(set_up, "*")
+    result = run("make", f"PYTHON={interpreter}", cwd=set_up)
+    assert result.returncode != 0
+    (sentence, *rest) = result.stdout.splitlines()
+    assert sentence == (
+        f"tf_approxgrad needs Python 3.10 to 3.13, but {interpreter} is 3.9: name "
+        "another with PYTHON=python3.x"
+    )
+    # Beside it, only make's own note that the recipe failed.
+    assert all(line.startswith("make: ***") for line in rest), rest
+    assert times(set_up, "*") == before
+
+
+def test_make_refuses_an_old_python_without_an_environment_too(
+    set_up: Path, interpreter: Path
+) -> None:
+    shutil.rmtree(set_up / ".venv")
+    result = run("make", f"PYTHON={interpreter}", cwd=set_up)
+    assert result.returncode != 0
+    assert "tf_approxgrad needs Python 3.10 to 3.13" in result.stdout
+    assert not (set_up / ".venv").exists()
+
+
+def test_make_says_that_an_interpreter_does_not_exist(set_up: Path) -> None:
+    before = times(set_up, "*")
+    result = run("make", "PYTHON=python3.99", cwd=set_up)
+    assert result.returncode != 0
+    assert "python3.99" in result.stdout
+    assert times(set_up, "*") == before
+
+
+# --- setup.py ------------------------------------------------------------------------
+
+
+def setuptools_wheel(folder: Path) -> None:
+    """Packs the installed setuptools as a wheel, so that pip needs no network."""
+    distribution = importlib.metadata.distribution("setuptools")
+    name = f"setuptools-{distribution.version}-py3-none-any.whl"
+    with zipfile.ZipFile(folder / name, "w") as wheel:
+        for file in distribution.files:
+            if ".." not in file.parts and "__pycache__" not in file.parts:
+                wheel.write(file.locate(), file)
+
+
+def test_isolated_build_stops_with_one_sentence_that_says_what_to_type(
+    set_up: Path, tmp_path: Path
+) -> None:
+    setuptools_wheel(tmp_path)
+    before = times(set_up, "*")
+    target = tmp_path / "target"
+    options = ("--no-deps", "--no-index", "--find-links", tmp_path, "--target", target)
+    result = run(sys.executable, "-m", "pip", "install", *options, ".", cwd=set_up)
+    assert result.returncode != 0
+    lines = [line.strip() for line in result.stdout.splitlines()]
+    (message,) = (line for line in lines if line.startswith("tf_approxgrad: "))
+    assert "no TensorFlow is visible to this build" in message
+    assert message.endswith("type `pip install --no-build-isolation .`")
+    assert not re.search(r"[.!?]\s+[A-Z]", message), "more than one sentence"
+    assert not target.exists()
+    assert times(set_up, "*") == before
+
+
+@pytest.mark.parametrize(
+    ("compiler", "message"),
+    [
+        (
+            "/nonexistent/g++",
+            "tf_approxgrad: the C++ compiler '/nonexistent/g++' was not found; install "
+            "one (for example `apt-get install g++`) or name it in CXX",
+        ),
+        ("no-such-compiler -m64", "the C++ compiler 'no-such-compiler' was not found"),
+        ("false", "tf_approxgrad: the command above failed: false ... "),
+    ],
+)
+def test_build_without_a_working_compiler_names_it_and_leaves_no_library(
+    set_up: Path, compiler: str, message: str
+) -> None:
+    result = build(set_up, CXX=compiler)
+    assert result.returncode != 0
+    assert message in result.stdout.splitlines()[-1]
+    assert "Traceback" not in result.stdout
+    assert not [*set_up.rglob("*.so"), *set_up.rglob("*.o"), *set_up.rglob("*.json")]
+
+
+class FakeTensorFlow:
+    def __init__(self, name: str, version: str) -> None:
+        self.metadata = {"Name": name}
+        self.version = version
+
+
+@pytest.fixture
+def install_requires(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Runs setup.py beside a TensorFlow of any name; returns what it requires."""
+
+    def read(name: str, version: str) -> list[str]:
+        given = {}
+        metadata = importlib.metadata
+        monkeypatch.setattr(
+            setuptools, "setup", lambda **options: given.update(options)
+        )
+        monkeypatch.setattr(
+            metadata, "packages_distributions", lambda: {"tensorflow": [name]}
+        )
+        monkeypatch.setattr(
+            metadata, "distribution", lambda asked: FakeTensorFlow(asked, version)
+        )
+        runpy.run_path(str(ROOT / "setup.py"))
+        return given["install_requires"]
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "requirement"),
+    [
+        ("tensorflow", "2.18.0", "tensorflow==2.18.*"),
+        ("tensorflow_cpu", "2.21.1", "tensorflow_cpu==2.21.*"),
+        ("tf_nightly", "2.22.0.dev20260101", "tf_nightly==2.22.0.dev20260101"),
+        ("tensorflow", "2.21.0rc1", "tensorflow==2.21.0rc1"),
+        ("tensorflow", "3.0.0", "tensorflow==3.0.*"),
+    ],
+)
+def test_package_requires_the_tensorflow_that_is_installed_and_no_other(
+    install_requires: Callable[..., list[str]],
+    name: str,
+    version: str,
+    requirement: str,
+) -> None:
+    required = install_requires(name, version)
+    assert [item for item in required if not item.startswith("numpy")] == [requirement]
+
+
+def test_tensorflow_that_is_too_old_is_refused(
+    install_requires: Callable[..., list[str]],
+) -> None:
+    with pytest.raises(
+        SystemExit, match=r"TensorFlow 2\.17\.1 is installed, but 2\.18 or newer"
+    ):
+        install_requires("tensorflow", "2.17.1")
+
+
+# --- A whole build -------------------------------------------------------------------
+
+
+def copy_checkout(target: Path) -> Path:
+    """Copies what a clone has, and no build's output; times stay as they are."""
+    lines = (ROOT / ".gitignore").read_text().split()
+    ignored = [Path(line).name for line in lines]
+    shutil.copytree(ROOT, target, ignore=shutil.ignore_patterns(".git", *ignored))
+    assert not [*target.rglob("*.so"), *target.rglob("*.o")]
+    return target
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the checkout, its path with a space; `installed` builds in it."""
+    return copy_checkout(tmp_path_factory.mktemp("with space") / "check out")
+
+
+@pytest.fixture(scope="session")
+def installed(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that `pip install` put the package into, compiled from `checkout`."""
+    target = tmp_path_factory.mktemp("installed") / "site packages"
+    options = ("--no-build-isolation", "--no-deps", "--no-index", "--target", target)
+    result = run(sys.executable, "-m", "pip", "install", *options, ".", cwd=checkout)
+    assert result.returncode == 0, result.stdout
+    return target
+
+
+@pytest.fixture
+def built(checkout: Path, installed: Path) -> Path:
+    """The checkout that `installed` comes from, with all that its build left."""
+    assert changed(build_output(checkout), {}), "pip has built somewhere else"
+    return checkout
+
+
+def build_output(checkout: Path) -> Times:
+    patterns = ("*.o", "*.so", "*.json")
+    return {
+        name: time
+        for pattern in patterns
+        for name, time in times(checkout / "build", pattern).items()
+    }
+
+
+def recompiled(before: Times, after: Times) -> set[str]:
+    """The sources whose objects are new."""
+    names = (Path(name) for name in changed(before, after) if name.endswith(".o"))
+    return {name.relative_to("cc").with_suffix(".cc").as_posix() for name in names}
+
+
+def includes(checkout: Path, source: str) -> set[str]:
+    """The project's headers that a source includes, and what those include."""
+    found, wanted = set(), [source]
+    while wanted:
+        text = (checkout / wanted.pop()).read_text()
+        new = set(re.findall(r'^#include "(cc/.+)"$', text, re.MULTILINE)) - found
+        found |= new
+        wanted += new
+    return found
+
+
+@pytest.mark.slow
+def test_installed_package_trains_from_another_folder(
+    installed: Path, tmp_path: Path
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import keras, numpy as np, tf_approxgrad as tfag\n"
+        "keras.utils.set_random_seed(0)\n"
+        "model = tfag.models.cnn2(input_shape=(8, 8, 1), classes=2, width=0.1)\n"
+        "model = tfag.approximate_gradients(model, tfag.Alternate('max'))\n"
+        "model.compile('adam', keras.losses.SparseCategoricalCrossentropy(True))\n"
+        "y = np.arange(64) % 2\n"
+        "x = np.random.normal(size=(64, 8, 8, 1)) + y[:, None, None, None]\n"
+        "done = model.fit(x, y, epochs=8, batch_size=16, verbose=0,\n"
+        "                 callbacks=[tfag.ApproximationCallback()])\n"
+        "print(tfag.__file__)\n"
+        "print(*done.history['loss'])\n"
+    )
+    result = run(sys.executable, program, cwd=tmp_path, PYTHONPATH=str(installed))
+    assert result.returncode == 0, result.stdout
+    *_, file, losses = result.stdout.splitlines()
+    assert Path(file) == installed / "tf_approxgrad" / "__init__.py"
+    first, *_, last = map(float, losses.split())
+    assert last < 0.8 * first
+
+
+@pytest.mark.slow
+def test_installed_package_is_complete_and_holds_nothing_else(
+    checkout: Path, installed: Path
+) -> None:
+    package = installed / "tf_approxgrad"
+    names = {
+        path.relative_to(checkout).as_posix() for path in checkout.glob("tf_*/**/*.py")
+    }
+    names |= {f"tf_approxgrad/{name}" for name in ("py.typed", LIBRARY, BUILD_INFO)}
+    actual = {
+        path.relative_to(installed).as_posix()
+        for path in package.rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+    assert actual == names
+    folders = {path.name for path in installed.iterdir()}
+    assert folders == {"tf_approxgrad", f"tf_approxgrad-{tfag.__version__}.dist-info"}
+    recorded = json.loads((package / BUILD_INFO).read_text())
+    assert recorded["tensorflow"] == tf.version.VERSION
+
+
+@pytest.mark.slow
+def test_metadata_names_the_installed_tensorflow_and_its_minor_version(
+    installed: Path,
+) -> None:
+    (path,) = installed.glob("tf_approxgrad-*.dist-info/METADATA")
+    metadata = email.message_from_string(path.read_text())
+    required = [
+        re.match(r"([\w-]+)(.*)", line).groups()
+        for line in metadata.get_all("Requires-Dist")
+        if "extra ==" not in line
+    ]
+    versions = {name.replace("_", "-").lower(): rest for name, rest in required}
+    (name, *_) = importlib.metadata.packages_distributions()["tensorflow"]
+    version = importlib.metadata.version(name)
+    name = name.replace("_", "-").lower()
+    assert versions.keys() == {"numpy", name}
+    major, minor, patch = version.split(".", 2)
+    minor_only = f"=={major}.{minor}.*" if patch.isdigit() else f"=={version}"
+    assert versions[name].strip(" ()") == minor_only
+
+
+@pytest.mark.slow
+def test_second_build_changes_no_file(built: Path) -> None:
+    before = build_output(built)
+    assert build(built).returncode == 0
+    assert changed(before, build_output(built)) == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cc/kernels/geometry.cc", "cc/ops/conv_attributes.h"])
+def test_touched_file_recompiles_what_includes_it_and_nothing_else(
+    built: Path, name: str
+) -> None:
+    sources = [
+        path.relative_to(built).as_posix() for path in built.glob("cc/[ok]*/*.cc")
+    ]
+    users = {source for source in sources if name in {source, *includes(built, source)}}
+    assert set() < users < set(sources)
+    before = build_output(built)
+    (built / name).touch()
+    result = build(built)
+    assert result.returncode == 0, result.stdout
+    after = build_output(built)
+    assert recompiled(before, after) == users
+    assert {Path(path).name for path in changed(before, after)} >= {LIBRARY}
+
+
+@pytest.mark.slow
+def test_error_in_a_source_names_it_and_keeps_the_last_library(built: Path) -> None:
+    before = times(built / "build", "_op_library.*")
+    path = built / "cc/kernels/geometry.cc"
+    text = path.read_text()
+    path.write_text(text + "this is no C++;\n")
+    result = build(built)
+    path.write_text(text)
+    assert result.returncode != 0
+    last = result.stdout.splitlines()[-1]
+    assert last.startswith("tf_approxgrad: the command above failed")
+    assert "cc/kernels/geometry" in last
+    assert times(built / "build", "_op_library.*") == before
+    objects = build_output(built)
+    assert build(built).returncode == 0
+    assert recompiled(objects, build_output(built)) == {"cc/kernels/geometry.cc"}

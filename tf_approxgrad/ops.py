@@ -40,8 +40,8 @@ def _load(library: Path) -> ModuleType:
         built_for, size = recorded["tensorflow"], recorded["bytes"]
     except (ValueError, KeyError, TypeError) as error:
         raise ImportError(
-            f"tf_approxgrad's compiled op is damaged: {build_info} isn't what the build "
-            f"writes; {_HOW_TO_BUILD}."
+            f"tf_approxgrad's compiled op is damaged: {build_info} isn't what the "
+            f"build writes; {_HOW_TO_BUILD}."
         ) from error
     running = tf.version.VERSION
     if _minor_version(built_for) != _minor_version(running):

@@ -46,7 +46,18 @@ $(VENV_STAMP):
 $(STAMP): $(VENV_STAMP) pyproject.toml setup.py $(CC_SOURCES)
 	$(PY) -m pip install --quiet --disable-pip-version-check '$(TENSORFLOW)'
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[dev]'
-	@touch $@
+	@echo '$(TENSORFLOW)' > $@
+
+# A library that is gone is built again, and so is one for another TensorFlow.
+LIBRARY := tf_approxgrad/_op_library.so tf_approxgrad/_op_library.json
+ifneq ($(words $(wildcard $(LIBRARY))),2)
+$(STAMP): FORCE
+endif
+ifneq ($(origin TENSORFLOW),file)
+ifneq ($(shell cat $(STAMP) 2>/dev/null),$(TENSORFLOW))
+$(STAMP): FORCE
+endif
+endif
 
 demo: setup
 	$(PY) examples/train.py --model=cnn2 --compare=full,zero,random,max --epochs=$(DEMO_EPOCHS) --output=runs/demo

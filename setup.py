@@ -82,7 +82,7 @@ class BuildOp(build_ext):
     def build_extension(self, ext: Extension) -> None:
         import tensorflow as tf
 
-        compiler = shlex.split(os.environ.get("CXX", "g++"))
+        compiler = shlex.split(os.environ.get("CXX") or "g++")
         if shutil.which(compiler[0]) is None:
             stop(
                 f"the C++ compiler {compiler[0]!r} was not found; install one "
@@ -95,21 +95,31 @@ class BuildOp(build_ext):
         if os.environ.get("TF_APPROXGRAD_WERROR") == "1":
             flags.append("-Werror")
         folder = ROOT / "build" / "cc"
+        version = tf.version.VERSION
+        command = [*compiler, *flags]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = list(
                 pool.map(
-                    lambda source: compile_source(compiler, flags, source, folder),
+                    lambda source: compile_source(command, source, folder, version),
                     ext.sources,
                 )
             )
         library = Path(self.get_ext_fullpath(ext.name))
         library.parent.mkdir(parents=True, exist_ok=True)
         command = [*compiler, "-shared", *map(str, objects), "-o", str(library)]
-        run([*command, *tf.sysconfig.get_link_flags()])
-        info = {"tensorflow": tf.version.VERSION, "bytes": library.stat().st_size}
-        build_info(library).write_text(json.dumps(info) + "\n")
+        command += tf.sysconfig.get_link_flags()
+        recorded = folder / f"{library.name}.cmd"
+        made_by = f"{version}\n{shlex.join(command)}"
+        if not is_linked(library, objects, recorded, made_by):
+            run(command)
+            info = {"tensorflow": version, "bytes": library.stat().st_size}
+            build_info(library).write_text(json.dumps(info) + "\n")
+            recorded.write_text(made_by)
 
     def copy_extensions_to_source(self) -> None:
+        # setuptools would keep a damaged library that is newer than the built one.
+        for ext in self.extensions:
+            (ROOT / self.get_ext_filename(ext.name)).unlink(missing_ok=True)
         super().copy_extensions_to_source()
         for ext in self.extensions:
             built = build_info(Path(self.build_lib) / self.get_ext_filename(ext.name))
@@ -129,23 +139,37 @@ def run(command: list[str]) -> None:
 
 
 def compile_source(
-    compiler: list[str], flags: list[str], source: str, folder: Path
+    compiler: list[str], source: str, folder: Path, version: str
 ) -> Path:
-    """Compiles one file unless its object is newer than all that it includes."""
+    """Compiles one file unless its object is newer than all that it includes.
+
+    -MMD leaves out TensorFlow's headers: its `version` stands for them.
+    """
     target = (folder / source).with_suffix(".o")
-    command = [*compiler, *flags, "-MMD", "-c", source, "-o", str(target)]
+    command = [*compiler, "-MMD", "-c", source, "-o", str(target)]
     recorded = target.with_suffix(".cmd")
-    if not is_current(target, recorded, shlex.join(command)):
+    made_by = f"{version}\n{shlex.join(command)}"
+    if not is_current(target, recorded, made_by):
         target.parent.mkdir(parents=True, exist_ok=True)
         run(command)
-        recorded.write_text(shlex.join(command))
+        recorded.write_text(made_by)
     return target
 
 
-def is_current(target: Path, recorded: Path, command: str) -> bool:
+def is_linked(library: Path, objects: list[Path], recorded: Path, made_by: str) -> bool:
+    needed = (library, build_info(library), recorded)
+    if not all(path.exists() for path in needed) or recorded.read_text() != made_by:
+        return False
+    if json.loads(build_info(library).read_text())["bytes"] != library.stat().st_size:
+        return False
+    linked = library.stat().st_mtime_ns
+    return all(path.stat().st_mtime_ns <= linked for path in objects)
+
+
+def is_current(target: Path, recorded: Path, made_by: str) -> bool:
     if not target.exists() or not recorded.exists():
         return False
-    if recorded.read_text() != command:
+    if recorded.read_text() != made_by:
         return False
     # "target.o: a.cc b.h \" as make reads it, with spaces in names escaped.
     rule = target.with_suffix(".d").read_text().replace("\\\n", " ")

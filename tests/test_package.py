@@ -10,6 +10,7 @@ import json
 import os
 import re
 import runpy
+import shlex
 import shutil
 import subprocess
 import sys
@@ -123,6 +124,9 @@ def set_up(tmp_path: Path) -> Path:
     for name in ("Makefile", "pyproject.toml", "setup.py"):
         shutil.copy(ROOT / name, folder)
     shutil.copytree(ROOT / "cc", folder / "cc")
+    (folder / "tf_approxgrad").mkdir()
+    for name in (LIBRARY, BUILD_INFO):
+        (folder / "tf_approxgrad" / name).touch()
     for path in folder.rglob("*"):
         os.utime(path, (1, 1))
     venv = folder / ".venv"
@@ -176,6 +180,16 @@ def test_make_installs_again_after_a_change_but_keeps_the_environment(
 ) -> None:
     (path, *_) = set_up.glob(name)
     path.touch()
+    result = run("make", "-n", cwd=set_up)
+    assert "pip install" in result.stdout
+    assert "-m venv" not in result.stdout
+
+
+@pytest.mark.parametrize("name", [LIBRARY, BUILD_INFO])
+def test_make_builds_a_library_that_is_missing_as_the_loader_says(
+    set_up: Path, name: str
+) -> None:
+    (set_up / "tf_approxgrad" / name).unlink()
     result = run("make", "-n", cwd=set_up)
     assert "pip install" in result.stdout
     assert "-m venv" not in result.stdout
@@ -267,14 +281,15 @@ def test_isolated_build_stops_with_one_sentence_that_says_what_to_type(
         ("false", "tf_approxgrad: the command above failed: false ... "),
     ],
 )
-def test_build_without_a_working_compiler_names_it_and_leaves_no_library(
+def test_build_without_a_working_compiler_names_it_and_writes_no_file(
     set_up: Path, compiler: str, message: str
 ) -> None:
+    before = times(set_up, "*.*")
     result = build(set_up, CXX=compiler)
     assert result.returncode != 0
     assert message in result.stdout.splitlines()[-1]
     assert "Traceback" not in result.stdout
-    assert not [*set_up.rglob("*.so"), *set_up.rglob("*.o"), *set_up.rglob("*.json")]
+    assert times(set_up, "*.*") == before
 
 
 class FakeTensorFlow:
@@ -332,6 +347,60 @@ def test_tensorflow_that_is_too_old_is_refused(
         SystemExit, match=r"TensorFlow 2\.17\.1 is installed, but 2\.18 or newer"
     ):
         install_requires("tensorflow", "2.17.1")
+
+
+@pytest.fixture
+def compiled_with(set_up: Path, tmp_path: Path) -> Callable[[str], set[str]]:
+    """Builds with stand-ins for compiler and TensorFlow; returns what it compiled.
+
+    The TensorFlow of every version lies in the same folder, as in one environment.
+    """
+    compiler, log = tmp_path / "compiler", tmp_path / "log"
+    compiler.write_text(
+        f"#!{sys.executable}\n"
+        "import pathlib, sys\n"
+        "target = pathlib.Path(sys.argv[sys.argv.index('-o') + 1])\n"
+        "target.touch()\n"
+        "if '-c' in sys.argv:\n"
+        "    source = sys.argv[sys.argv.index('-c') + 1]\n"
+        "    target.with_suffix('.d').write_text(f'target.o: {source}')\n"
+        f"    open({str(log)!r}, 'a').write(source + '\\n')\n"
+    )
+    compiler.chmod(0o755)
+    site = tmp_path / "site"
+    metadata = site / "tensorflow-0.dist-info"
+    for folder in (metadata, site / "tensorflow"):
+        folder.mkdir(parents=True)
+    (metadata / "top_level.txt").write_text("tensorflow\n")
+
+    def compile_with(version: str) -> set[str]:
+        (metadata / "METADATA").write_text(f"Name: tensorflow\nVersion: {version}\n")
+        (site / "tensorflow" / "__init__.py").write_text(
+            "class version:\n"
+            f"    VERSION = {version!r}\n"
+            "class sysconfig:\n"
+            "    get_compile_flags = staticmethod(lambda: ['-I/include'])\n"
+            "    get_link_flags = staticmethod(lambda: ['-lframework'])\n"
+        )
+        log.write_text("")
+        result = build(set_up, CXX=shlex.quote(str(compiler)), PYTHONPATH=str(site))
+        assert result.returncode == 0, result.stdout
+        (path,) = (set_up / "build").rglob(BUILD_INFO)
+        assert json.loads(path.read_text())["tensorflow"] == version
+        return set(log.read_text().split())
+
+    return compile_with
+
+
+def test_another_tensorflow_in_the_same_place_recompiles_everything(
+    set_up: Path, compiled_with: Callable[[str], set[str]]
+) -> None:
+    files = [*set_up.glob("cc/ops/*.cc"), *set_up.glob("cc/kernels/*.cc")]
+    sources = {path.relative_to(set_up).as_posix() for path in files}
+    assert compiled_with("2.20.0") == sources
+    assert compiled_with("2.20.0") == set()
+    # Otherwise the old objects would be linked and recorded as made for the new one.
+    assert compiled_with("2.21.0") == sources
 
 
 # --- A whole build -------------------------------------------------------------------

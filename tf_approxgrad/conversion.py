@@ -180,7 +180,7 @@ def _report_row(layer: keras.layers.Layer, index: int | None) -> ReportRow:
         note = ", ".join(methods)
     else:
         note = reason_not_convertible(layer) or "not converted yet"
-    return ReportRow(layer.name, type(layer).__name__, index, converted, note)
+    return ReportRow(layer.name, type(layer).__qualname__, index, converted, note)
 
 
 def _check_model(model: keras.Model) -> None:

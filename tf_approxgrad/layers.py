@@ -22,7 +22,7 @@ _training: contextvars.ContextVar[bool] = contextvars.ContextVar(
 )
 
 
-@keras.saving.register_keras_serializable(package="tf_approxgrad")
+@keras.saving.register_keras_serializable(package="tf_approxgrad", name="ApproxConv2D")
 class ApproxConv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D` whose filter gradient is made by `method`.
 
@@ -128,3 +128,8 @@ class ApproxConv2D(keras.layers.Conv2D):
             config["schedule"] = keras.saving.serialize_keras_object(schedule)
             config["layer_index"] = self._assignment.index
         return config
+
+
+# Files of weights are keyed by the class's name. With Keras' own name, those of a model
+# load into the converted one, and the other way round.
+ApproxConv2D.__name__ = "Conv2D"

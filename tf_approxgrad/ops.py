@@ -17,8 +17,8 @@ import tensorflow as tf
 
 _LIBRARY = Path(__file__).with_name("_op_library.so")
 _HOW_TO_BUILD = (
-    "build it again with `make` in a checkout, or `pip install --no-build-isolation "
-    "--force-reinstall --no-deps .`"
+    "build it again with `make clean` and `make` in a checkout, or with "
+    "`pip install --no-build-isolation --force-reinstall --no-deps .`"
 )
 
 

@@ -1,0 +1,54 @@
+"""A method that records when it runs, and computes zeros."""
+
+import dataclasses
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+import tf_approxgrad as tfag
+from tf_approxgrad.filter_gradient import Backprop, filter_gradient
+
+# The names and layer indices of the methods that ran, in order.
+RAN: list[tuple[str, int]] = []
+
+
+@keras.saving.register_keras_serializable(package="tests")
+@dataclasses.dataclass(frozen=True)
+class Recording(tfag.GradientMethod):
+    """Computes zeros, and appends its tag and the layer's index to `RAN`."""
+
+    tag: str = "approximate"
+
+    name = "recording"
+
+
+@filter_gradient.register
+def _record(method: Recording, backprop: Backprop) -> tf.Tensor:
+    sizes = tuple(int(size) for size in tf.get_static_value(backprop.filter_sizes))
+
+    def run() -> Any:
+        RAN.append((method.tag, backprop.layer))
+        return tf.zeros(sizes, backprop.input.dtype)
+
+    zeros = tf.py_function(run, [], backprop.input.dtype)
+    return tf.ensure_shape(zeros, sizes)
+
+
+def switches(graph: tf.Graph) -> list[tf.Operation]:
+    """All conditionals of a graph and of the functions that it calls."""
+    kinds = {"Case", "StatelessCase", "If", "StatelessIf", "Switch", "_SwitchN"}
+    definition = graph.as_graph_def()
+    nodes = [*definition.node]
+    for function in definition.library.function:
+        nodes.extend(function.node_def)
+    return [node for node in nodes if node.op in kinds]
+
+
+def operations(graph: tf.Graph) -> set[str]:
+    """The kinds of operation in a graph and in the functions that it calls."""
+    definition = graph.as_graph_def()
+    kinds = {node.op for node in definition.node}
+    for function in definition.library.function:
+        kinds |= {node.op for node in function.node_def}
+    return kinds

@@ -1,0 +1,265 @@
+"""ApproximationCallback: the schedule in fit."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from recording import RAN, Recording, operations, switches
+
+import tf_approxgrad as tfag
+
+STEPS = 6
+X = np.random.default_rng(0).normal(size=(4 * STEPS, 6, 6, 2)).astype(np.float32)
+Y = np.zeros([len(X), 6, 6, 2], np.float32)
+FULL, REC = tfag.FullGradient(), Recording()
+SCHEDULES = {
+    "EveryNthLayer": tfag.EveryNthLayer(REC, n=2, start=1),
+    "Alternate": tfag.Alternate(REC),
+    "EveryNthStep": tfag.EveryNthStep(REC, n=4, start=1),
+    "TableSchedule": tfag.TableSchedule(
+        [[FULL, REC, REC], [REC, FULL, Recording("other")], [FULL, FULL, REC]]
+    ),
+    "Constant": tfag.Constant(REC, layers=[2, 3]),
+}
+
+
+def make_model(schedule=None, layers=3, optimizer=None, **compiled):
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [keras.Input((6, 6, 2))]
+        + [keras.layers.Conv2D(2, 3, padding="same") for _ in range(layers)]
+    )
+    if schedule is not None:
+        model = tfag.approximate_gradients(model, schedule)
+    model.compile(optimizer or keras.optimizers.SGD(0.01), "mse", **compiled)
+    return model
+
+
+def fit(model, callback=None, epochs=1, **arguments):
+    callbacks = [callback or tfag.ApproximationCallback()]
+    defaults = {"batch_size": 4, "verbose": 0, "shuffle": False}
+    model.fit(X, Y, epochs=epochs, callbacks=callbacks, **(defaults | arguments))
+
+
+def expected_cells(schedule, steps, layers=3):
+    """What a run records, step by step. Layers run in any order within a step."""
+    return [
+        (method.tag, layer)
+        for step in steps
+        for layer in range(1, layers + 1)
+        if isinstance(method := schedule(layer, step), Recording)
+    ]
+
+
+def in_order(ran, steps, schedule):
+    """The record with the layers of each step sorted."""
+    rest, result = list(ran), []
+    for step in steps:
+        count = len(expected_cells(schedule, [step]))
+        result += sorted(rest[:count], key=lambda cell: cell[1])
+        rest = rest[count:]
+    return result + rest
+
+
+def assert_ran(schedule, steps):
+    assert in_order(RAN, steps, schedule) == expected_cells(schedule, steps)
+
+
+@pytest.fixture(autouse=True)
+def no_record():
+    RAN.clear()
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+@pytest.mark.parametrize("steps_per_execution", [1, 4])
+def test_fit_runs_the_schedules_method_in_each_cell(schedule, steps_per_execution):
+    model = make_model(schedule, steps_per_execution=steps_per_execution)
+    fit(model)
+    assert_ran(schedule, range(STEPS))
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+def test_second_fit_continues_the_schedule(schedule):
+    model = make_model(schedule)
+    fit(model, steps_per_epoch=3)
+    fit(model, steps_per_epoch=2)
+    assert_ran(schedule, range(5))
+
+
+def test_restored_run_continues_in_the_middle_of_a_period(tmp_path):
+    schedule = tfag.EveryNthStep(REC, n=4, start=1)
+    model = make_model(schedule)
+    fit(model, steps_per_epoch=3)
+    model.save(tmp_path / "model.keras")
+    restored = keras.models.load_model(tmp_path / "model.keras")
+    RAN.clear()
+    fit(restored, steps_per_epoch=3)
+    assert_ran(schedule, range(3, 6))
+
+
+def test_run_eagerly_follows_the_schedule():
+    schedule = tfag.Alternate(REC)
+    fit(make_model(schedule, run_eagerly=True))
+    assert_ran(schedule, range(STEPS))
+
+
+def test_gradient_accumulation_counts_the_updates_of_the_weights():
+    # Keras' iterations are the updates: both batches of one share a step.
+    schedule = tfag.EveryNthStep(REC, n=2, start=1)
+    optimizer = keras.optimizers.SGD(0.01, gradient_accumulation_steps=2)
+    fit(make_model(schedule, optimizer=optimizer))
+    assert_ran(schedule, [0, 0, 1, 1, 2, 2])
+
+
+def test_own_train_step_follows_the_schedule():
+    class Model(keras.Sequential):
+        def train_step(self, data):
+            x, y = data
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean((self(x, training=True) - y) ** 2)
+            weights = self.trainable_weights
+            self.optimizer.apply(
+                tape.gradient(loss, [w.value for w in weights]), weights
+            )
+            return {"loss": loss}
+
+    layers = [tfag.ApproxConv2D(2, 3, padding="same") for _ in range(3)]
+    model = Model([keras.Input((6, 6, 2)), *layers])
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    schedule = tfag.Alternate(REC)
+    fit(model, tfag.ApproximationCallback(schedule))
+    assert_ran(schedule, range(STEPS))
+
+
+def test_new_schedule_replaces_the_one_before():
+    model = make_model(tfag.Alternate(REC))
+    fit(model, steps_per_epoch=2)
+    RAN.clear()
+    later = tfag.EveryNthLayer(Recording("later"), n=2, start=1)
+    fit(model, tfag.ApproximationCallback(later), steps_per_epoch=2)
+    assert_ran(later, range(2, 4))
+    RAN.clear()
+    fit(model, steps_per_epoch=2)
+    assert_ran(later, range(4, 6))
+
+
+@pytest.mark.parametrize("method", ["full", "zero", "random", "max"])
+def test_two_runs_give_the_same_weights(method):
+    weights = []
+    for _ in range(2):
+        model = make_model(tfag.Alternate(method))
+        fit(model, epochs=2)
+        weights.append(model.get_weights())
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_nothing_of_ours_runs_outside_training():
+    model = make_model(tfag.Alternate("max"))
+    fit(model)
+    model.evaluate(X, Y, verbose=0)
+    model.predict(X, verbose=0)
+    graphs = [
+        tf.function(step).get_concrete_function(data).graph
+        for step, data in (
+            (model.train_step, (X, Y)),
+            (model.test_step, (X, Y)),
+            (model.predict_step, (X,)),
+            (model, X),
+        )
+    ]
+    ours = [any("Approx" in kind for kind in operations(graph)) for graph in graphs]
+    assert ours == [True, False, False, False]
+    assert [bool(switches(graph)) for graph in graphs] == ours
+
+
+def test_report_is_printed_once_and_not_at_all_when_quiet(capsys):
+    model = make_model(tfag.Alternate("max"))
+    fit(model, epochs=2, verbose=2)
+    printed = capsys.readouterr().out
+    assert printed.count("Approximate filter gradients: Alternate(") == 1
+    assert "17% of the (layer, step) cells of 3 convolutions" in printed
+    fit(model, verbose=0)
+    assert capsys.readouterr().out == ""
+
+
+def refused(error, match, model, callback=None):
+    before = model.get_weights()
+    with pytest.raises(error, match=match):
+        fit(model, callback)
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert int(model.optimizer.iterations) == 0
+    assert RAN == []
+
+
+@pytest.mark.parametrize(
+    ("schedule", "match"),
+    [
+        (tfag.Constant(REC, layers="conv9"), "'conv9'"),
+        (tfag.Constant(REC, layers=[4]), "4"),
+        (tfag.TableSchedule([[REC], [FULL]]), "3 rows.*got 2"),
+    ],
+    ids=["name", "index", "rows"],
+)
+def test_schedule_that_does_not_fit_is_refused_before_training(schedule, match):
+    model = make_model(tfag.Alternate("max"))
+    refused(ValueError, match, model, tfag.ApproximationCallback(schedule))
+
+
+def test_model_that_is_not_converted_is_refused():
+    refused(ValueError, "no ApproxConv2D layer.*approximate_gradients", make_model())
+
+
+@pytest.mark.filterwarnings("ignore:Model doesn't support `jit_compile=True`")
+@pytest.mark.parametrize("jit_compile", ["auto", True])
+def test_keras_compiles_without_xla(jit_compile):
+    model = make_model(tfag.Alternate("max"), jit_compile=jit_compile)
+    assert model.jit_compile is False
+    fit(model)
+
+
+def test_model_that_was_compiled_for_xla_before_its_conversion_is_refused():
+    class Model(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.convolution = keras.layers.Conv2D(2, 3, padding="same")
+
+        def call(self, x):
+            return self.convolution(x)
+
+    model = Model()
+    model.build((None, 6, 6, 2))
+    model.compile(keras.optimizers.SGD(), "mse", jit_compile=True)
+    tfag.approximate_gradients(model, tfag.Constant("max"))
+    refused(ValueError, "jit_compile=True.*jit_compile=False", model)
+
+
+def test_layers_with_different_schedules_are_refused():
+    model = make_model(tfag.Alternate("max"))
+    model.layers[1].assignment.schedule = tfag.Alternate("zero")
+    refused(ValueError, "different schedules", model)
+
+
+@pytest.mark.parametrize("schedule", ["alternate", tfag.MaxGradient(), tfag.Alternate])
+def test_callback_takes_schedules_only(schedule):
+    with pytest.raises(TypeError, match=r"^schedule=.* must be a tf_approxgrad.Sched"):
+        tfag.ApproximationCallback(schedule)
+
+
+@pytest.mark.parametrize(
+    "schedule", [tfag.Alternate("max"), tfag.Constant("random")], ids=repr
+)
+def test_training_without_the_callback_is_refused_where_the_step_matters(schedule):
+    model = make_model(schedule)
+    before = model.get_weights()
+    with pytest.raises(RuntimeError, match="ApproximationCallback"):
+        model.fit(X, Y, verbose=0)
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_schedule_without_steps_needs_no_callback():
+    model = make_model(tfag.Constant(REC))
+    model.fit(X, Y, batch_size=4, verbose=0)
+    assert sorted(RAN) == sorted(expected_cells(tfag.Constant(REC), range(STEPS)))

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from tf_approxgrad.layers import ApproxConv2D
-from tf_approxgrad.model_layers import approximated_layers
+from tf_approxgrad.model_layers import approximated_layers, convertible_layers
 from tf_approxgrad.schedules import Schedule
 
 
@@ -80,7 +80,25 @@ def require_approximated_layers(model: keras.Model) -> list[ApproxConv2D]:
             f"model {model.name!r} has no ApproxConv2D layer; convert it with "
             "model = tf_approxgrad.approximate_gradients(model, schedule) first."
         )
+    _check_still_converted(model, layers)
     return layers
+
+
+def _check_still_converted(model: keras.Model, layers: Sequence[ApproxConv2D]) -> None:
+    """Refuses a converted model some of whose convolutions are plain again.
+
+    A layer of a user's own that makes its convolutions itself makes plain ones when it
+    is loaded from a file. The indices of those that are left then don't start at 1.
+    """
+    indices = [layer.assignment.index for layer in layers]
+    plain = [x.name for x in convertible_layers(model) if x not in layers]
+    if plain and any(indices) and indices != [*range(1, len(layers) + 1)]:
+        raise ValueError(
+            f"model {model.name!r} was converted, but its layers {', '.join(plain)} "
+            "are plain Conv2D layers, as after loading a layer of your own from a "
+            "file: convert it again with "
+            "tf_approxgrad.approximate_gradients(model, schedule)."
+        )
 
 
 def _check_counter(step: Any) -> None:

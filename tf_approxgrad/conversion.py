@@ -209,7 +209,10 @@ def _convert(
 
     def clone_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
         cls = target if id(layer) in selected else type(layer)
-        return cls.from_config(_config_for(layer, cls))
+        copy = cls.from_config(_config_for(layer, cls))
+        # Layers of a user's own may leave their name out of their configuration.
+        copy.name = layer.name
+        return copy
 
     clone = keras.models.clone_model(model, clone_function=clone_layer, recursive=True)
     # Layers inside a layer of the user's own were copied by that layer.

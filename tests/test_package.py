@@ -138,25 +138,32 @@ def set_up(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def interpreter(tmp_path: Path) -> Path:
-    """A Python that calls itself 3.9, runs -c and fails at everything else."""
-    path = tmp_path / "python3.9"
-    path.write_text(
-        f"#!{sys.executable}\n"
-        "import sys\n"
-        "sys.version_info = (3, 9, 18, 'final', 0)\n"
-        "option, code = sys.argv[1:3]\n"
-        "exec(code) if option == '-c' else sys.exit(f'must not run {sys.argv}')\n"
-    )
+def write_program(path: Path, code: str) -> Path:
+    """Writes an executable that runs Python code."""
+    script = path.with_suffix(".code")
+    script.write_text(code)
+    # A first line can't name an interpreter whose path has a space.
+    command = shlex.join([sys.executable, str(script)])
+    path.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
     path.chmod(0o755)
     return path
 
 
-@pytest.mark.parametrize("arguments", [(), (f"PYTHON={sys.executable}",)], ids=len)
-def test_make_has_nothing_to_do_after_a_set_up(
-    set_up: Path, arguments: tuple[str, ...]
-) -> None:
+@pytest.fixture
+def interpreter(tmp_path: Path) -> Path:
+    """A Python that calls itself 3.9, runs -c and fails at everything else."""
+    return write_program(
+        tmp_path / "python3.9",
+        "import sys\n"
+        "sys.version_info = (3, 9, 18, 'final', 0)\n"
+        "option, code = sys.argv[1:3]\n"
+        "exec(code) if option == '-c' else sys.exit(f'must not run {sys.argv}')\n",
+    )
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_make_has_nothing_to_do_after_a_set_up(set_up: Path, named: bool) -> None:
+    arguments = ["PYTHON=.venv/bin/python"] if named else []
     result = run("make", "-n", *arguments, cwd=set_up)
     assert result.returncode == 0, result.stdout
     assert "Nothing to be done for 'setup'" in result.stdout
@@ -355,18 +362,17 @@ def compiled_with(set_up: Path, tmp_path: Path) -> Callable[[str], set[str]]:
 
     The TensorFlow of every version lies in the same folder, as in one environment.
     """
-    compiler, log = tmp_path / "compiler", tmp_path / "log"
-    compiler.write_text(
-        f"#!{sys.executable}\n"
+    log = tmp_path / "log"
+    compiler = write_program(
+        tmp_path / "compiler",
         "import pathlib, sys\n"
         "target = pathlib.Path(sys.argv[sys.argv.index('-o') + 1])\n"
         "target.touch()\n"
         "if '-c' in sys.argv:\n"
         "    source = sys.argv[sys.argv.index('-c') + 1]\n"
         "    target.with_suffix('.d').write_text(f'target.o: {source}')\n"
-        f"    open({str(log)!r}, 'a').write(source + '\\n')\n"
+        f"    open({str(log)!r}, 'a').write(source + '\\n')\n",
     )
-    compiler.chmod(0o755)
     site = tmp_path / "site"
     metadata = site / "tensorflow-0.dist-info"
     for folder in (metadata, site / "tensorflow"):

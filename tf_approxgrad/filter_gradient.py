@@ -98,22 +98,19 @@ def _random(method: RandomGradient, backprop: Backprop) -> tf.Tensor:
             f"step=None, but {method!r} draws its numbers from (seed, layer, step): "
             "pass the training step, for example optimizer.iterations."
         )
-    dtype = backprop.input.dtype
-    drawn = tf.float64 if dtype == tf.float64 else tf.float32
-    if method.stddev is None:
-        batch = tf.cast(tf.shape(backprop.input)[0], drawn)
-        stddev = tf.math.divide_no_nan(tf.ones([], drawn), batch)
-    else:
-        stddev = tf.constant(method.stddev, drawn)
-    seed = tf.random.experimental.stateless_fold_in(
-        tf.constant([method.seed, backprop.layer], tf.int64),
-        tf.cast(backprop.step(), tf.int64),
-        alg="philox",
+    by_batch = method.stddev is None
+    # The op's attribute is a float32, too coarse for a float64 gradient.
+    scaled_after = not by_batch and backprop.input.dtype == tf.float64
+    gradient = ops.approx_random_filter_gradient(
+        filter_sizes=backprop.filter_sizes,
+        out_backprop=backprop.out_backprop,
+        step=tf.cast(backprop.step(), tf.int64),
+        seed=method.seed,
+        layer=backprop.layer,
+        stddev=1.0 if by_batch or scaled_after else method.stddev,
+        mean_over_batch=by_batch,
     )
-    normal = tf.random.stateless_normal(
-        backprop.filter_sizes, seed, stddev=stddev, dtype=drawn, alg="philox"
-    )
-    return tf.cast(normal, dtype)
+    return gradient * method.stddev if scaled_after else gradient
 
 
 @filter_gradient.register

@@ -7,12 +7,11 @@
 #include <functional>
 #include <string>
 
-#include "cc/kernels/float_types.h"
 #include "cc/kernels/geometry.h"
 #include "cc/kernels/max_gradient.h"
+#include "cc/kernels/tensorflow_types.h"
 #include "cc/ops/conv_attributes.h"
 #include "tensorflow/core/framework/op_kernel.h"
-#include "tensorflow/core/framework/register_types.h"
 #include "tensorflow/core/util/work_sharder.h"
 
 namespace tf_approxgrad {
@@ -24,20 +23,6 @@ using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
 using tensorflow::TensorShape;
-
-// The kernels' name for a TensorFlow element type.
-template <typename T>
-struct KernelType {
-  using type = T;
-};
-template <>
-struct KernelType<Eigen::bfloat16> {
-  using type = Bfloat16;
-};
-template <>
-struct KernelType<Eigen::half> {
-  using type = Half;
-};
 
 absl::Status MakeGeometry(const ConvAttributes& attributes, const Tensor& input,
                           const Tensor& filter_sizes,

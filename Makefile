@@ -2,6 +2,8 @@
 #                 package, importable from .venv/bin/python
 # make demo       trains the paper's 2-layer CNN with four methods and compares them
 # make test       the tests that are quick; make test-slow runs the others
+# make bench      times the filter gradient, dense and approximate, on many shapes;
+#                 BENCH_FLAGS=... as examples/benchmark_filter_gradient.py --help says
 # make lint       ruff, mypy and clang-format, all read-only; make format rewrites
 #
 # PYTHON=python3.x chooses the interpreter of .venv, TENSORFLOW=... the TensorFlow
@@ -23,7 +25,7 @@ STAMP := $(VENV)/.stamp-installed
 CC_SOURCES := $(wildcard cc/ops/*.cc cc/ops/*.h cc/kernels/*.cc cc/kernels/*.h)
 CC_FILES := $(wildcard cc/*/*.cc cc/*/*.h)
 
-.PHONY: setup demo test test-slow lint format clean FORCE
+.PHONY: setup demo test test-slow bench lint format clean FORCE
 setup: $(STAMP)
 
 # An interpreter that is asked for by name replaces a .venv of another version.
@@ -67,6 +69,9 @@ test: setup
 
 test-slow: setup
 	$(PY) -m pytest -m slow
+
+bench: setup
+	$(PY) examples/benchmark_filter_gradient.py $(BENCH_FLAGS)
 
 lint: setup
 	$(PY) -m ruff check

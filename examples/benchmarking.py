@@ -1,0 +1,118 @@
+"""What the benchmarks share: this machine, and functions timed in turns."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import platform
+import shlex
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import tensorflow as tf
+
+import tf_approxgrad as tfag
+
+ROOT = Path(__file__).parents[1]
+_SOURCES = ("cc/benchmarks/machine_limits.cc", "cc/kernels/instruction_set.cc")
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """The machine that a benchmark ran on, and what it can do at most.
+
+    Attributes:
+      cpu: The processor's name.
+      threads: Threads of TensorFlow and of the limits.
+      instruction_set: That of the kernels.
+      bytes_per_second: Bytes read and written by a large copy.
+      multiply_adds_per_second: Of a loop of float32 multiply-adds.
+      tensorflow: TensorFlow's version.
+      tf_approxgrad: This package's version.
+    """
+
+    cpu: str
+    threads: int
+    instruction_set: str
+    bytes_per_second: float
+    multiply_adds_per_second: float
+    tensorflow: str
+    tf_approxgrad: str
+
+
+def measure_machine(threads: int) -> Machine:
+    """Compiles and runs cc/benchmarks/machine_limits.cc.
+
+    Raises:
+      subprocess.CalledProcessError: If it doesn't compile or run.
+    """
+    program = ROOT / "build" / "benchmarks" / "machine_limits"
+    sources = [ROOT / name for name in _SOURCES]
+    newest = max(path.stat().st_mtime for path in sources)
+    if not program.exists() or program.stat().st_mtime < newest:
+        program.parent.mkdir(parents=True, exist_ok=True)
+        compiler = shlex.split(os.environ.get("CXX") or "g++")
+        options = ["-std=c++17", "-O2", "-pthread", f"-I{ROOT}", "-o", str(program)]
+        subprocess.run([*compiler, *map(str, sources), *options], check=True)
+    output = subprocess.run(
+        [program, str(threads)], check=True, capture_output=True, text=True
+    )
+    return Machine(
+        cpu=_cpu_name(),
+        tensorflow=tf.version.VERSION,
+        tf_approxgrad=tfag.__version__,
+        **json.loads(output.stdout),
+    )
+
+
+def _cpu_name() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def set_threads(threads: int) -> None:
+    """Sets TensorFlow's threads; before TensorFlow computes anything."""
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def time_in_turns(
+    functions: dict[str, Callable[[], object]], rounds: int
+) -> dict[str, list[float]]:
+    """Seconds of each function in each round; every round starts with another one.
+
+    Each is called twice before, to trace and to fill caches.
+    """
+    names = list(functions)
+    for name in names:
+        functions[name]()
+        functions[name]()
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for round_number in range(rounds):
+        first = round_number % len(names)
+        for name in names[first:] + names[:first]:
+            start = time.perf_counter()
+            functions[name]()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def median_ratio(numerators: Iterable[float], denominators: Iterable[float]) -> float:
+    """The median of the ratios of neighbouring times."""
+    pairs = zip(numerators, denominators, strict=True)
+    return statistics.median(a / b for a, b in pairs)
+
+
+def geometric_mean(ratios: Iterable[float]) -> float:
+    """The geometric mean, NaN of nothing."""
+    logarithms = [math.log(ratio) for ratio in ratios if not math.isnan(ratio)]
+    return math.exp(statistics.fmean(logarithms)) if logarithms else math.nan

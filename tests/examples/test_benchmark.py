@@ -1,0 +1,85 @@
+"""The benchmark's arithmetic, and that it measures what it says."""
+
+import csv
+import math
+import subprocess
+import sys
+
+import benchmark_filter_gradient as benchmark
+import pytest
+import tensorflow as tf
+from benchmark_shapes import SHAPES, Shape
+from benchmarking import Machine, geometric_mean, median_ratio, time_in_turns
+
+MACHINE = Machine("a cpu", 2, "avx2", 1e9, 1e10, "2.21.0", "0.1.0")
+SMALL = Shape("small", 2, 3, 5, 4, filter=3, stride=2)
+
+
+def test_functions_take_turns_in_going_first():
+    called = []
+    functions = {name: lambda name=name: called.append(name) for name in "abc"}
+    seconds = time_in_turns(functions, rounds=3)
+    assert called[6:] == [*"abc", *"bca", *"cab"]
+    assert {name: len(times) for name, times in seconds.items()} == dict.fromkeys(
+        "abc", 3
+    )
+
+
+def test_ratio_is_the_median_of_pairs():
+    assert median_ratio([2.0, 40.0, 6.0], [1.0, 10.0, 2.0]) == 3.0
+
+
+def test_geometric_mean_leaves_out_what_was_not_measured():
+    assert geometric_mean([2.0, 8.0, math.nan]) == pytest.approx(4.0)
+    assert math.isnan(geometric_mean([]))
+
+
+def test_bound_is_the_larger_of_traffic_and_multiply_adds():
+    # X 2*4*4*3, dY 2*2*2*5, dF 3*3*3*5 elements; 2*5 kept positions of 27 taps.
+    elements = 96 + 40 + 135
+    assert SMALL.bound_seconds(1, 4, MACHINE) == pytest.approx(elements * 4 / 1e9)
+    slow = Machine("", 1, "", 1e12, 1e3, "", "")
+    assert SMALL.bound_seconds(1, 4, slow) == pytest.approx(2 * 5 * 27 / 1e3)
+    # No more positions can be kept than there are.
+    assert SMALL.bound_seconds(9, 4, slow) == pytest.approx(4 * 2 * 5 * 27 / 1e3)
+
+
+def test_shapes_are_those_of_the_paper_and_of_resnet50():
+    assert len(SHAPES) == 8 + 4 + 3 + 9 + 1
+    paper = [shape.paper for shape in SHAPES if shape.group == "table 1"]
+    assert geometric_mean(paper) == pytest.approx(3.3, abs=0.1)
+    assert SMALL.out_size == 2
+    assert SMALL.dense_work == 2 * 2 * 2 * 27 * 5
+
+
+@pytest.mark.parametrize("data_format", ["NHWC", "NCHW"])
+def test_every_method_computes_the_gradient_as_often_as_asked(data_format):
+    shape = Shape("small", 2, 3, 5, 4)
+    functions = benchmark.make_functions(shape, 2, "float32", data_format, 3)
+    del functions["dense" if data_format == "NCHW" else "zero"]
+    for name, function in functions.items():
+        results = function()
+        assert [result.shape for result in results] == [(3, 3, 3, 5)] * 3
+        if name != "random":
+            tf.debugging.assert_equal(results[0], results[2])
+
+
+def test_program_prints_means_and_writes_the_machine_beside_the_rows(tmp_path):
+    target = tmp_path / "rows.csv"
+    finished = subprocess.run(
+        [
+            *(sys.executable, benchmark.__file__, "--rounds=1", "--threads=1"),
+            *("--shapes=64->64 1x1", f"--csv={target}"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert "ResNet-50 1x1: geometric means max" in finished.stdout
+    with target.open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["shape"] == "32x56x56 64->64 1x1/1"
+    assert row["threads"] == "1"
+    assert float(row["max_ratio"]) > 0
+    assert row["tensorflow"] == tf.version.VERSION

@@ -4,6 +4,8 @@
 # make test       the tests that are quick; make test-slow runs the others
 # make bench      times the filter gradient, dense and approximate, on many shapes;
 #                 BENCH_FLAGS=... as examples/benchmark_filter_gradient.py --help says
+# make sanitize   the kernels' own tests under AddressSanitizer and
+#                 UndefinedBehaviorSanitizer, without TensorFlow
 # make lint       ruff, mypy and clang-format, all read-only; make format rewrites
 #
 # PYTHON=python3.x chooses the interpreter of .venv, TENSORFLOW=... the TensorFlow
@@ -25,7 +27,7 @@ STAMP := $(VENV)/.stamp-installed
 CC_SOURCES := $(wildcard cc/ops/*.cc cc/ops/*.h cc/kernels/*.cc cc/kernels/*.h)
 CC_FILES := $(wildcard cc/*/*.cc cc/*/*.h)
 
-.PHONY: setup demo test test-slow bench lint format clean FORCE
+.PHONY: setup demo test test-slow bench sanitize lint format clean FORCE
 setup: $(STAMP)
 
 # An interpreter that is asked for by name replaces a .venv of another version.
@@ -72,6 +74,26 @@ test-slow: setup
 
 bench: setup
 	$(PY) examples/benchmark_filter_gradient.py $(BENCH_FLAGS)
+
+SANITIZED := build/sanitize
+SANITIZE_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all
+KERNEL_SOURCES := $(filter-out %_kernel.cc,$(wildcard cc/kernels/*.cc))
+TEST_SOURCES := $(wildcard cc/tests/*_test.cc)
+KERNEL_OBJECTS := $(KERNEL_SOURCES:%.cc=$(SANITIZED)/%.o)
+SANITIZED_TESTS := $(TEST_SOURCES:%.cc=$(SANITIZED)/%)
+
+sanitize: $(SANITIZED_TESTS)
+	@for program in $^; do $$program || exit 1; done
+
+$(SANITIZED)/%_test: $(SANITIZED)/%_test.o $(KERNEL_OBJECTS)
+	$(CXX) $(SANITIZE_FLAGS) $^ -o $@
+
+$(SANITIZED)/%.o: %.cc
+	@mkdir -p $(@D)
+	$(CXX) -std=c++17 -O1 -g -Wall -Wextra -Werror -fno-math-errno -fno-trapping-math $(SANITIZE_FLAGS) -I. -MMD -c $< -o $@
+
+.SECONDARY: $(KERNEL_OBJECTS) $(TEST_SOURCES:%.cc=$(SANITIZED)/%.o)
+-include $(wildcard $(SANITIZED)/cc/*/*.d)
 
 lint: setup
 	$(PY) -m ruff check

@@ -4,6 +4,7 @@
 # make test       the tests that are quick; make test-slow runs the others
 # make bench      times the filter gradient, dense and approximate, on many shapes;
 #                 BENCH_FLAGS=... as examples/benchmark_filter_gradient.py --help says
+# make bench-step times whole training steps of the paper's networks
 # make sanitize   the kernels' own tests under AddressSanitizer and
 #                 UndefinedBehaviorSanitizer, without TensorFlow
 # make lint       ruff, mypy and clang-format, all read-only; make format rewrites
@@ -27,7 +28,7 @@ STAMP := $(VENV)/.stamp-installed
 CC_SOURCES := $(wildcard cc/ops/*.cc cc/ops/*.h cc/kernels/*.cc cc/kernels/*.h)
 CC_FILES := $(wildcard cc/*/*.cc cc/*/*.h)
 
-.PHONY: setup demo test test-slow bench sanitize lint format clean FORCE
+.PHONY: setup demo test test-slow bench bench-step sanitize lint format clean FORCE
 setup: $(STAMP)
 
 # An interpreter that is asked for by name replaces a .venv of another version.
@@ -74,6 +75,9 @@ test-slow: setup
 
 bench: setup
 	$(PY) examples/benchmark_filter_gradient.py $(BENCH_FLAGS)
+
+bench-step: setup
+	$(PY) examples/benchmark_step.py $(BENCH_FLAGS)
 
 SANITIZED := build/sanitize
 SANITIZE_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all

@@ -6,10 +6,14 @@ import subprocess
 import sys
 
 import benchmark_filter_gradient as benchmark
+import benchmark_step
 import pytest
 import tensorflow as tf
 from benchmark_shapes import SHAPES, Shape
 from benchmarking import Machine, geometric_mean, median_ratio, time_in_turns
+from step_times import PairedTimes
+
+import tf_approxgrad as tfag
 
 MACHINE = Machine("a cpu", 2, "avx2", 1e9, 1e10, "2.21.0", "0.1.0")
 SMALL = Shape("small", 2, 3, 5, 4, filter=3, stride=2)
@@ -83,3 +87,29 @@ def test_program_prints_means_and_writes_the_machine_beside_the_rows(tmp_path):
     assert row["threads"] == "1"
     assert float(row["max_ratio"]) > 0
     assert row["tensorflow"] == tf.version.VERSION
+
+
+def test_share_kept_is_of_the_time_that_zero_saves():
+    times = PairedTimes(["full", "zero", "max"], 1, 0)
+    for _ in range(5):
+        times.add({"full": 1.0, "zero": 0.8, "max": 0.85})
+    row = benchmark_step.Row.from_times("resnet20", "1", times)
+    assert row.full_ms == pytest.approx(1000)
+    assert row.zero_ratio == pytest.approx(1.25)
+    assert row.max_ratio == pytest.approx(1 / 0.85)
+    assert row.share_kept == pytest.approx(75)
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"), [("1", [2, 6]), ("all_but_first", [2, 3, 4, 5, 6, 7])]
+)
+def test_schedules_of_the_steps_approximate_these_layers(name, layers):
+    schedule = benchmark_step.make_schedule(name, "max", 7)
+    full = tfag.FullGradient()
+    assert [i for i in range(1, 8) if schedule(i, 0) != full] == layers
+
+
+def test_steps_of_all_methods_are_timed():
+    row = benchmark_step.measure("cnn2", "2", batch=4, width=0.1, steps=4)
+    assert min(row.full_ms, row.zero_ms, row.max_ms) > 0
+    assert benchmark_step.format_row(row).split()[:2] == ["cnn2", "2"]

@@ -169,11 +169,14 @@ def _train_epoch(
     sums: dict[str, collections.Counter[str]] = {
         method: collections.Counter() for method in by_method
     }
-    progress = keras.utils.Progbar(steps, verbose=1 if sys.stdout.isatty() else 2)
+    progress = keras.utils.Progbar(
+        steps,
+        verbose=1 if sys.stdout.isatty() else 2,
+        stateful_metrics=[f"{run.method} loss" for run in runs],
+    )
     for step in range(steps):
         images, labels = next(iterator)
         seconds = {}
-        losses = []
         for method in times.order():
             start = time.perf_counter()
             # It returns numbers, so it has waited for the step to end.
@@ -182,9 +185,12 @@ def _train_epoch(
             )
             seconds[method] = time.perf_counter() - start
             sums[method].update({name: float(value) for name, value in logs.items()})
-            losses.append((f"{method} loss", logs["loss"]))
         times.add(seconds)
-        progress.update(step + 1, sorted(losses), finalize=step + 1 == steps)
+        means = [
+            (f"{method} loss", totals["loss"] / (step + 1))
+            for method, totals in sums.items()
+        ]
+        progress.update(step + 1, means, finalize=step + 1 == steps)
     return {
         method: {name: total / steps for name, total in totals.items()}
         for method, totals in sums.items()

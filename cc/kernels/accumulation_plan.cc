@@ -127,6 +127,12 @@ AccumulationPlan PlanAccumulation(const ConvGeometry& g, int64_t k,
   } else {
     plan.tile_size += AlignedSize(channel_sums * kAccumulationGroup);
   }
+  if (plan.clipped) {
+    // The tile also serves to sort a channel's patches. With padding there can
+    // be more positions than pixels.
+    plan.tile_size =
+        std::max(plan.tile_size, AlignedSize(2 * plan.tile_images * k));
+  }
   return plan;
 }
 

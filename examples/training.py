@@ -178,11 +178,12 @@ def _train_epoch(
         images, labels = next(iterator)
         seconds = {}
         for method in times.order():
+            model = by_method[method].model
+            # Of this batch alone: some versions of Keras go on with the last one's.
+            model.reset_metrics()
             start = time.perf_counter()
             # It returns numbers, so it has waited for the step to end.
-            logs = by_method[method].model.train_on_batch(
-                images, labels, return_dict=True
-            )
+            logs = model.train_on_batch(images, labels, return_dict=True)
             seconds[method] = time.perf_counter() - start
             sums[method].update({name: float(value) for name, value in logs.items()})
         times.add(seconds)

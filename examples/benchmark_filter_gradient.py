@@ -23,6 +23,7 @@ from absl import app, flags
 from benchmark_shapes import SHAPES, Shape
 from benchmarking import (
     Machine,
+    check_csv,
     geometric_mean,
     measure_machine,
     median_ratio,
@@ -38,6 +39,7 @@ FLAGS = flags.FLAGS
 # call takes longer than it. In multiply-adds of the dense gradient.
 _ENOUGH_WORK = 2e9
 _MOST_REPEATS = 16
+_GROUPS = {"all": "", "table1": "table 1", "resnet50": "ResNet-50"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,6 +183,15 @@ class CsvRow(Row, Machine):
     data_format: str
 
 
+def choose_shapes(chosen: str) -> list[Shape]:
+    """The shapes that --shapes stands for."""
+    part = _GROUPS.get(chosen, chosen)
+    shapes = [shape for shape in SHAPES if part in f"{shape.group} {shape}"]
+    if not shapes:
+        raise app.UsageError(f"--shapes={chosen} is in none of the shapes' texts")
+    return shapes
+
+
 def define_flags() -> None:
     """Defines the flags; train.py has some of the same names."""
     flags.DEFINE_string("csv", None, "File to write the rows to.")
@@ -197,16 +208,17 @@ def define_flags() -> None:
     )
     flags.DEFINE_integer("rounds", 15, "Calls of each method.", lower_bound=1)
     flags.DEFINE_string(
-        "shapes", "", "Times only shapes whose group and text hold this."
+        "shapes",
+        "all",
+        "all, table1, resnet50, or a part of the shapes' groups and texts.",
     )
 
 
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"arguments that aren't flags: {' '.join(argv[1:])}")
-    shapes = [s for s in SHAPES if FLAGS.shapes in f"{s.group} {s}"]
-    if not shapes:
-        raise app.UsageError(f"--shapes={FLAGS.shapes} is in none of the shapes' texts")
+    shapes = choose_shapes(FLAGS.shapes)
+    check_csv(FLAGS.csv)
     threads = FLAGS.threads or os.cpu_count() or 1
     set_threads(threads)
     machine = measure_machine(threads)

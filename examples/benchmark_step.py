@@ -10,6 +10,7 @@ over windows of one period of the schedule.
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import time
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 import keras
 import numpy as np
 from absl import app, flags
-from benchmarking import Machine, measure_machine, set_threads
+from benchmarking import Machine, check_csv, measure_machine, set_threads
 from results import write_csv
 from settings import MODELS
 from step_times import PairedTimes
@@ -54,7 +55,8 @@ class Row:
       max_ms: That with max.
       zero_ratio: How many times as fast as full zero is.
       max_ratio: How many times as fast as full max is.
-      share_kept: The share of zero's gain in time that max keeps, in percent.
+      share_kept: The share of zero's gain in time that max keeps, in percent; NaN
+        where zero gains none.
     """
 
     model: str
@@ -69,6 +71,7 @@ class Row:
     @classmethod
     def from_times(cls, model: str, schedule: str, times: PairedTimes) -> Row:
         saved = {name: times.speed_up(name, "full") / 100 for name in ("zero", "max")}
+        share = saved["max"] / saved["zero"] if saved["zero"] > 0 else math.nan
         return cls(
             model=model,
             schedule=schedule,
@@ -77,7 +80,7 @@ class Row:
             max_ms=times.step_ms("max"),
             zero_ratio=1 / (1 - saved["zero"]),
             max_ratio=1 / (1 - saved["max"]),
-            share_kept=100 * saved["max"] / saved["zero"],
+            share_kept=100 * share,
         )
 
 
@@ -122,11 +125,13 @@ def measure(network: str, schedule: str, batch: int, width: float, steps: int) -
     models = {m: make_model(network, schedule, m, width) for m in _METHODS}
     convolutions = len(tfag.conversion_report(models["full"]).rows)
     period = make_schedule(schedule, "max", convolutions).period
-    times = PairedTimes(_METHODS, period, _WARM_UP_STEPS)
+    # Whole periods, so that no window straddles two of the orders of PairedTimes.
+    warm_up = -(-_WARM_UP_STEPS // period) * period
+    times = PairedTimes(_METHODS, period, warm_up)
     generator = np.random.default_rng(0)
     images = generator.normal(size=(batch, *_IMAGE_SHAPE)).astype(np.float32)
     labels = generator.integers(0, 10, batch)
-    for _ in range(_WARM_UP_STEPS + -(-steps // period) * period):
+    for _ in range(warm_up + -(-steps // period) * period):
         seconds = {}
         for method in times.order():
             start = time.perf_counter()
@@ -149,7 +154,7 @@ def format_row(row: Row) -> str:
         f"{row.max_ms:.1f}",
         f"{row.zero_ratio:.3f}x",
         f"{row.max_ratio:.3f}x",
-        f"{row.share_kept:.0f}%",
+        "-" if math.isnan(row.share_kept) else f"{row.share_kept:.0f}%",
     )
 
 
@@ -164,6 +169,7 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"arguments that aren't flags: {' '.join(argv[1:])}")
     check_choice("models", FLAGS.models, MODELS)
     check_choice("schedules", FLAGS.schedules, SCHEDULES)
+    check_csv(FLAGS.csv)
     threads = FLAGS.threads or os.cpu_count() or 1
     set_threads(threads)
     machine = measure_machine(threads)

@@ -15,11 +15,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import tensorflow as tf
+from absl import app
 
 import tf_approxgrad as tfag
 
 ROOT = Path(__file__).parents[1]
 _SOURCES = ("cc/benchmarks/machine_limits.cc", "cc/kernels/instruction_set.cc")
+_HEADERS = ("cc/kernels/instruction_set.h",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,13 +54,13 @@ def measure_machine(threads: int) -> Machine:
       subprocess.CalledProcessError: If it doesn't compile or run.
     """
     program = ROOT / "build" / "benchmarks" / "machine_limits"
-    sources = [ROOT / name for name in _SOURCES]
-    newest = max(path.stat().st_mtime for path in sources)
+    newest = max((ROOT / name).stat().st_mtime for name in _SOURCES + _HEADERS)
     if not program.exists() or program.stat().st_mtime < newest:
         program.parent.mkdir(parents=True, exist_ok=True)
-        compiler = shlex.split(os.environ.get("CXX") or "g++")
-        options = ["-std=c++17", "-O2", "-pthread", f"-I{ROOT}", "-o", str(program)]
-        subprocess.run([*compiler, *map(str, sources), *options], check=True)
+        # Half a program, left by an interrupted compiler, would look finished.
+        unfinished = program.with_name(f"{program.name}.{os.getpid()}")
+        subprocess.run([*compile_command(), "-o", str(unfinished)], check=True)
+        os.replace(unfinished, program)
     output = subprocess.run(
         [program, str(threads)], check=True, capture_output=True, text=True
     )
@@ -68,6 +70,19 @@ def measure_machine(threads: int) -> Machine:
         tf_approxgrad=tfag.__version__,
         **json.loads(output.stdout),
     )
+
+
+def compile_command() -> list[str]:
+    """How machine_limits.cc is compiled, without its output."""
+    compiler = shlex.split(os.environ.get("CXX") or "g++")
+    sources = [str(ROOT / name) for name in _SOURCES]
+    return [*compiler, *sources, "-std=c++17", "-O2", "-pthread", f"-I{ROOT}"]
+
+
+def check_csv(path: str | None) -> None:
+    """Refuses a file that can't be written, before minutes are spent on its rows."""
+    if path and not Path(path).absolute().parent.is_dir():
+        raise app.UsageError(f"--csv={path}: there is no such folder")
 
 
 def _cpu_name() -> str:

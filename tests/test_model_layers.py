@@ -1,7 +1,9 @@
 """Which layers of a model are convolutions that can be converted, in which order."""
 
 import keras
+import numpy as np
 import pytest
+import tensorflow as tf
 
 import tf_approxgrad as tfag
 from tf_approxgrad.model_layers import convertible_layers
@@ -96,3 +98,52 @@ def test_report_tells_converted_from_not_converted_yet(model):
 def test_report_of_a_model_without_convolutions_is_empty():
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     assert tfag.conversion_report(model).rows == ()
+
+
+class Holder(keras.layers.Layer):
+    """Holds its layers in a list, a tuple and a dict, and itself through a cycle."""
+
+    def __init__(self):
+        super().__init__()
+        self.single = conv("single")
+        self.listed = [conv("listed1"), (conv("listed2"), None)]
+        self.named = {"x": conv("named")}
+        self.again = [self.single, self]
+
+    def call(self, x):
+        x = self.listed[1][0](self.listed[0](self.single(x)))
+        return self.named["x"](x)
+
+
+def indices(model):
+    return {row.name: row.index for row in tfag.conversion_report(model).rows}
+
+
+def test_layers_held_in_containers_are_found_once_each():
+    holder = Holder()
+    expected = ["single", "listed1", "listed2", "named"]
+    assert [layer.name for layer in convertible_layers(holder)] == expected
+
+
+def test_layer_shared_by_two_nested_models_counts_once():
+    shared = conv("shared")
+    image = (8, 8, 4)
+    first = keras.Sequential([keras.Input(image), conv("a"), shared])
+    second = keras.Sequential([keras.Input(image), shared, conv("b")])
+    inputs = keras.Input(image)
+    model = keras.Model(inputs, second(first(inputs)))
+    assert indices(model) == {"a": 1, "shared": 2, "b": 3}
+
+
+def test_layer_inside_a_wrapper_of_keras_is_converted():
+    inputs = keras.Input((2, 8, 8, 4))
+    outputs = keras.layers.TimeDistributed(conv("wrapped"))(inputs)
+    model = tfag.approximate_gradients(
+        keras.Model(inputs, outputs), tfag.Constant("zero")
+    )
+    assert tfag.conversion_report(model).converted == ["wrapped"]
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model(tf.ones((1, 2, 8, 8, 4)), training=True) ** 2)
+    kernel, bias = tape.gradient(loss, model.trainable_variables)
+    assert not np.any(kernel)
+    assert np.all(bias)

@@ -24,12 +24,16 @@ constexpr int64_t kCopiedBytes = int64_t{256} << 20;
 constexpr int kRepeats = 5;
 
 // One loop for each width of vector; returns something of the sums, so that no
-// compiler leaves the loop out.
+// compiler leaves the loop out. Each sum starts from another value: of equal
+// ones the compiler computes a single one.
 #define DEFINE_MULTIPLY_ADDS(NAME, BYTES, TARGET)                        \
   TARGET __attribute__((noinline)) float NAME(int64_t rounds) {          \
     typedef float Vector __attribute__((vector_size(BYTES)));            \
-    Vector sums[kSums] = {};                                             \
+    Vector sums[kSums];                                                  \
     const float seed = static_cast<float>(rounds % 7) * 1e-3f;           \
+    for (int i = 0; i < kSums; ++i) {                                    \
+      sums[i] = (seed + static_cast<float>(i)) - Vector{};               \
+    }                                                                    \
     const Vector factor = (0.5f + seed) - Vector{};                      \
     for (int64_t round = 0; round < rounds; ++round) {                   \
       _Pragma("GCC unroll 12") for (int i = 0; i < kSums; ++i) sums[i] = \

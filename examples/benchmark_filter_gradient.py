@@ -37,8 +37,8 @@ import tf_approxgrad as tfag
 FLAGS = flags.FLAGS
 # A call of less work than this is repeated inside the graph, as Python's own part of a
 # call takes longer than it. In multiply-adds of the dense gradient.
-_ENOUGH_WORK = 2e9
-_MOST_REPEATS = 16
+_ENOUGH_WORK = 2e10
+_MOST_REPEATS = 64
 _GROUPS = {"all": "", "table1": "table 1", "resnet50": "ResNet-50"}
 
 

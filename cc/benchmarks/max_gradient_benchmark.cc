@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "cc/kernels/accumulation_plan.h"
+#include "cc/kernels/cache_sizes.h"
 #include "cc/kernels/geometry.h"
 #include "cc/kernels/max_kernels.h"
 
@@ -67,7 +68,7 @@ Values MakeValues(int64_t count) {
   constexpr int64_t kLine = 64;
   const int64_t bytes = count * static_cast<int64_t>(sizeof(float));
   return Values(static_cast<float*>(
-      std::aligned_alloc(kLine, (bytes + kLine - 1) / kLine * kLine)));
+      std::aligned_alloc(kLine, (bytes / kLine + 1) * kLine)));
 }
 
 Values RandomValues(int64_t count, int seed) {
@@ -80,6 +81,7 @@ Values RandomValues(int64_t count, int seed) {
 
 const char* PathName(const AccumulationPlan& plan) {
   if (plan.clipped) return "clipped";
+  if (plan.run_images < plan.tile_images) return "runs";
   switch (plan.path) {
     case tf_approxgrad::AccumulationPath::kDirect:
       return "direct";
@@ -105,30 +107,38 @@ int main(int argc, char** argv) {
     const ConvGeometry g = SameConvolution(shape);
     const int64_t k = std::min(asked_k, g.positions());
     const AccumulationPlan plan = tf_approxgrad::PlanAccumulation(
-        g, k, sizeof(float), sizeof(float), kernels.vector_bytes);
+        g, k, sizeof(float), sizeof(float), kernels.vector_bytes, 1,
+        tf_approxgrad::DetectedCacheSizes());
     const Values input = RandomValues(g.input_size(), 1);
     const Values out_backprop = RandomValues(g.output_size(), 2);
-    const int64_t kept = g.batch * g.out_depth * k;
-    std::vector<int32_t> positions(kept + plan.class_counts_size);
-    const Values weights = MakeValues(kept);
-    const Values tile = MakeValues(plan.tile_size);
-    const Values sums = MakeValues(plan.sums_size);
+    std::vector<tf_approxgrad::KeptPatch<float>> patches(g.batch * g.out_depth *
+                                                         k);
+    std::vector<int32_t> class_counts(plan.class_counts_size);
+    const Values worker = MakeValues(plan.worker_size());
     const Values gradient = MakeValues(g.filter_size() * g.out_depth);
+    const tf_approxgrad::AccumulationTask<float> task{g,
+                                                      plan,
+                                                      k,
+                                                      1.0f,
+                                                      input.get(),
+                                                      patches.data(),
+                                                      class_counts.data(),
+                                                      gradient.get()};
     std::vector<double> select_ms;
     std::vector<double> accumulate_ms;
     for (int repeat = 0; repeat < 15; ++repeat) {
       const double start = ThreadMilliseconds();
-      kernels.select(g, out_backprop.get(), k, 0,
-                     tf_approxgrad::SelectionUnits(g), positions.data(),
-                     weights.get());
+      kernels.select(g, plan, k, out_backprop.get(), 0,
+                     tf_approxgrad::SelectionUnits(g), patches.data());
       const double selected = ThreadMilliseconds();
-      if (plan.path == tf_approxgrad::AccumulationPath::kTile) {
-        kernels.list(g, plan, k, 0, g.out_depth, tile.get(), positions.data(),
-                     positions.data() + kept, weights.get());
+      if (plan.clipped) {
+        kernels.sort(g, plan, k, 0, g.out_depth, patches.data(),
+                     class_counts.data());
       }
-      kernels.accumulate(g, plan, k, 1.0, input.get(), positions.data(),
-                         positions.data() + kept, weights.get(), 0, plan.units,
-                         tile.get(), sums.get(), gradient.get());
+      tf_approxgrad::WorkerScratch<float> scratch{worker.get()};
+      for (int64_t unit = 0; unit < plan.units; ++unit) {
+        kernels.accumulate(task, unit, &scratch);
+      }
       select_ms.push_back(selected - start);
       accumulate_ms.push_back(ThreadMilliseconds() - selected);
     }

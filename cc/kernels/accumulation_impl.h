@@ -1,81 +1,80 @@
 // The accumulation's driver for one instruction set; included inside its
 // namespace.
 //
-// A unit is a chunk of input channels and a group of kAccumulationGroup output
-// channels. A worker takes the groups of a chunk one after the other while the
-// chunk's part of X stays in its L2 cache, all of it or as many examples as
-// fit.
+// A unit is a few chunks of input channels and a part of the output channels.
+// Its loops, from the outside: tiles of examples (copied into the L2 cache for
+// kTile), chunks, groups of output channels, runs of examples, and inside the
+// kernels output channels and patches. The sums wait in the L2 cache until the
+// whole unit is done, because dF is written fastest row by row.
 
-// One chunk for the output channels of the groups [first_group, last_group).
+// Adds one run to the sums [channels, taps, chunk] of the output channels
+// [co, co + channels).
 template <typename T, typename Accumulator>
-void AccumulateChunk(const AccumulationTask<T>& task,
-                     const PatchClasses& classes, const int32_t* class_counts,
-                     int64_t chunk, int64_t first_group, int64_t last_group,
-                     Accumulator* tile, Accumulator* all_sums) {
-  const ConvGeometry& g = task.g;
+void AddRun(const AccumulationTask<T>& task, const PatchClasses& classes,
+            int64_t chunk, int64_t co, int64_t channels, int64_t first,
+            const Accumulator* tile, Accumulator* sums) {
   const AccumulationPlan& plan = task.plan;
-  const int64_t channel_size = g.taps() * plan.chunk;
-  for (int64_t first = 0; first < g.batch; first += plan.tile_images) {
-    const int64_t last = Smaller(first + plan.tile_images, g.batch);
-    if (plan.path == AccumulationPath::kTile) {
-      PackTile(task, chunk, first, last, tile);
-    }
-    for (int64_t group = first_group; group < last_group; ++group) {
-      const int64_t channel = group * kAccumulationGroup;
-      const int64_t channels =
-          Smaller(g.out_depth - channel, kAccumulationGroup);
-      // With a single tile the sums are complete at once, and need no place of
-      // their own.
-      Accumulator* sums =
-          plan.tiles == 1
-              ? tile + plan.tile_elements
-              : all_sums + (chunk * g.out_depth + channel) * channel_size;
-      if (first == 0) {
-        __builtin_memset(sums, 0,
-                         channels * channel_size * sizeof(Accumulator));
-      }
-      for (int64_t co = 0; co < channels; ++co) {
-        Accumulator* channel_sums = sums + co * channel_size;
-        if (plan.path == AccumulationPath::kTile) {
-          AddTilePatches(task, classes, class_counts, channel + co, first, last,
-                         tile, channel_sums);
-        } else {
-          AddDirectPatches(task, channel + co, chunk, first, last,
-                           channel_sums);
-        }
-      }
-      if (last == g.batch) WriteGroup(task, chunk, channel, channels, sums);
+  const int64_t channel_size = task.g.taps() * plan.chunk;
+  if (plan.path == AccumulationPath::kTile && !plan.clipped) {
+    AddTileRun(task, co, channels, first, tile, sums);
+    return;
+  }
+  if (first == 0) {
+    __builtin_memset(sums, 0, channels * channel_size * sizeof(Accumulator));
+  }
+  if (plan.clipped) {
+    AddClippedRun(task, classes, co, channels, first, tile, sums);
+    return;
+  }
+  for (int64_t c = 0; c < channels; ++c, sums += channel_size) {
+    if (plan.path == AccumulationPath::kDirect) {
+      AddDirectRun(task, co + c, chunk, first, sums);
+    } else {
+      AddGeneralRun(task, co + c, first, sums);
     }
   }
 }
 
 template <typename T>
-void AccumulatePatches(const ConvGeometry& g, const AccumulationPlan& plan,
-                       int64_t k, double scale, const T* input,
-                       const int32_t* positions, const int32_t* class_counts,
-                       const typename AccumulatorOf<T>::type* weights,
-                       int64_t begin, int64_t end,
-                       typename AccumulatorOf<T>::type* tile,
-                       typename AccumulatorOf<T>::type* sums,
-                       T* filter_backprop) {
+void AccumulateUnit(const AccumulationTask<T>& task, int64_t unit,
+                    WorkerScratch<typename AccumulatorOf<T>::type>* scratch) {
   using Accumulator = typename AccumulatorOf<T>::type;
-  const AccumulationTask<T> task{
-      g,     plan,      k,       static_cast<Accumulator>(scale),
-      input, positions, weights, filter_backprop};
-  if (plan.path == AccumulationPath::kGeneral) {
-    AccumulateGeneral(task, begin, end, sums);
-    return;
-  }
+  const ConvGeometry& g = task.g;
+  const AccumulationPlan& plan = task.plan;
+  const int64_t first_chunk = unit / plan.parts * plan.unit_chunks;
+  const int64_t chunks = Smaller(plan.unit_chunks, plan.chunks - first_chunk);
+  const int64_t part = unit % plan.parts;
+  const int64_t steps = (g.out_depth + plan.part_step - 1) / plan.part_step;
+  const int64_t first_co = steps * part / plan.parts * plan.part_step;
+  const int64_t last_co =
+      Smaller(steps * (part + 1) / plan.parts * plan.part_step, g.out_depth);
+  const int64_t channel_size = g.taps() * plan.chunk;
+  Accumulator* sums = scratch->tiles + plan.unit_chunks * plan.tile_size;
   PatchClasses classes;
-  if (plan.clipped) classes = ClassifyPatches(g);
-  // Units count the groups of the first chunk, then of the second, and so on.
-  while (begin < end) {
-    const int64_t chunk = begin / plan.groups;
-    const int64_t first_group = begin % plan.groups;
-    const int64_t last_group =
-        Smaller(first_group + (end - begin), plan.groups);
-    AccumulateChunk(task, classes, class_counts, chunk, first_group, last_group,
-                    tile, sums);
-    begin += last_group - first_group;
+  if (plan.clipped) classes = ClassifyPatches(g, plan);
+  for (int64_t first = 0; first < g.batch; first += plan.tile_images) {
+    const int64_t last = Smaller(first + plan.tile_images, g.batch);
+    if (plan.path == AccumulationPath::kTile &&
+        (plan.tiles > 1 || scratch->packed_chunk != first_chunk)) {
+      PackTiles(task, first_chunk, chunks, first, last,
+                scratch->packed_chunk < 0, scratch->tiles);
+      scratch->packed_chunk = first_chunk;
+    }
+    for (int64_t c = 0; c < chunks; ++c) {
+      for (int64_t co = first_co; co < last_co;) {
+        const int64_t group_end = (co / plan.group + 1) * plan.group;
+        const int64_t channels = Smaller(group_end, last_co) - co;
+        for (int64_t run = first; run < last; run += plan.run_images) {
+          AddRun(task, classes, first_chunk + c, co, channels, run,
+                 scratch->tiles + c * plan.tile_size,
+                 sums + c * plan.sums_size + (co - first_co) * channel_size);
+        }
+        co += channels;
+      }
+    }
+  }
+  for (int64_t c = 0; c < chunks; ++c) {
+    WriteSums(task, first_chunk + c, first_co, last_co - first_co,
+              sums + c * plan.sums_size);
   }
 }

@@ -5,15 +5,14 @@
 namespace tf_approxgrad {
 namespace {
 
-// A tile, and the sums that it meets, share an L2 cache of 1 MB.
-constexpr int64_t kTileBytes = 384 * 1024;
+// An image may fill a tile by itself up to this.
 constexpr int64_t kLargestImageBytes = 1024 * 1024;
 
 // Uses of a pixel of X from which copying it into a tile pays.
-constexpr double kTileReuse = 2.0;
+constexpr double kTileReuse = 1.2;
 
 // Share of taps inside the input below which adding them alone pays.
-constexpr double kClippedShare = 0.75;
+constexpr double kClippedShare = 0.5;
 
 // The masks of a border patch have a bit for each tap of an axis.
 constexpr int64_t kLargestMaskedFilter = 64;
@@ -21,19 +20,26 @@ constexpr int64_t kLargestMaskedFilter = 64;
 // Offsets within a tile are 32-bit.
 constexpr double kMostOffsets = 1 << 30;
 
-int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
+// The share of a cache that a tile, or a run and its sums, may take.
+constexpr double kLevel1Share = 0.85;
+constexpr double kLevel2Share = 0.65;
+// For clipped runs, whose length decides the order of a sum: the same on every
+// machine.
+constexpr int64_t kClippedRunBytes = 24 * 1024;
 
-int ChunkVectors(const ConvGeometry& g, int64_t lanes, int64_t vector_bytes) {
-  int vectors = 1;
-  if (g.taps() == 1) {
-    // One tap leaves registers for independent sums of up to 8 vectors.
-    while (vectors < 8 && vectors * lanes < g.in_depth) vectors *= 2;
-  } else if (vector_bytes == 64 && g.in_depth > lanes) {
-    // 3x3 taps of 2 vectors need 18 registers, which only AVX-512 has.
-    vectors = 2;
-  }
-  return vectors;
-}
+// Cycles that a line of 64 bytes takes: read in a multiply-add from the L1 or
+// the L2 cache, streamed from L2 to L1, and read and written again as a sum.
+constexpr double kLevel1Cycles = 0.85;
+constexpr double kLevel2Cycles = 1.7;
+constexpr double kStreamCycles = 1.2;
+constexpr double kSumCycles = 1.5;
+
+// Units of a worker, so that the last to finish isn't waited for long.
+constexpr int64_t kUnitsOfWorker = 4;
+// Output channels of a part, at least, where no tile is copied for it.
+constexpr int64_t kChannelsOfPart = 4;
+
+int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // How many of one axis' taps lie inside the input, over all output positions.
 int64_t InsideTapsOfAxis(int64_t out_size, int64_t stride, int64_t padding,
@@ -58,31 +64,129 @@ bool ShouldClip(const ConvGeometry& g) {
   return inside < kClippedShare * g.positions() * g.taps();
 }
 
+// The zeros that follow each of `in_size` rows or columns: they serve as the
+// padding behind it and as that before the next.
+int64_t Gap(int64_t out_size, int64_t stride, int64_t padding, int64_t taps,
+            int64_t dilation, int64_t in_size) {
+  const int64_t behind =
+      (out_size - 1) * stride + (taps - 1) * dilation - padding - in_size + 1;
+  return std::max(padding, behind);
+}
+
+// Sizes of a tile's image in the plan.
+void PlanImage(const ConvGeometry& g, AccumulationPlan* plan) {
+  plan->row_pixels = g.in_cols;
+  plan->image_pixels = g.in_rows * g.in_cols;
+  plan->lead_pixels = 0;
+  if (plan->clipped) return;
+  plan->row_pixels += Gap(g.out_cols, g.stride_cols, g.pad_left, g.filter_cols,
+                          g.dilation_cols, g.in_cols);
+  plan->image_pixels =
+      plan->row_pixels *
+      (g.in_rows + Gap(g.out_rows, g.stride_rows, g.pad_top, g.filter_rows,
+                       g.dilation_rows, g.in_rows));
+  plan->lead_pixels = g.pad_top * plan->row_pixels + g.pad_left;
+}
+
+void SetChunk(const ConvGeometry& g, int vectors, int64_t lanes,
+              AccumulationPlan* plan) {
+  plan->chunk_vectors = vectors;
+  plan->chunk = vectors * lanes;
+  plan->chunks = CeilDivide(g.in_depth, plan->chunk);
+}
+
+int ChunkVectors(const ConvGeometry& g, int64_t lanes, int64_t vector_bytes) {
+  int vectors = 1;
+  if (g.taps() == 1) {
+    // One tap leaves registers for independent sums of up to 8 vectors.
+    while (vectors < 8 && vectors * lanes < g.in_depth) vectors *= 2;
+  } else if (vector_bytes == 64 && g.in_depth > lanes) {
+    // 3x3 taps of 2 vectors need 18 registers, which only AVX-512 has.
+    vectors = 2;
+  }
+  return vectors;
+}
+
+struct Run {
+  int64_t group = 0, images = 0;
+  // Of one image's patches and one chunk of one vector.
+  double cycles_per_patch = 0;
+};
+
+// The best run whose images, with a group's sums, fit the L1 cache.
+Run BestLevel1Run(const ConvGeometry& g, const AccumulationPlan& plan,
+                  int64_t k, int64_t vector_bytes, const CacheSizes& caches) {
+  Run best;
+  const double budget = kLevel1Share * static_cast<double>(caches.level1);
+  const double image_bytes =
+      static_cast<double>(plan.image_pixels) * vector_bytes;
+  const double lines = static_cast<double>(vector_bytes) / 64;
+  for (int64_t group = kGroupStep; group <= kLargestGroup; group *= 2) {
+    const double sums_bytes =
+        static_cast<double>(group) * g.taps() * vector_bytes;
+    // The patches themselves pass through the cache as well.
+    const double patch_bytes = 8.0 * group * k;
+    const auto images = static_cast<int64_t>((budget - sums_bytes) /
+                                             (image_bytes + patch_bytes));
+    if (images < 1) break;
+    const double patches =
+        static_cast<double>(std::min(images, g.batch)) * group * k;
+    const double cycles =
+        lines *
+        (kLevel1Cycles * g.taps() +
+         (kStreamCycles * std::min(images, g.batch) * plan.image_pixels +
+          kSumCycles * group * g.taps()) /
+             patches);
+    if (best.images == 0 || cycles < best.cycles_per_patch) {
+      best = {group, std::min(images, g.batch), cycles};
+    }
+  }
+  return best;
+}
+
+// Cuts kTile, for which the image is planned, into chunks, groups and runs.
+void PlanRuns(const ConvGeometry& g, int64_t k, int64_t lanes,
+              int64_t vector_bytes, int64_t workers, const CacheSizes& caches,
+              AccumulationPlan* plan) {
+  if (plan->clipped) {
+    const int64_t image_bytes =
+        plan->image_pixels * plan->chunk_vectors * vector_bytes;
+    plan->run_images = std::clamp<int64_t>(
+        std::min(kClippedRunBytes / image_bytes, kMostClippedPatches / k), 1,
+        g.batch);
+    return;
+  }
+  const Run run = BestLevel1Run(g, *plan, k, vector_bytes, caches);
+  const double from_level2 =
+      kLevel2Cycles * g.taps() * static_cast<double>(vector_bytes) / 64;
+  if (run.images > 0 && run.cycles_per_patch < from_level2 && g.taps() > 1) {
+    plan->group = run.group;
+    plan->run_images = run.images;
+    // Half the channels, twice the images: sums are read and written less.
+    SetChunk(g, 1, lanes, plan);
+    // Two chunks are a piece of X of two lines, which the memory gives
+    // together.
+    const bool enough = plan->chunks >= 2 * kUnitsOfWorker * workers;
+    plan->unit_chunks = enough ? 2 : 1;
+  }
+}
+
 }  // namespace
 
 AccumulationPlan PlanAccumulation(const ConvGeometry& g, int64_t k,
                                   int64_t stored_size, int64_t accumulator_size,
-                                  int64_t vector_bytes) {
+                                  int64_t vector_bytes, int64_t workers,
+                                  const CacheSizes& caches) {
   AccumulationPlan plan;
   const int64_t lanes = vector_bytes / accumulator_size;
+  const double tile_bytes = kLevel2Share * static_cast<double>(caches.level2);
   plan.clipped = ShouldClip(g);
-  plan.chunk_vectors = ChunkVectors(g, lanes, vector_bytes);
-  plan.chunk = plan.chunk_vectors * lanes;
-  plan.chunks = CeilDivide(g.in_depth, plan.chunk);
-  if (plan.clipped) {
-    plan.tile_rows = g.in_rows;
-    plan.tile_cols = g.in_cols;
-  } else {
-    plan.tile_rows = (g.out_rows - 1) * g.stride_rows +
-                     (g.filter_rows - 1) * g.dilation_rows + 1;
-    plan.tile_cols = (g.out_cols - 1) * g.stride_cols +
-                     (g.filter_cols - 1) * g.dilation_cols + 1;
-    plan.pad_top = g.pad_top;
-    plan.pad_left = g.pad_left;
-  }
-  const double pixels = static_cast<double>(plan.tile_rows) * plan.tile_cols;
+  plan.group = kGroupStep;
+  SetChunk(g, ChunkVectors(g, lanes, vector_bytes), lanes, &plan);
+  PlanImage(g, &plan);
+  const double pixels = static_cast<double>(plan.image_pixels);
   const double uses = static_cast<double>(g.out_depth) * k * g.taps();
-  const double pixel_bytes = static_cast<double>(plan.chunk) * accumulator_size;
+  double pixel_bytes = static_cast<double>(plan.chunk) * accumulator_size;
 
   const bool can_read_directly =
       g.layout == Layout::kNHWC && stored_size == accumulator_size &&
@@ -94,44 +198,54 @@ AccumulationPlan PlanAccumulation(const ConvGeometry& g, int64_t k,
   double image_bytes = 0;
   if (fits_tile && (uses >= kTileReuse * pixels || !can_read_directly)) {
     plan.path = AccumulationPath::kTile;
+    PlanRuns(g, k, lanes, vector_bytes, workers, caches, &plan);
+    pixel_bytes =
+        static_cast<double>(plan.unit_chunks * plan.chunk) * accumulator_size;
     image_bytes = pixels * pixel_bytes;
   } else if (can_read_directly) {
     plan.path = AccumulationPath::kDirect;
-    image_bytes = std::max(std::min(pixels, uses) * pixel_bytes,
-                           static_cast<double>(kTileBytes) * g.in_rows *
-                               g.in_cols * g.in_depth / kMostOffsets);
+    image_bytes = std::max(
+        std::min(pixels, uses) * pixel_bytes,
+        tile_bytes * g.in_rows * g.in_cols * g.in_depth / kMostOffsets);
   } else {
     plan.path = AccumulationPath::kGeneral;
     plan.chunk = g.in_depth;
     plan.chunks = 1;
-    image_bytes = kTileBytes;
+    image_bytes = tile_bytes / static_cast<double>(g.batch);
   }
   plan.clipped = plan.clipped && plan.path == AccumulationPath::kTile;
-  plan.tile_images = std::clamp<int64_t>(
-      static_cast<int64_t>(kTileBytes / image_bytes), 1, g.batch);
-  plan.tiles = CeilDivide(g.batch, plan.tile_images);
-  plan.groups = CeilDivide(g.out_depth, kAccumulationGroup);
-  plan.units = plan.chunks * plan.groups;
 
-  const int64_t channel_sums = plan.chunk * g.taps();
-  if (plan.path == AccumulationPath::kTile) {
-    plan.tile_elements = AlignedSize(plan.tile_images * plan.tile_rows *
-                                     plan.tile_cols * plan.chunk);
+  plan.tile_images = std::clamp<int64_t>(
+      static_cast<int64_t>(tile_bytes / image_bytes), 1, g.batch);
+  if (plan.run_images == 0) plan.run_images = plan.tile_images;
+  // Runs of about one length, and tiles of whole runs.
+  plan.run_images = CeilDivide(g.batch, CeilDivide(g.batch, plan.run_images));
+  if (plan.tile_images < g.batch) {
+    plan.tile_images =
+        std::max<int64_t>(plan.tile_images / plan.run_images, 1) *
+        plan.run_images;
   }
+  plan.tiles = CeilDivide(g.batch, plan.tile_images);
+  plan.runs = CeilDivide(g.batch, plan.run_images);
+  const bool tile = plan.path == AccumulationPath::kTile;
+  plan.part_step = tile ? plan.group : kChannelsOfPart;
+  const int64_t steps = CeilDivide(g.out_depth, plan.part_step);
+  const int64_t chunk_units = CeilDivide(plan.chunks, plan.unit_chunks);
+  // Each part copies the tile for itself.
+  plan.parts = std::clamp<int64_t>(
+      CeilDivide(tile ? workers : kUnitsOfWorker * workers, chunk_units), 1,
+      steps);
+  plan.units = chunk_units * plan.parts;
+  if (tile) {
+    plan.tile_size = AlignedSize(
+        (plan.lead_pixels + plan.tile_images * plan.image_pixels) * plan.chunk);
+  }
+  plan.sums_size = AlignedSize(CeilDivide(steps, plan.parts) * plan.part_step *
+                               g.taps() * plan.chunk);
+  plan.streams_filter =
+      g.filter_size() * g.out_depth * stored_size > caches.level2;
   if (plan.clipped) {
-    plan.class_counts_size = g.out_depth * plan.tiles * kMostClippedPositions;
-  }
-  plan.tile_size = plan.tile_elements;
-  if (plan.path == AccumulationPath::kGeneral || plan.tiles > 1) {
-    plan.sums_size = AlignedSize(plan.chunks * channel_sums * g.out_depth);
-  } else {
-    plan.tile_size += AlignedSize(channel_sums * kAccumulationGroup);
-  }
-  if (plan.clipped) {
-    // The tile also serves to sort a channel's patches. With padding there can
-    // be more positions than pixels.
-    plan.tile_size =
-        std::max(plan.tile_size, AlignedSize(2 * plan.tile_images * k));
+    plan.class_counts_size = g.out_depth * plan.runs * kMostClippedPositions;
   }
   return plan;
 }

@@ -1,11 +1,13 @@
 // How the accumulation of one convolution is cut into pieces. Pure arithmetic
-// on sizes, the same for every number of threads.
+// on sizes. No cut changes a bit of the result, except that of clipped maps,
+// which depends on the convolution and the instruction set alone.
 
 #ifndef TF_APPROXGRAD_CC_KERNELS_ACCUMULATION_PLAN_H_
 #define TF_APPROXGRAD_CC_KERNELS_ACCUMULATION_PLAN_H_
 
 #include <cstdint>
 
+#include "cc/kernels/cache_sizes.h"
 #include "cc/kernels/geometry.h"
 
 namespace tf_approxgrad {
@@ -13,8 +15,9 @@ namespace tf_approxgrad {
 // Each has a file, such as tile_accumulation_impl.h, that says what it does.
 enum class AccumulationPath { kTile, kDirect, kGeneral };
 
-// Output channels of one unit.
-constexpr int64_t kAccumulationGroup = 16;
+// Groups have a multiple of so many output channels, and at most so many.
+constexpr int64_t kGroupStep = 16;
+constexpr int64_t kLargestGroup = 64;
 
 // Taps of a block that is accumulated in registers, along each filter axis.
 constexpr int64_t kTapBlock = 3;
@@ -29,6 +32,8 @@ inline int64_t AlignedSize(int64_t elements) {
 
 // Maps of at most so many positions may be planned as `clipped`.
 constexpr int64_t kMostClippedPositions = 16;
+// Patches of a run of clipped ones.
+constexpr int64_t kMostClippedPatches = 512;
 
 struct AccumulationPlan {
   AccumulationPath path = AccumulationPath::kGeneral;
@@ -37,26 +42,39 @@ struct AccumulationPlan {
   int chunk_vectors = 0;
   int64_t chunk = 0;
   int64_t chunks = 1;
-  // Examples of a tile and tiles of a batch; for kDirect, those whose part of X
-  // stays in the cache.
+  // Neighbouring chunks that a unit takes, so that it reads whole pieces of X.
+  int64_t unit_chunks = 1;
+  // Output channels are processed in groups, examples in tiles and, within
+  // those, in runs: while the patches of a run are added to the sums of a
+  // group, both stay in the L1 cache where that pays. Elsewhere a run is a
+  // whole tile, which stays in the L2 cache.
+  int64_t group = 0;
   int64_t tile_images = 0;
   int64_t tiles = 1;
-  // kTile: the size of an image in the tile, and the zeros around it. A clipped
-  // one has none, as only taps inside the input are read.
+  int64_t run_images = 0;
+  int64_t runs = 1;
+  // kTile: pixels of a row and of an image, each with the zeros behind it, and
+  // the zeros before the first. A clipped one has none, as only taps inside the
+  // input are read.
   bool clipped = false;
-  int64_t tile_rows = 0;
-  int64_t tile_cols = 0;
-  int64_t pad_top = 0;
-  int64_t pad_left = 0;
+  int64_t row_pixels = 0;
+  int64_t image_pixels = 0;
+  int64_t lead_pixels = 0;
 
-  // Groups of output channels, and units: groups for each chunk.
-  int64_t groups = 0;
+  // dF is larger than the L2 cache, and written past it.
+  bool streams_filter = false;
+
+  // A unit is one of `parts` of the output channels, cut at multiples of
+  // part_step, for unit_chunks chunks.
+  int64_t part_step = 1;
+  int64_t parts = 1;
   int64_t units = 0;
-  // Scratch: accumulators of one worker (tile_elements of them its tile), those
-  // of the sums of all units, and integers for the classes of clipped patches.
-  int64_t tile_elements = 0;
+  // Scratch of one worker, in accumulators: for each of a unit's chunks a tile
+  // and sums, of all of them first the tiles. And integers of all workers, for
+  // the classes of clipped patches.
   int64_t tile_size = 0;
   int64_t sums_size = 0;
+  int64_t worker_size() const { return unit_chunks * (tile_size + sums_size); }
   int64_t class_counts_size = 0;
 };
 
@@ -64,7 +82,8 @@ struct AccumulationPlan {
 // a sum, `vector_bytes` those of a vector of the instruction set.
 AccumulationPlan PlanAccumulation(const ConvGeometry& geometry, int64_t k,
                                   int64_t stored_size, int64_t accumulator_size,
-                                  int64_t vector_bytes);
+                                  int64_t vector_bytes, int64_t workers,
+                                  const CacheSizes& caches);
 
 }  // namespace tf_approxgrad
 

@@ -17,7 +17,6 @@
 namespace tf_approxgrad {
 namespace {
 
-using tensorflow::DataTypeToEnum;
 using tensorflow::OpKernel;
 using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
@@ -116,37 +115,31 @@ class ApproxConv2DBackpropFilterOp : public OpKernel {
     }
 
     using Stored = typename KernelType<T>::type;
-    using Accumulator = typename AccumulatorOf<Stored>::type;
     const auto& workers = *context->device()->tensorflow_cpu_worker_threads();
-    ParallelFor parallel_for;
-    parallel_for.workers = workers.num_threads;
-    parallel_for.run = [&workers](
-                           int64_t units, int64_t cycles_per_unit,
-                           const std::function<void(int64_t, int64_t)>& work) {
-      tensorflow::Shard(workers.num_threads, workers.workers, units,
-                        cycles_per_unit, work);
+    const auto run_workers = [&workers](int64_t count,
+                                        const std::function<void()>& work) {
+      // More than any unit costs, so that each worker gets a thread.
+      constexpr int64_t kCycles = 1 << 30;
+      tensorflow::Shard(workers.num_threads, workers.workers, count, kCycles,
+                        [&work](int64_t begin, int64_t end) {
+                          for (; begin < end; ++begin) work();
+                        });
     };
     const MaxGradient<Stored> gradient(
-        geometry, std::min(k_, geometry.positions()), parallel_for.workers);
-    Tensor positions;
-    Tensor accumulators;
-    OP_REQUIRES_OK(context,
-                   context->allocate_temp(
-                       tensorflow::DT_INT32,
-                       TensorShape({gradient.positions_size()}), &positions));
-    OP_REQUIRES_OK(context, context->allocate_temp(
-                                DataTypeToEnum<Accumulator>::value,
-                                TensorShape({gradient.accumulators_size()}),
-                                &accumulators));
+        geometry, std::min(k_, geometry.positions()), workers.num_threads);
+    Tensor scratch;
+    OP_REQUIRES_OK(
+        context, context->allocate_temp(tensorflow::DT_INT8,
+                                        TensorShape({gradient.scratch_bytes()}),
+                                        &scratch));
     const double scale = mean_over_batch_
                              ? static_cast<double>(scale_) / geometry.batch
                              : static_cast<double>(scale_);
     gradient.Compute(
         scale, reinterpret_cast<const Stored*>(input.flat<T>().data()),
         reinterpret_cast<const Stored*>(out_backprop.flat<T>().data()),
-        positions.flat<int32_t>().data(),
-        accumulators.flat<Accumulator>().data(),
-        reinterpret_cast<Stored*>(output->flat<T>().data()), parallel_for);
+        scratch.flat<int8_t>().data(),
+        reinterpret_cast<Stored*>(output->flat<T>().data()), run_workers);
   }
 
  private:

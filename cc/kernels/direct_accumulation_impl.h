@@ -16,12 +16,24 @@ inline uint64_t InsideBits(int64_t origin, int64_t dilation, int64_t taps,
   return bits;
 }
 
-// Adds the patches that the examples [first, last) contribute to one output
-// channel and one chunk.
+// The position's patch: the input row and column of its first tap.
+struct Origin {
+  int64_t row, col;
+};
+
+inline Origin OriginOf(const ConvGeometry& g, double inverse_cols,
+                       int32_t position) {
+  // Exact for positions below 2^31, and a division takes far longer.
+  const int64_t row = static_cast<int64_t>((position + 0.5) * inverse_cols);
+  const int64_t col = position - row * g.out_cols;
+  return {row * g.stride_rows - g.pad_top, col * g.stride_cols - g.pad_left};
+}
+
+// Adds the patches of the run that begins with example `first` to the sums of
+// one output channel.
 template <typename T, typename Accumulator>
-void AddDirectPatches(const AccumulationTask<T>& task, int64_t channel,
-                      int64_t chunk, int64_t first, int64_t last,
-                      Accumulator* sums) {
+void AddDirectRun(const AccumulationTask<T>& task, int64_t co, int64_t chunk,
+                  int64_t first, Accumulator* sums) {
   const ConvGeometry& g = task.g;
   const double inverse_cols = 1.0 / g.out_cols;
   const int64_t pixel = g.in_depth;
@@ -36,34 +48,32 @@ void AddDirectPatches(const AccumulationTask<T>& task, int64_t channel,
   const Accumulator* input = reinterpret_cast<const Accumulator*>(task.input) +
                              first * image + chunk * task.plan.chunk;
 
-  int32_t inside_offsets[kListedPatches];
-  Accumulator inside_weights[kListedPatches];
-  int32_t border_offsets[kListedPatches];
-  Accumulator border_weights[kListedPatches];
+  KeptPatch<Accumulator> inside[kListedPatches];
+  KeptPatch<Accumulator> border[kListedPatches];
   uint64_t border_rows[kListedPatches];
   uint64_t border_cols[kListedPatches];
-  const int64_t end = (channel * g.batch + last) * task.k;
-  int64_t entry = (channel * g.batch + first) * task.k;
+  const KeptPatch<Accumulator>* patch =
+      task.patches + FirstPatchOfRun(g, task.plan, task.k, first, co);
+  const KeptPatch<Accumulator>* const end =
+      patch + RunImages(g, task.plan, first) * task.k;
   int64_t example = 0;
   int64_t rank = 0;
-  while (entry < end) {
-    int64_t inside = 0;
-    int64_t border = 0;
-    const int64_t stop = Smaller(end, entry + kListedPatches);
-    for (; entry < stop; ++entry) {
-      const Origin origin = OriginOf(g, inverse_cols, task.positions[entry]);
-      const int32_t offset = static_cast<int32_t>(
+  while (patch != end) {
+    int64_t inside_count = 0;
+    int64_t border_count = 0;
+    const int64_t listed = Smaller(end - patch, kListedPatches);
+    for (int64_t i = 0; i < listed; ++i, ++patch) {
+      const Origin origin = OriginOf(g, inverse_cols, patch->place);
+      const int32_t place = static_cast<int32_t>(
           example + origin.row * row_size + origin.col * pixel);
       if (origin.row >= 0 && origin.row + row_span < g.in_rows &&
           origin.col >= 0 && origin.col + col_span < g.in_cols) {
-        inside_offsets[inside] = offset;
-        inside_weights[inside++] = task.weights[entry];
+        inside[inside_count++] = {place, patch->weight};
       } else {
-        border_offsets[border] = offset;
-        border_weights[border] = task.weights[entry];
-        border_rows[border] =
+        border[border_count] = {place, patch->weight};
+        border_rows[border_count] =
             InsideBits(origin.row, g.dilation_rows, g.filter_rows, g.in_rows);
-        border_cols[border++] =
+        border_cols[border_count++] =
             InsideBits(origin.col, g.dilation_cols, g.filter_cols, g.in_cols);
       }
       if (++rank == task.k) {
@@ -71,17 +81,14 @@ void AddDirectPatches(const AccumulationTask<T>& task, int64_t channel,
         example += image;
       }
     }
-    if (inside > 0) {
-      const Patches<Accumulator> patches{inside, inside_offsets,
-                                         inside_weights};
-      AddTaps(task.plan, g.filter_cols, all, input, row_stride, col_stride,
-              patches, sums);
+    if (inside_count > 0) {
+      const PatchRun<Accumulator> run{inside, inside_count};
+      AddTaps(task, all, input, row_stride, col_stride, &run, 1, false, sums);
     }
-    if (border > 0) {
-      const BorderPatches<Accumulator> patches{
-          {border, border_offsets, border_weights}, border_rows, border_cols};
-      AddTaps(task.plan, g.filter_cols, all, input, row_stride, col_stride,
-              patches, sums);
+    if (border_count > 0) {
+      const BorderRun<Accumulator> run{
+          {border, border_count}, border_rows, border_cols};
+      AddTaps(task, all, input, row_stride, col_stride, &run, 1, false, sums);
     }
   }
 }

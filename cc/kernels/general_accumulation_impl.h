@@ -34,28 +34,21 @@ void AddPatch(const ConvGeometry& g, const T* image, Origin origin,
   }
 }
 
-template <typename T>
-void AccumulateGeneral(const AccumulationTask<T>& task, int64_t begin,
-                       int64_t end, typename AccumulatorOf<T>::type* all_sums) {
-  using Accumulator = typename AccumulatorOf<T>::type;
+// Adds the patches of the run that begins with example `first` to the sums of
+// one output channel.
+template <typename T, typename Accumulator>
+void AddGeneralRun(const AccumulationTask<T>& task, int64_t co, int64_t first,
+                   Accumulator* sums) {
   const ConvGeometry& g = task.g;
   const double inverse_cols = 1.0 / g.out_cols;
   const int64_t image_size = g.in_rows * g.in_cols * g.in_depth;
-  for (int64_t group = begin; group < end; ++group) {
-    const int64_t channel = group * kAccumulationGroup;
-    const int64_t channels = Smaller(g.out_depth - channel, kAccumulationGroup);
-    Accumulator* sums = all_sums + channel * g.filter_size();
-    __builtin_memset(sums, 0, channels * g.filter_size() * sizeof(Accumulator));
-    for (int64_t n = 0; n < g.batch; ++n) {
-      for (int64_t co = 0; co < channels; ++co) {
-        const int64_t kept = ((channel + co) * g.batch + n) * task.k;
-        for (int64_t j = kept; j < kept + task.k; ++j) {
-          AddPatch(g, task.input + n * image_size,
-                   OriginOf(g, inverse_cols, task.positions[j]),
-                   task.weights[j], sums + co * g.filter_size());
-        }
-      }
+  const KeptPatch<Accumulator>* patch =
+      task.patches + FirstPatchOfRun(g, task.plan, task.k, first, co);
+  const int64_t images = RunImages(g, task.plan, first);
+  for (int64_t n = first; n < first + images; ++n) {
+    for (int64_t j = 0; j < task.k; ++j, ++patch) {
+      AddPatch(g, task.input + n * image_size,
+               OriginOf(g, inverse_cols, patch->place), patch->weight, sums);
     }
-    WriteGroup(task, 0, channel, channels, sums);
   }
 }

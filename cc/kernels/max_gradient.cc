@@ -1,62 +1,85 @@
 #include "cc/kernels/max_gradient.h"
 
 #include <algorithm>
+#include <atomic>
+
+#include "cc/kernels/cache_sizes.h"
+#include "cc/kernels/unit_queue.h"
 
 namespace tf_approxgrad {
+namespace {
+
+// Work for which waking another thread pays, in elements read and multiply-adds
+// by vectors.
+constexpr int64_t kWorkOfThread = 20'000;
+
+// Ranges of units that a worker takes in a phase of many small ones.
+constexpr int64_t kRangesOfWorker = 8;
+
+int64_t UsefulWorkers(const ConvGeometry& g, int64_t k, int64_t threads) {
+  const double work =
+      static_cast<double>(g.output_size()) / 16 +
+      static_cast<double>(g.batch) * g.out_depth * k * g.filter_size() / 16;
+  return std::clamp<int64_t>(
+      static_cast<int64_t>(std::min(work / kWorkOfThread, 1e6)), 1, threads);
+}
+
+int64_t LineBytes(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+}  // namespace
 
 template <typename T>
 MaxGradient<T>::MaxGradient(const ConvGeometry& geometry, int64_t k,
-                            int64_t workers, InstructionSet instruction_set)
+                            int64_t threads, InstructionSet instruction_set)
     : geometry_(geometry),
       k_(k),
       kernels_(MaxKernelsFor<T>(instruction_set)),
+      workers_(UsefulWorkers(geometry, k, threads)),
       plan_(PlanAccumulation(geometry, k, sizeof(T), sizeof(Accumulator),
-                             kernels_.vector_bytes)),
-      tiles_(std::min(workers, plan_.units)) {}
+                             kernels_.vector_bytes, workers_,
+                             DetectedCacheSizes())) {}
 
 template <typename T>
-int64_t MaxGradient<T>::accumulators_size() const {
-  return AlignedSize(kept()) + plan_.sums_size + tiles_ * plan_.tile_size;
+int64_t MaxGradient<T>::scratch_bytes() const {
+  return LineBytes(kept() * sizeof(KeptPatch<Accumulator>)) +
+         LineBytes(plan_.class_counts_size * sizeof(int32_t)) +
+         workers_ * plan_.worker_size() * sizeof(Accumulator);
 }
 
 template <typename T>
 void MaxGradient<T>::Compute(double scale, const T* input,
-                             const T* out_backprop, int32_t* positions,
-                             Accumulator* accumulators, T* filter_backprop,
-                             const ParallelFor& parallel_for) const {
+                             const T* out_backprop, void* scratch,
+                             T* filter_backprop,
+                             const RunWorkers& run_workers) const {
   const ConvGeometry& g = geometry_;
-  Accumulator* weights = accumulators;
-  Accumulator* sums = weights + AlignedSize(kept());
-  Accumulator* tiles = sums + plan_.sums_size;
+  char* bytes = static_cast<char*>(scratch);
+  auto* patches = reinterpret_cast<KeptPatch<Accumulator>*>(bytes);
+  bytes += LineBytes(kept() * sizeof(KeptPatch<Accumulator>));
+  auto* class_counts = reinterpret_cast<int32_t*>(bytes);
+  bytes += LineBytes(plan_.class_counts_size * sizeof(int32_t));
+  auto* workers_scratch = reinterpret_cast<Accumulator*>(bytes);
+  const AccumulationTask<T> task{
+      g,     plan_,   k_,           static_cast<Accumulator>(scale),
+      input, patches, class_counts, filter_backprop};
 
-  const int64_t selection_units = SelectionUnits(g);
-  parallel_for.run(selection_units, g.output_size() / selection_units + 1,
-                   [&](int64_t begin, int64_t end) {
-                     kernels_.select(g, out_backprop, k_, begin, end, positions,
-                                     weights);
-                   });
-  int32_t* class_counts = positions + kept();
-  if (plan_.path == AccumulationPath::kTile) {
-    parallel_for.run(
-        tiles_, 2 * kept() / tiles_ + 1, [&](int64_t begin, int64_t end) {
-          for (int64_t tile = begin; tile < end; ++tile) {
-            kernels_.list(g, plan_, k_, g.out_depth * tile / tiles_,
-                          g.out_depth * (tile + 1) / tiles_,
-                          tiles + tile * plan_.tile_size, positions,
-                          class_counts, weights);
-          }
-        });
-  }
-  const int64_t multiply_adds = kept() * g.filter_size();
-  parallel_for.run(
-      tiles_, multiply_adds / tiles_ + 1, [&](int64_t begin, int64_t end) {
-        for (int64_t tile = begin; tile < end; ++tile) {
-          kernels_.accumulate(
-              g, plan_, k_, scale, input, positions, class_counts, weights,
-              plan_.units * tile / tiles_, plan_.units * (tile + 1) / tiles_,
-              tiles + tile * plan_.tile_size, sums, filter_backprop);
-        }
-      });
+  const int64_t ranges = kRangesOfWorker * workers_;
+  UnitQueue selection(SelectionUnits(g), SelectionUnits(g) / ranges);
+  UnitQueue sorting(plan_.clipped ? g.out_depth : 0, g.out_depth / ranges);
+  UnitQueue accumulation(plan_.units, 1);
+  std::atomic<int64_t> next_worker{0};
+  run_workers(workers_, [&] {
+    selection.Run([&](int64_t begin, int64_t end) {
+      kernels_.select(g, plan_, k_, out_backprop, begin, end, patches);
+    });
+    sorting.Run([&](int64_t begin, int64_t end) {
+      kernels_.sort(g, plan_, k_, begin, end, patches, class_counts);
+    });
+    WorkerScratch<Accumulator> own{workers_scratch + next_worker.fetch_add(1) *
+                                                         plan_.worker_size()};
+    accumulation.Run([&](int64_t begin, int64_t) {
+      kernels_.accumulate(task, begin, &own);
+    });
+  });
 }
 
 template class MaxGradient<float>;

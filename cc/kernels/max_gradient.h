@@ -1,5 +1,5 @@
-// The max method from end to end: selection, listing, accumulation, each spread
-// over the threads that the caller offers.
+// The max method from end to end: selection, then accumulation, spread over the
+// threads that the caller offers.
 
 #ifndef TF_APPROXGRAD_CC_KERNELS_MAX_GRADIENT_H_
 #define TF_APPROXGRAD_CC_KERNELS_MAX_GRADIENT_H_
@@ -13,34 +13,28 @@
 
 namespace tf_approxgrad {
 
-// The threads that a caller offers.
-struct ParallelFor {
-  // How many there are, at least 1.
-  int64_t workers = 1;
-  // Calls work(begin, end) over disjoint ranges that cover [0, units), on any
-  // of them, and returns when all are done. `cycles_per_unit` is an estimate.
-  std::function<void(int64_t units, int64_t cycles_per_unit,
-                     const std::function<void(int64_t, int64_t)>& work)>
-      run;
-};
+// Calls `work` `workers` times, at the same time or one after the other, on any
+// threads, and returns when all calls have.
+using RunWorkers =
+    std::function<void(int64_t workers, const std::function<void()>& work)>;
 
 template <typename T>
 class MaxGradient {
  public:
   using Accumulator = typename AccumulatorOf<T>::type;
 
-  // All sizes of `geometry` must be positive and k in [1, Ho * Wo].
-  MaxGradient(const ConvGeometry& geometry, int64_t k, int64_t workers,
+  // All sizes of `geometry` must be positive and k in [1, Ho * Wo]. `threads`
+  // is how many there are, at least 1; a small gradient takes fewer.
+  MaxGradient(const ConvGeometry& geometry, int64_t k, int64_t threads,
               InstructionSet instruction_set = ChosenInstructionSet());
 
-  // Elements of scratch for Compute: int32 positions, and accumulators.
-  int64_t positions_size() const { return kept() + plan_.class_counts_size; }
-  int64_t accumulators_size() const;
+  // Bytes of scratch for Compute, which must be aligned to 64.
+  int64_t scratch_bytes() const;
 
   // Writes every element of `filter_backprop` [KH, KW, Ci, Co].
   void Compute(double scale, const T* input, const T* out_backprop,
-               int32_t* positions, Accumulator* accumulators,
-               T* filter_backprop, const ParallelFor& parallel_for) const;
+               void* scratch, T* filter_backprop,
+               const RunWorkers& run_workers) const;
 
  private:
   // Positions that are kept, of all examples and output channels.
@@ -49,9 +43,8 @@ class MaxGradient {
   ConvGeometry geometry_;
   int64_t k_;
   MaxKernels<T> kernels_;
+  int64_t workers_;
   AccumulationPlan plan_;
-  // Workers of the accumulation, each with a tile of its own.
-  int64_t tiles_;
 };
 
 }  // namespace tf_approxgrad

@@ -11,12 +11,9 @@
 //
 // Accumulation: the weighted sum of the kept positions' input patches,
 //   dF[kh, kw, ci, co] =
-//       scale * sum_n sum_j weight[co, n, j] * patch(X[n], position[co, n, j]).
+//       scale * sum_n sum_j weight[n, co, j] * patch(X[n], position[n, co, j]).
 //
-// Between them, where a tile is planned, Listing turns positions into places in
-// the tile once, for all chunks of input channels.
-//
-// All split into units that don't depend on each other: which thread runs a
+// Both split into units that don't depend on each other: which thread runs a
 // unit does not change a bit of the result.
 
 #ifndef TF_APPROXGRAD_CC_KERNELS_MAX_KERNELS_H_
@@ -43,6 +40,37 @@ inline int64_t SelectionUnits(const ConvGeometry& g) {
                                    : g.batch * g.out_depth;
 }
 
+// A position that was kept: where its patch begins in the tile (kTile), or the
+// position itself. patch_list_impl.h says in which order they are listed.
+template <typename Accumulator>
+struct KeptPatch {
+  int32_t place;
+  Accumulator weight;
+};
+
+// A call, for the accumulation.
+template <typename T>
+struct AccumulationTask {
+  using Accumulator = typename AccumulatorOf<T>::type;
+
+  const ConvGeometry& g;
+  const AccumulationPlan& plan;
+  int64_t k;
+  Accumulator scale;
+  const T* input;
+  const KeptPatch<Accumulator>* patches;
+  const int32_t* class_counts;
+  T* filter_backprop;
+};
+
+// Scratch that no other thread uses at the same time.
+template <typename Accumulator>
+struct WorkerScratch {
+  Accumulator* tiles;  // plan.worker_size() elements
+  // The chunk that the first tile holds; none at first.
+  int64_t packed_chunk = -1;
+};
+
 template <typename T>
 struct MaxKernels {
   using Accumulator = typename AccumulatorOf<T>::type;
@@ -51,26 +79,20 @@ struct MaxKernels {
   int64_t vector_bytes;
 
   // Runs the selection's units [begin, end) of SelectionUnits(geometry), with k
-  // in [1, Ho * Wo]. Writes [Co, N, k] positions and weights.
-  void (*select)(const ConvGeometry& geometry, const T* out_backprop, int64_t k,
-                 int64_t begin, int64_t end, int32_t* positions,
-                 Accumulator* weights);
+  // in [1, Ho * Wo], and lists the patches as `plan` wants them.
+  void (*select)(const ConvGeometry& geometry, const AccumulationPlan& plan,
+                 int64_t k, const T* out_backprop, int64_t begin, int64_t end,
+                 KeptPatch<Accumulator>* patches);
 
-  // For the output channels [begin, end) of a plan with the path kTile:
-  // replaces the selection's results by what the accumulation wants, with
-  // plan.class_counts_size counts in `class_counts`.
-  void (*list)(const ConvGeometry& geometry, const AccumulationPlan& plan,
-               int64_t k, int64_t begin, int64_t end, Accumulator* tile,
-               int32_t* positions, int32_t* class_counts, Accumulator* weights);
+  // For the output channels [begin, end) of a clipped plan: sorts the patches
+  // of each run by the taps that lie inside, and counts them.
+  void (*sort)(const ConvGeometry& geometry, const AccumulationPlan& plan,
+               int64_t k, int64_t begin, int64_t end,
+               KeptPatch<Accumulator>* patches, int32_t* class_counts);
 
-  // Runs the accumulation's units [begin, end) of plan.units. `tile` is scratch
-  // of plan.tile_size elements that no other thread uses at the same time,
-  // `sums` of plan.sums_size elements for all threads together.
-  void (*accumulate)(const ConvGeometry& geometry, const AccumulationPlan& plan,
-                     int64_t k, double scale, const T* input,
-                     const int32_t* positions, const int32_t* class_counts,
-                     const Accumulator* weights, int64_t begin, int64_t end,
-                     Accumulator* tile, Accumulator* sums, T* filter_backprop);
+  // Runs one of the accumulation's plan.units.
+  void (*accumulate)(const AccumulationTask<T>& task, int64_t unit,
+                     WorkerScratch<Accumulator>* scratch);
 };
 
 // The kernels of an instruction set that the processor has.

@@ -1,6 +1,8 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+#include <utility>
+
 #include "cc/kernels/max_kernels.h"
 
 #if defined(__clang__)

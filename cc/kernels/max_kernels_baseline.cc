@@ -2,6 +2,8 @@
 #include <immintrin.h>
 #endif
 
+#include <utility>
+
 #include "cc/kernels/max_kernels.h"
 
 #define TF_APPROXGRAD_TARGET baseline

@@ -9,9 +9,14 @@ namespace {
 // In the order in which they use each other.
 // clang-format off
 #include "cc/kernels/vectors.h"
+#include "cc/kernels/patch_list_impl.h"
+#include "cc/kernels/heap_impl.h"
+#include "cc/kernels/largest_impl.h"
+#include "cc/kernels/sorted_impl.h"
 #include "cc/kernels/selection_impl.h"
 #include "cc/kernels/tap_blocks_impl.h"
-#include "cc/kernels/accumulation_task_impl.h"
+#include "cc/kernels/filter_write_impl.h"
+#include "cc/kernels/clipped_patches_impl.h"
 #include "cc/kernels/tile_accumulation_impl.h"
 #include "cc/kernels/direct_accumulation_impl.h"
 #include "cc/kernels/general_accumulation_impl.h"
@@ -22,8 +27,9 @@ namespace {
 
 template <typename T>
 MaxKernels<T> GetMaxKernels() {
-  return {TF_APPROXGRAD_VECTOR_BYTES, &SelectLargest<T>, &ListTilePatches<T>,
-          &AccumulatePatches<T>};
+  return {TF_APPROXGRAD_VECTOR_BYTES, &SelectLargest<T>,
+          &SortClippedPatches<typename AccumulatorOf<T>::type>,
+          &AccumulateUnit<T>};
 }
 
 template MaxKernels<float> GetMaxKernels<float>();

@@ -2,222 +2,170 @@
 // namespace.
 //
 // A chunk of the channels of some examples is copied into a tile, which stays
-// in the L2 cache while all output channels take their patches from it. The
+// in the L2 cache while all output channels take their patches from it, and of
+// which a run of examples stays in the L1 cache where the plan says so. The
 // pixels of a tile don't compete for the same cache sets as those of X do when
 // its channels are a power of two, and bfloat16, half and NCHW become
-// contiguous floats on the way. Where each patch begins in the tile is the same
-// for all chunks and is listed once, before the first.
+// contiguous floats on the way.
 //
-// Patches at the border read zeros that surround each image of the tile. On
-// maps of a few positions most taps would: there the tile has no border, and
-// patches are sorted into classes that have the same taps inside, and add those
-// alone.
+// Patches at the border read zeros. They lie behind each row and each image of
+// the tile, and are the padding before the next as well.
 
-// The class of each position, and the taps that a class has inside.
-struct PatchClasses {
-  int32_t count = 0;
-  int32_t of_position[kMostClippedPositions];
-  FilterRange ranges[kMostClippedPositions];
-};
+// Pixels that the copy asks the memory for in advance: a chunk is a piece of
+// each, too far from the next for the processor's own prefetcher.
+constexpr int64_t kPixelsAhead = 16;
 
-inline PatchClasses ClassifyPatches(const ConvGeometry& g) {
-  PatchClasses classes;
-  for (int64_t row = 0; row < g.out_rows; ++row) {
-    const AxisRange rows =
-        InsideTaps(row * g.stride_rows - g.pad_top, g.dilation_rows,
-                   g.filter_rows, g.in_rows);
-    for (int64_t col = 0; col < g.out_cols; ++col) {
-      const AxisRange cols =
-          InsideTaps(col * g.stride_cols - g.pad_left, g.dilation_cols,
-                     g.filter_cols, g.in_cols);
-      const FilterRange range{rows.begin, rows.end, cols.begin, cols.end};
-      int32_t found = 0;
-      while (found < classes.count && !(classes.ranges[found] == range)) {
-        ++found;
-      }
-      if (found == classes.count) classes.ranges[classes.count++] = range;
-      classes.of_position[row * g.out_cols + col] = found;
-    }
-  }
-  return classes;
-}
-
-template <typename Accumulator>
-bool AllFinite(const Accumulator* values, int64_t count) {
-  int finite = 1;
-  for (int64_t i = 0; i < count; ++i) finite &= values[i] - values[i] == 0;
-  return finite != 0;
-}
-
-// Replaces the positions of one output channel and one tile by offsets of
-// patches in the tile.
-inline void OffsetsOfPositions(const ConvGeometry& g,
-                               const AccumulationPlan& plan, int64_t k,
-                               int64_t count, int32_t* positions) {
-  const double inverse_cols = 1.0 / g.out_cols;
-  const double inverse_k = 1.0 / k;
-  const int32_t col_step = static_cast<int32_t>(g.stride_cols * plan.chunk);
-  const int32_t row_size = static_cast<int32_t>(plan.tile_cols * plan.chunk);
-  const int32_t row_step =
-      static_cast<int32_t>(g.stride_rows * row_size - g.out_cols * col_step);
-  const int32_t image = static_cast<int32_t>(plan.tile_rows * row_size);
-  const int32_t origin =
-      static_cast<int32_t>((plan.pad_top - g.pad_top) * row_size +
-                           (plan.pad_left - g.pad_left) * plan.chunk);
-  for (int32_t i = 0; i < count; ++i) {
-    // As in OriginOf: exact, and no division.
-    const int32_t position = positions[i];
-    const int32_t row = static_cast<int32_t>((position + 0.5) * inverse_cols);
-    const int32_t example = static_cast<int32_t>((i + 0.5) * inverse_k);
-    positions[i] =
-        origin + example * image + row * row_step + position * col_step;
-  }
-}
-
-// The same for a tile without borders: sorts the patches by class, and counts
-// them. The two last are scratch for `count` elements each.
-template <typename Accumulator>
-void SortByClass(const ConvGeometry& g, const AccumulationPlan& plan, int64_t k,
-                 const PatchClasses& classes, int64_t count, int32_t* positions,
-                 Accumulator* weights, int32_t* class_counts,
-                 int32_t* sorted_offsets, Accumulator* sorted_weights) {
-  int32_t offset_of_position[kMostClippedPositions];
-  for (int32_t p = 0; p < g.positions(); ++p) offset_of_position[p] = p;
-  OffsetsOfPositions(g, plan, g.positions(), g.positions(), offset_of_position);
-  int32_t next[kMostClippedPositions] = {};
-  for (int64_t i = 0; i < count; ++i) {
-    ++next[classes.of_position[positions[i]]];
-  }
-  int32_t begin = 0;
-  for (int32_t c = 0; c < classes.count; ++c) {
-    class_counts[c] = next[c];
-    next[c] = begin;
-    begin += class_counts[c];
-  }
-  const int32_t image =
-      static_cast<int32_t>(plan.tile_rows * plan.tile_cols * plan.chunk);
-  int32_t example = 0;
-  int64_t rank = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    const int32_t to = next[classes.of_position[positions[i]]]++;
-    sorted_offsets[to] = example + offset_of_position[positions[i]];
-    sorted_weights[to] = weights[i];
-    if (++rank == k) {
-      rank = 0;
-      example += image;
-    }
-  }
-  __builtin_memcpy(positions, sorted_offsets, count * sizeof(int32_t));
-  __builtin_memcpy(weights, sorted_weights, count * sizeof(Accumulator));
-}
-
-// Lists the patches of the output channels [begin, end) for every tile.
-template <typename T>
-void ListTilePatches(const ConvGeometry& g, const AccumulationPlan& plan,
-                     int64_t k, int64_t begin, int64_t end,
-                     typename AccumulatorOf<T>::type* scratch,
-                     int32_t* positions, int32_t* class_counts,
-                     typename AccumulatorOf<T>::type* weights) {
-  PatchClasses classes;
-  if (plan.clipped) classes = ClassifyPatches(g);
-  for (int64_t channel = begin; channel < end; ++channel) {
-    for (int64_t tile = 0; tile < plan.tiles; ++tile) {
-      const int64_t first = tile * plan.tile_images;
-      const int64_t count = Smaller(g.batch - first, plan.tile_images) * k;
-      const int64_t entry = (channel * g.batch + first) * k;
-      if (plan.clipped) {
-        SortByClass(g, plan, k, classes, count, positions + entry,
-                    weights + entry,
-                    class_counts +
-                        (channel * plan.tiles + tile) * kMostClippedPositions,
-                    reinterpret_cast<int32_t*>(scratch), scratch + count);
-      } else {
-        OffsetsOfPositions(g, plan, k, count, positions + entry);
-      }
-    }
-  }
-}
-
-// Copies one chunk of the examples [first, last) into the tile
-// [images, tile_rows, tile_cols, chunk], with zeros where X has nothing.
-template <typename T, typename Accumulator>
-void PackTile(const AccumulationTask<T>& task, int64_t chunk, int64_t first,
-              int64_t last, Accumulator* tile) {
+// Copies `count` pixels of NHWC: of each, kVectors vectors to every one of
+// kTiles tiles.
+template <int kTiles, int kVectors, typename T, typename Accumulator>
+void CopyPixels(const T* from, int64_t pixel_stride, int64_t count,
+                int64_t tile_size, Accumulator* to) {
   constexpr int kWidth = kLanes<Accumulator>;
+  for (int64_t pixel = 0; pixel < count; ++pixel) {
+    __builtin_prefetch(from + kPixelsAhead * pixel_stride);
+#pragma GCC unroll 2
+    for (int tile = 0; tile < kTiles; ++tile) {
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) {
+        StoreVector(LoadVector(from + (tile * kVectors + v) * kWidth),
+                    to + tile * tile_size + v * kWidth);
+      }
+    }
+    from += pixel_stride;
+    to += kVectors * kWidth;
+  }
+}
+
+// The same for `channels` elements of a pixel, any number up to a chunk, of
+// which the rest becomes zero.
+template <typename T, typename Accumulator>
+void CopyPixels(const T* from, int64_t pixel_stride, int64_t count,
+                int64_t channels, int64_t chunk, Accumulator* to) {
+  constexpr int kWidth = kLanes<Accumulator>;
+  for (int64_t pixel = 0; pixel < count; ++pixel) {
+    int64_t c = 0;
+    for (; c + kWidth <= channels; c += kWidth) {
+      StoreVector(LoadVector(from + c), to + c);
+    }
+    for (; c < channels; ++c) to[c] = Load(from[c]);
+    for (; c < chunk; ++c) to[c] = 0;
+    from += pixel_stride;
+    to += chunk;
+  }
+}
+
+// One row of the chunks [first_chunk, first_chunk + chunks), from NHWC. `from`
+// is the first of their channels.
+template <typename T, typename Accumulator>
+void PackRow(const AccumulationTask<T>& task, int64_t first_chunk,
+             int64_t chunks, const T* from, Accumulator* to) {
   const ConvGeometry& g = task.g;
   const AccumulationPlan& plan = task.plan;
-  const int64_t first_channel = chunk * plan.chunk;
-  const int64_t channels = Smaller(g.in_depth - first_channel, plan.chunk);
-  const int64_t image_size = g.in_rows * g.in_cols * g.in_depth;
-  __builtin_memset(tile, 0,
-                   (last - first) * plan.tile_rows * plan.tile_cols *
-                       plan.chunk * sizeof(Accumulator));
-  for (int64_t n = first; n < last; ++n) {
-    const T* image = task.input + n * image_size;
-    for (int64_t tile_row = 0; tile_row < plan.tile_rows; ++tile_row) {
-      const int64_t row = tile_row - plan.pad_top;
-      if (row < 0 || row >= g.in_rows) continue;
-      Accumulator* to = tile + ((n - first) * plan.tile_rows + tile_row) *
-                                   plan.tile_cols * plan.chunk;
-      const int64_t begin = plan.pad_left;
-      const int64_t end = Smaller(begin + g.in_cols, plan.tile_cols);
-      if (g.layout == Layout::kNCHW) {
-        for (int64_t c = 0; c < channels; ++c) {
-          const T* from =
-              image + ((first_channel + c) * g.in_rows + row) * g.in_cols;
-          for (int64_t col = begin; col < end; ++col) {
-            to[col * plan.chunk + c] = Load(from[col - begin]);
-          }
+  if ((first_chunk + chunks) * plan.chunk <= g.in_depth) {
+    if (chunks == 2 && plan.chunk_vectors == 1) {
+      CopyPixels<2, 1>(from, g.in_depth, g.in_cols, plan.tile_size, to);
+      return;
+    }
+    if (chunks == 1 && plan.chunk_vectors == 1) {
+      CopyPixels<1, 1>(from, g.in_depth, g.in_cols, plan.tile_size, to);
+      return;
+    }
+    if (chunks == 1 && plan.chunk_vectors == 2) {
+      CopyPixels<1, 2>(from, g.in_depth, g.in_cols, plan.tile_size, to);
+      return;
+    }
+  }
+  for (int64_t c = 0; c < chunks; ++c) {
+    const int64_t first_channel = (first_chunk + c) * plan.chunk;
+    CopyPixels(from + c * plan.chunk, g.in_depth, g.in_cols,
+               Smaller(plan.chunk, g.in_depth - first_channel), plan.chunk,
+               to + c * plan.tile_size);
+  }
+}
+
+// The same from NCHW. `from` is the row in the first plane.
+template <typename T, typename Accumulator>
+void PackPlanarRow(const AccumulationTask<T>& task, int64_t first_chunk,
+                   int64_t chunks, const T* from, Accumulator* to) {
+  const ConvGeometry& g = task.g;
+  const AccumulationPlan& plan = task.plan;
+  for (int64_t c = 0; c < chunks; ++c, to += plan.tile_size) {
+    const int64_t left = g.in_depth - (first_chunk + c) * plan.chunk;
+    for (int64_t channel = 0; channel < plan.chunk; ++channel) {
+      if (channel < left) {
+        for (int64_t col = 0; col < g.in_cols; ++col) {
+          to[col * plan.chunk + channel] = Load(from[col]);
         }
-        continue;
-      }
-      const T* from = image + row * g.in_cols * g.in_depth + first_channel;
-      for (int64_t col = begin; col < end; ++col) {
-        const T* pixel = from + (col - begin) * g.in_depth;
-        Accumulator* pixel_to = to + col * plan.chunk;
-        int64_t c = 0;
-        for (; c + kWidth <= channels; c += kWidth) {
-          StoreVector(LoadVector(pixel + c), pixel_to + c);
+        from += g.in_rows * g.in_cols;
+      } else {
+        for (int64_t col = 0; col < g.in_cols; ++col) {
+          to[col * plan.chunk + channel] = 0;
         }
-        for (; c < channels; ++c) pixel_to[c] = Load(pixel[c]);
       }
     }
   }
 }
 
-// Adds the patches that one tile contributes to an output channel.
+// Clears `count` elements from `to` on, and those at the same place in the
+// other tiles.
+template <typename Accumulator>
+void ClearInTiles(const AccumulationPlan& plan, int64_t count,
+                  Accumulator* to) {
+  for (int64_t tile = 0; tile < plan.unit_chunks; ++tile) {
+    __builtin_memset(to + tile * plan.tile_size, 0,
+                     count * sizeof(Accumulator));
+  }
+}
+
+// Copies `chunks` neighbouring chunks of the examples [first, last) into as
+// many tiles, and zeros around them if `clear`.
 template <typename T, typename Accumulator>
-void AddTilePatches(const AccumulationTask<T>& task,
-                    const PatchClasses& classes, const int32_t* class_counts,
-                    int64_t channel, int64_t first, int64_t last,
-                    const Accumulator* tile, Accumulator* sums) {
+void PackTiles(const AccumulationTask<T>& task, int64_t first_chunk,
+               int64_t chunks, int64_t first, int64_t last, bool clear,
+               Accumulator* tiles) {
   const ConvGeometry& g = task.g;
   const AccumulationPlan& plan = task.plan;
-  const int64_t row_stride = g.dilation_rows * plan.tile_cols * plan.chunk;
-  const int64_t col_stride = g.dilation_cols * plan.chunk;
-  const int64_t entry = (channel * g.batch + first) * task.k;
-  Patches<Accumulator> patches{(last - first) * task.k, task.positions + entry,
-                               task.weights + entry};
-  if (!plan.clipped) {
-    const FilterRange all{0, g.filter_rows, 0, g.filter_cols};
-    AddTaps(plan, g.filter_cols, all, tile, row_stride, col_stride, patches,
-            sums);
-    return;
+  // The zeros before the first image, behind each row, and behind each image.
+  const int64_t row_gap = (plan.row_pixels - g.in_cols) * plan.chunk;
+  const int64_t image_gap =
+      (plan.image_pixels - g.in_rows * plan.row_pixels) * plan.chunk;
+  if (clear) ClearInTiles(plan, plan.lead_pixels * plan.chunk, tiles);
+  const bool nhwc = g.layout == Layout::kNHWC;
+  const int64_t row_size = g.in_cols * (nhwc ? g.in_depth : 1);
+  const int64_t first_channel = first_chunk * plan.chunk;
+  for (int64_t n = first; n < last; ++n) {
+    const T* from = task.input + n * g.in_rows * g.in_cols * g.in_depth +
+                    first_channel * (nhwc ? 1 : g.in_rows * g.in_cols);
+    Accumulator* to =
+        tiles +
+        (plan.lead_pixels + (n - first) * plan.image_pixels) * plan.chunk;
+    for (int64_t row = 0; row < g.in_rows; ++row) {
+      if (nhwc) {
+        PackRow(task, first_chunk, chunks, from, to);
+      } else {
+        PackPlanarRow(task, first_chunk, chunks, from, to);
+      }
+      from += row_size;
+      to += plan.row_pixels * plan.chunk;
+      if (clear) ClearInTiles(plan, row_gap, to - row_gap);
+    }
+    if (clear) ClearInTiles(plan, image_gap, to);
   }
-  if (!AllFinite(patches.weights, patches.count)) {
-    // Zero times a weight that is not finite is NaN: it must show in all taps.
-    const int64_t size = g.taps() * plan.chunk;
-    for (int64_t i = 0; i < size; ++i) sums[i] = __builtin_nan("");
-    return;
-  }
-  class_counts +=
-      (channel * plan.tiles + first / plan.tile_images) * kMostClippedPositions;
-  for (int32_t c = 0; c < classes.count; ++c) {
-    patches.count = class_counts[c];
-    if (patches.count == 0) continue;
-    AddTaps(plan, g.filter_cols, classes.ranges[c], tile, row_stride,
-            col_stride, patches, sums);
-    patches.offsets += patches.count;
-    patches.weights += patches.count;
-  }
+}
+
+// Adds a run of a tile to the sums of the output channels [co, co + channels),
+// which begin with the first run.
+template <typename T, typename Accumulator>
+void AddTileRun(const AccumulationTask<T>& task, int64_t co, int64_t channels,
+                int64_t first, const Accumulator* tile, Accumulator* sums) {
+  const ConvGeometry& g = task.g;
+  const AccumulationPlan& plan = task.plan;
+  const int64_t count = RunImages(g, plan, first) * task.k;
+  const KeptPatch<Accumulator>* list =
+      task.patches + FirstPatchOfRun(g, plan, task.k, first, co);
+  PatchRun<Accumulator> runs[kLargestGroup];
+  for (int64_t c = 0; c < channels; ++c) runs[c] = {list + c * count, count};
+  const FilterRange all{0, g.filter_rows, 0, g.filter_cols};
+  AddTaps(task, all, tile, g.dilation_rows * plan.row_pixels * plan.chunk,
+          g.dilation_cols * plan.chunk, runs, channels, first == 0, sums);
 }

@@ -103,13 +103,74 @@ inline Vector<Accumulator> Magnitudes(Vector<Accumulator> vector) {
                                       VectorOf<Accumulator>::kMagnitudeBits);
 }
 
-// Whether any lane of a comparison's result is set.
+// Keeps an address in a register of its own. Otherwise the compiler computes
+// all addresses of an unrolled loop at once, or adds the distance of two rows
+// inside each multiply-add, which the processor then splits from its load: a
+// quarter slower.
+template <typename T>
+inline __attribute__((always_inline)) T* InRegister(T* address) {
+  asm("" : "+r"(address));
+  return address;
+}
+
+// The result of a comparison, lane by lane: a register of its own in AVX-512,
+// a vector of zeros and ones elsewhere. Written with the compiler's own vector
+// comparison, AVX-512's masks take a detour through vectors.
+#if defined(__x86_64__) && TF_APPROXGRAD_VECTOR_BYTES == 64
+template <typename Accumulator>
+struct MaskOf {
+  using Mask = __mmask16;
+};
+template <>
+struct MaskOf<double> {
+  using Mask = __mmask8;
+};
+
+inline __mmask16 Greater(Vector<float> a, Vector<float> b) {
+  return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ);
+}
+inline __mmask8 Greater(Vector<double> a, Vector<double> b) {
+  return _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ);
+}
+inline Vector<float> Select(__mmask16 mask, Vector<float> yes,
+                            Vector<float> no) {
+  return _mm512_mask_blend_ps(mask, no, yes);
+}
+inline Vector<double> Select(__mmask8 mask, Vector<double> yes,
+                             Vector<double> no) {
+  return _mm512_mask_blend_pd(mask, no, yes);
+}
+inline Integers<float> Select(__mmask16 mask, Integers<float> yes,
+                              Integers<float> no) {
+  return BitCast<Integers<float>>(_mm512_mask_blend_epi32(
+      mask, BitCast<__m512i>(no), BitCast<__m512i>(yes)));
+}
+inline Integers<double> Select(__mmask8 mask, Integers<double> yes,
+                               Integers<double> no) {
+  return BitCast<Integers<double>>(_mm512_mask_blend_epi64(
+      mask, BitCast<__m512i>(no), BitCast<__m512i>(yes)));
+}
 template <typename Mask>
 inline bool AnyLane(Mask mask) {
-#if defined(__x86_64__) && TF_APPROXGRAD_VECTOR_BYTES == 64
-  const __m512i bits = BitCast<__m512i>(mask);
-  return _mm512_test_epi64_mask(bits, bits) != 0;
-#elif defined(__x86_64__) && TF_APPROXGRAD_VECTOR_BYTES == 32
+  return mask != 0;
+}
+#else
+template <typename Accumulator>
+struct MaskOf {
+  using Mask = Integers<Accumulator>;
+};
+
+template <typename Vector>
+inline auto Greater(Vector a, Vector b) {
+  return a > b;
+}
+template <typename Mask, typename Vector>
+inline Vector Select(Mask mask, Vector yes, Vector no) {
+  return mask ? yes : no;
+}
+template <typename Mask>
+inline bool AnyLane(Mask mask) {
+#if defined(__x86_64__) && TF_APPROXGRAD_VECTOR_BYTES == 32
   return _mm256_movemask_epi8(BitCast<__m256i>(mask)) != 0;
 #elif defined(__x86_64__)
   return _mm_movemask_epi8(BitCast<__m128i>(mask)) != 0;
@@ -120,4 +181,51 @@ inline bool AnyLane(Mask mask) {
   for (uint64_t word : words) any |= word;
   return any != 0;
 #endif
+}
+#endif
+
+template <typename Accumulator>
+using Mask = typename MaskOf<Accumulator>::Mask;
+
+// Of two vectors, each cut into pieces of kStep lanes: the even pieces of both,
+// or the odd ones, a's before b's by turns.
+template <int kStep, bool kOdd, typename V, size_t... kLane>
+inline V InterleavePieces(V a, V b, std::index_sequence<kLane...>) {
+  constexpr size_t kWidth = sizeof...(kLane);
+#define TF_APPROXGRAD_SOURCE_LANE                        \
+  ((kLane & kStep) ? kWidth + kLane - (kOdd ? 0 : kStep) \
+                   : kLane + (kOdd ? kStep : 0))
+#if defined(__clang__)
+  return __builtin_shufflevector(a, b, TF_APPROXGRAD_SOURCE_LANE...);
+#else
+  typedef decltype(a > b) Lanes;
+  return __builtin_shuffle(a, b, Lanes{TF_APPROXGRAD_SOURCE_LANE...});
+#endif
+#undef TF_APPROXGRAD_SOURCE_LANE
+}
+
+template <int kStep, typename Accumulator>
+inline __attribute__((always_inline)) void TransposePieces(
+    Vector<Accumulator>* rows) {
+  constexpr int kWidth = kLanes<Accumulator>;
+  using Indices = std::make_index_sequence<kWidth>;
+  if constexpr (kStep < kWidth) {
+#pragma GCC unroll 16
+    for (int row = 0; row < kWidth; ++row) {
+      if (row & kStep) continue;
+      const Vector<Accumulator> a = rows[row];
+      const Vector<Accumulator> b = rows[row + kStep];
+      rows[row] = InterleavePieces<kStep, false>(a, b, Indices{});
+      rows[row + kStep] = InterleavePieces<kStep, true>(a, b, Indices{});
+    }
+    TransposePieces<2 * kStep, Accumulator>(rows);
+  }
+}
+
+// Transposes a square of as many vectors as one has lanes: pieces of 1, 2, 4,
+// ... lanes change places with those of the row that is as far away.
+template <typename Accumulator>
+inline __attribute__((always_inline)) void Transpose(
+    Vector<Accumulator>* rows) {
+  TransposePieces<1, Accumulator>(rows);
 }

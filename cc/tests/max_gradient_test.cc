@@ -9,8 +9,10 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "cc/tests/check.h"
@@ -87,43 +89,33 @@ std::string Describe(const ConvGeometry& g, int64_t k, size_t type_size) {
          " bytes an element";
 }
 
-// Runs the units in another order than they are numbered, one by one.
-ParallelFor Backwards(int64_t workers) {
-  ParallelFor parallel_for;
-  parallel_for.workers = workers;
-  parallel_for.run = [](int64_t units, int64_t,
-                        const std::function<void(int64_t, int64_t)>& work) {
-    for (int64_t unit = units; unit-- > 0;) work(unit, unit + 1);
-  };
-  return parallel_for;
+// One worker after the other, as when no thread is free.
+void RunOneByOne(int64_t workers, const std::function<void()>& work) {
+  for (int64_t worker = 0; worker < workers; ++worker) work();
 }
 
-template <typename A>
-struct AlignedArray {
-  explicit AlignedArray(int64_t count) : size(count) {
-    // What TensorFlow's allocator gives.
-    void* memory = nullptr;
-    if (posix_memalign(&memory, 64, count * sizeof(A) + 1) != 0) std::abort();
-    values = static_cast<A*>(memory);
+void RunTogether(int64_t workers, const std::function<void()>& work) {
+  std::vector<std::thread> threads;
+  for (int64_t worker = 0; worker < workers; ++worker) {
+    threads.emplace_back(work);
   }
-  AlignedArray(const AlignedArray&) = delete;
-  ~AlignedArray() { std::free(values); }
-  int64_t size;
-  A* values;
-};
+  for (std::thread& thread : threads) thread.join();
+}
 
 template <typename T>
 std::vector<T> Compute(const ConvGeometry& g, int64_t k, double scale,
                        const std::vector<T>& x, const std::vector<T>& dy,
-                       int64_t workers, InstructionSet instruction_set) {
-  const ParallelFor parallel_for = Backwards(workers);
-  const MaxGradient<T> gradient(g, k, workers, instruction_set);
-  AlignedArray<int32_t> positions(gradient.positions_size());
-  AlignedArray<typename AccumulatorOf<T>::type> accumulators(
-      gradient.accumulators_size());
+                       int64_t threads, InstructionSet instruction_set) {
+  const MaxGradient<T> gradient(g, k, threads, instruction_set);
+  // What TensorFlow's allocator gives.
+  void* scratch = nullptr;
+  if (posix_memalign(&scratch, 64, gradient.scratch_bytes()) != 0) std::abort();
+  // What it gives isn't cleared either.
+  std::memset(scratch, 0xff, gradient.scratch_bytes());
   std::vector<T> result(g.filter_size() * g.out_depth);
-  gradient.Compute(scale, x.data(), dy.data(), positions.values,
-                   accumulators.values, result.data(), parallel_for);
+  gradient.Compute(scale, x.data(), dy.data(), scratch, result.data(),
+                   threads % 2 == 0 ? RunTogether : RunOneByOne);
+  std::free(scratch);
   return result;
 }
 
@@ -178,11 +170,11 @@ void TestAgreesWithTheReference(const Problem& problem, Layout layout,
         break;
       }
     }
-    for (const int64_t workers : {2, 3, 7}) {
-      const auto again = Compute<T>(g, k, 0.5, x, dy, workers, set);
+    for (const int64_t threads : {2, 3, 7}) {
+      const auto again = Compute<T>(g, k, 0.5, x, dy, threads, set);
       Check(std::memcmp(again.data(), result.data(),
                         result.size() * sizeof(T)) == 0,
-            with + ": other bits with " + std::to_string(workers) + " workers");
+            with + ": other bits with " + std::to_string(threads) + " threads");
     }
   }
 }

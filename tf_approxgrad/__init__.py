@@ -16,6 +16,7 @@ if keras.config.backend() != "tensorflow":
 from tf_approxgrad import models
 from tf_approxgrad.binding import bind_step
 from tf_approxgrad.callbacks import ApproximationCallback
+from tf_approxgrad.composed_schedules import Piecewise, Ramp, Until, Warmup
 from tf_approxgrad.conversion import (
     ConversionReport,
     approximate_gradients,
@@ -53,9 +54,13 @@ __all__ = [
     "FullGradient",
     "GradientMethod",
     "MaxGradient",
+    "Piecewise",
+    "Ramp",
     "RandomGradient",
     "Schedule",
     "TableSchedule",
+    "Until",
+    "Warmup",
     "ZeroGradient",
     "approximate_gradients",
     "bind_step",

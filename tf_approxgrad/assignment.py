@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_approxgrad import ops
+from tf_approxgrad import ops, segments
 from tf_approxgrad.filter_gradient import Backprop, StepReader, filter_gradient
 from tf_approxgrad.methods import FullGradient, GradientMethod
 from tf_approxgrad.schedules import Schedule
@@ -33,12 +33,17 @@ class Assignment:
     schedule: Schedule | None = None
     index: int = 0
     step: StepReader | None = None
+    # The row of a schedule and an index: `Schedule.row` compares many steps.
+    _cached: tuple[Any, tuple[GradientMethod, ...]] | None = None
 
     def row(self) -> tuple[GradientMethod, ...]:
-        """The methods of the steps up to where the schedule repeats."""
+        """The methods of the layer, one period of each of the schedule's segments."""
         if self.schedule is None:
             return (self.method,)
-        return self.schedule.row(self.index)
+        key = (self.schedule, self.index)
+        if self._cached is None or self._cached[0] != key:
+            self._cached = (key, self.schedule.row(self.index))
+        return self._cached[1]
 
     def is_exact(self) -> bool:
         """Whether nothing is ever approximated."""
@@ -80,9 +85,22 @@ class Assignment:
         """Looks up the branch of the current step in those of the row."""
         assert self.schedule is not None and self.step is not None
         step = tf.cast(self.step(), tf.int64)
-        prefix, period = self.schedule.prefix, self.schedule.period
-        index = tf.where(step < prefix, step, prefix + (step - prefix) % period)
+        index = _column(segments.segments_of(self.schedule), step)
         return tf.gather(tf.constant(branches, tf.int32), index)
+
+
+def _column(pieces: tuple[segments.Segment, ...], step: tf.Tensor) -> tf.Tensor:
+    """`Schedule.column` in the graph, exact at every int64 step."""
+    if len(pieces) == 1:
+        return step % pieces[0].period
+    sizes = segments.columns(pieces)
+    table = tf.constant(
+        [(*piece, sum(sizes[:number])) for number, piece in enumerate(pieces)],
+        tf.int64,
+    )
+    number = tf.math.count_nonzero(step >= table[1:, 0], dtype=tf.int32)
+    begin, period, offset = tf.unstack(tf.gather(table, number))
+    return offset + (step - begin) % period
 
 
 def _branch_function(method: GradientMethod, backprop: Backprop) -> Any:

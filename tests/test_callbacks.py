@@ -211,30 +211,6 @@ def test_model_that_is_not_converted_is_refused():
     refused(ValueError, "no ApproxConv2D layer.*approximate_gradients", make_model())
 
 
-@pytest.mark.filterwarnings("ignore:Model doesn't support `jit_compile=True`")
-@pytest.mark.parametrize("jit_compile", ["auto", True])
-def test_keras_compiles_without_xla(jit_compile):
-    model = make_model(tfag.Alternate("max"), jit_compile=jit_compile)
-    assert model.jit_compile is False
-    fit(model)
-
-
-def test_model_that_was_compiled_for_xla_before_its_conversion_is_refused():
-    class Model(keras.Model):
-        def __init__(self):
-            super().__init__()
-            self.convolution = keras.layers.Conv2D(2, 3, padding="same")
-
-        def call(self, x):
-            return self.convolution(x)
-
-    model = Model()
-    model.build((None, 6, 6, 2))
-    model.compile(keras.optimizers.SGD(), "mse", jit_compile=True)
-    tfag.approximate_gradients(model, tfag.Constant("max"))
-    refused(ValueError, "jit_compile=True.*jit_compile=False", model)
-
-
 def test_layers_with_different_schedules_are_refused():
     model = make_model(tfag.Alternate("max"))
     model.layers[1].assignment.schedule = tfag.Alternate("zero")

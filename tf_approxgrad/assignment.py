@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_approxgrad import ops, segments
+from tf_approxgrad import ops, segments, xla
 from tf_approxgrad.filter_gradient import Backprop, StepReader, filter_gradient
 from tf_approxgrad.methods import FullGradient, GradientMethod
 from tf_approxgrad.schedules import Schedule
@@ -54,6 +54,10 @@ class Assignment:
         row = self.row()
         return len(set(row)) > 1 or any(method.needs_step for method in row)
 
+    def supports_jit(self) -> bool:
+        """Whether XLA can compile every method of the layer."""
+        return all(method.supports_jit for method in set(self.row()))
+
     def filter_gradient(self, backprop: Backprop) -> tf.Tensor:
         """Computes the filter gradient by the method of the current step.
 
@@ -71,6 +75,13 @@ class Assignment:
                 "pass callbacks=[tf_approxgrad.ApproximationCallback()] to fit, or "
                 "call tf_approxgrad.bind_step(model, optimizer.iterations) before "
                 "the training step is traced."
+            )
+        if xla.is_compiling() and not self.supports_jit():
+            unsupported = [m for m in dict.fromkeys(row) if not m.supports_jit]
+            raise RuntimeError(
+                f"layer {self.layer_name!r} uses {unsupported[0]!r}, which XLA can't "
+                "compile: train without XLA (jit_compile=False). Keras does so by "
+                "itself if the model is compiled after its conversion."
             )
         backprop = dataclasses.replace(backprop, layer=self.index, step=self.step)
         methods = list(dict.fromkeys(row))
@@ -104,6 +115,8 @@ def _column(pieces: tuple[segments.Segment, ...], step: tf.Tensor) -> tf.Tensor:
 
 
 def _branch_function(method: GradientMethod, backprop: Backprop) -> Any:
+    if xla.is_compiling():  # XLA orders an update after what reads the old value.
+        return lambda: filter_gradient(method, backprop)
     # A branch that doesn't read out_backprop would be done before the forward pass,
     # and could update the filters under it: see cc/ops/approx_await_backprop_op.cc.
     return lambda: ops.approx_await_backprop(

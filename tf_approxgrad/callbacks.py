@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -12,6 +14,7 @@ from tf_approxgrad.binding import (
     require_approximated_layers,
     set_step_reader,
 )
+from tf_approxgrad.layers import ApproxConv2D
 from tf_approxgrad.schedules import Schedule
 
 
@@ -41,12 +44,6 @@ class ApproximationCallback(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         layers = require_approximated_layers(self.model)
-        if self.model.jit_compile:
-            raise ValueError(
-                f"model {self.model.name!r} is compiled with jit_compile=True, but XLA "
-                "has no kernel of tf_approxgrad's op: compile it with "
-                "jit_compile=False."
-            )
         before = [(x.assignment.schedule, x.assignment.index) for x in layers]
         if self.schedule is not None:
             assign_schedule(layers, self.schedule)
@@ -57,6 +54,7 @@ class ApproximationCallback(keras.callbacks.Callback):
                 f"{sorted(map(str, schedules))}: convert it again, or pass "
                 "ApproximationCallback(schedule) to set one."
             )
+        self._check_xla(layers)
         optimizer = self.model.optimizer
         set_step_reader(layers, lambda: tf.convert_to_tensor(optimizer.iterations))
         if before != [(x.assignment.schedule, x.assignment.index) for x in layers]:
@@ -64,6 +62,26 @@ class ApproximationCallback(keras.callbacks.Callback):
             self.model.make_train_function(force=True)
         if self.params.get("verbose"):
             print(self._report(schedules.pop(), len(layers)))
+
+    def _check_xla(self, layers: Sequence[ApproxConv2D]) -> None:
+        """Trains without XLA where a method came after the model was compiled."""
+        unsupported = {
+            method: layer.name
+            for layer in layers
+            for method in layer.assignment.row()
+            if not method.supports_jit
+        }
+        if not self.model.jit_compile or not unsupported:
+            return
+        method, name = next(iter(unsupported.items()))
+        warnings.warn(
+            f"XLA can't compile {method!r} of layer {name!r}, so model "
+            f"{self.model.name!r} trains without XLA. It learns the same, but its "
+            "steps take longer by what XLA saves.",
+            stacklevel=2,
+        )
+        self.model.jit_compile = False
+        self.model.make_train_function(force=True)
 
     def _report(self, schedule: Schedule | None, count: int) -> str:
         if schedule is None:

@@ -86,31 +86,6 @@ def test_second_fit_continues_the_schedule(schedule):
     assert_ran(schedule, range(5))
 
 
-def test_restored_run_continues_in_the_middle_of_a_period(tmp_path):
-    schedule = tfag.EveryNthStep(REC, n=4, start=1)
-    model = make_model(schedule)
-    fit(model, steps_per_epoch=3)
-    model.save(tmp_path / "model.keras")
-    restored = keras.models.load_model(tmp_path / "model.keras")
-    RAN.clear()
-    fit(restored, steps_per_epoch=3)
-    assert_ran(schedule, range(3, 6))
-
-
-def test_run_eagerly_follows_the_schedule():
-    schedule = tfag.Alternate(REC)
-    fit(make_model(schedule, run_eagerly=True))
-    assert_ran(schedule, range(STEPS))
-
-
-def test_gradient_accumulation_counts_the_updates_of_the_weights():
-    # Keras' iterations are the updates: both batches of one share a step.
-    schedule = tfag.EveryNthStep(REC, n=2, start=1)
-    optimizer = keras.optimizers.SGD(0.01, gradient_accumulation_steps=2)
-    fit(make_model(schedule, optimizer=optimizer))
-    assert_ran(schedule, [0, 0, 1, 1, 2, 2])
-
-
 def test_own_train_step_follows_the_schedule():
     class Model(keras.Sequential):
         def train_step(self, data):

@@ -32,6 +32,7 @@ from tf_approxgrad.methods import (
     RandomGradient,
     ZeroGradient,
 )
+from tf_approxgrad.plateau import SwitchToFullOnPlateau
 from tf_approxgrad.schedules import (
     Alternate,
     Constant,
@@ -40,6 +41,7 @@ from tf_approxgrad.schedules import (
     Schedule,
     TableSchedule,
 )
+from tf_approxgrad.summaries import ApproximationSummaries
 
 __version__ = "0.1.0"
 
@@ -47,6 +49,7 @@ __all__ = [
     "Alternate",
     "ApproxConv2D",
     "ApproximationCallback",
+    "ApproximationSummaries",
     "Constant",
     "ConversionReport",
     "EveryNthLayer",
@@ -58,6 +61,7 @@ __all__ = [
     "Ramp",
     "RandomGradient",
     "Schedule",
+    "SwitchToFullOnPlateau",
     "TableSchedule",
     "Until",
     "Warmup",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from tf_approxgrad import ops, segments, xla
+from tf_approxgrad.fidelity import current_comparison
 from tf_approxgrad.filter_gradient import Backprop, StepReader, filter_gradient
 from tf_approxgrad.methods import FullGradient, GradientMethod
 from tf_approxgrad.schedules import Schedule
@@ -58,6 +60,18 @@ class Assignment:
         """Whether XLA can compile every method of the layer."""
         return all(method.supports_jit for method in set(self.row()))
 
+    def method_at(self, step: int) -> GradientMethod:
+        """The method at a step."""
+        row = self.row()
+        return row[0 if self.schedule is None else self.schedule.column(step)]
+
+    def count_approximated(self, steps: int) -> int:
+        """At how many of the first `steps` steps the layer isn't full."""
+        flags = [not isinstance(method, FullGradient) for method in self.row()]
+        if self.schedule is None:
+            return steps * flags[0]
+        return segments.count(flags, segments.segments_of(self.schedule), steps)
+
     def filter_gradient(self, backprop: Backprop) -> tf.Tensor:
         """Computes the filter gradient by the method of the current step.
 
@@ -76,6 +90,9 @@ class Assignment:
                 "call tf_approxgrad.bind_step(model, optimizer.iterations) before "
                 "the training step is traced."
             )
+        comparison = current_comparison()
+        if comparison is not None:
+            return comparison.compare(self, backprop)
         if xla.is_compiling() and not self.supports_jit():
             unsupported = [m for m in dict.fromkeys(row) if not m.supports_jit]
             raise RuntimeError(
@@ -98,6 +115,12 @@ class Assignment:
         step = tf.cast(self.step(), tf.int64)
         index = _column(segments.segments_of(self.schedule), step)
         return tf.gather(tf.constant(branches, tf.int32), index)
+
+
+def share_approximated(assignments: Sequence[Assignment], steps: int) -> float:
+    """The share approximated of the cells of layers at the first `steps` steps."""
+    cells = sum(assignment.count_approximated(steps) for assignment in assignments)
+    return cells / max(1, len(assignments) * steps)
 
 
 def _column(pieces: tuple[segments.Segment, ...], step: tf.Tensor) -> tf.Tensor:

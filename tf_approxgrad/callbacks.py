@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_approxgrad.assignment import share_approximated
 from tf_approxgrad.binding import (
     assign_schedule,
     require_approximated_layers,
@@ -32,15 +33,23 @@ class ApproximationCallback(keras.callbacks.Callback):
     Args:
       schedule: Replaces the schedule that the model was converted with, or sets one
         for a model built from `ApproxConv2D` layers. `None` keeps what is there.
+      show_share: Whether the progress bar and the logs have the share of the cells
+        so far that were approximated, as `share_approximated`. The step is then read
+        after every batch.
     """
 
-    def __init__(self, schedule: Schedule | None = None) -> None:
+    def __init__(
+        self, schedule: Schedule | None = None, show_share: bool = False
+    ) -> None:
         super().__init__()
         if schedule is not None and not isinstance(schedule, Schedule):
             raise TypeError(
                 f"schedule={schedule!r} must be a tf_approxgrad.Schedule or None."
             )
         self.schedule = schedule
+        self.show_share = show_share
+        # Keras needn't wait for each batch if nothing is to be shown.
+        self.async_safe = not show_share
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         layers = require_approximated_layers(self.model)
@@ -62,6 +71,23 @@ class ApproximationCallback(keras.callbacks.Callback):
             self.model.make_train_function(force=True)
         if self.params.get("verbose"):
             print(self._report(schedules.pop(), len(layers)))
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        self._add_share(logs)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._add_share(logs)
+
+    def _add_share(self, logs: dict[str, Any] | None) -> None:
+        # The progress bar comes last and shows what callbacks put into the logs.
+        if self.show_share and logs is not None:
+            layers = require_approximated_layers(self.model)
+            logs["share_approximated"] = share_approximated(
+                [layer.assignment for layer in layers],
+                int(self.model.optimizer.iterations),
+            )
 
     def _check_xla(self, layers: Sequence[ApproxConv2D]) -> None:
         """Trains without XLA where a method came after the model was compiled."""

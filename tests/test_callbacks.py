@@ -214,3 +214,20 @@ def test_schedule_without_steps_needs_no_callback():
     model = make_model(tfag.Constant(REC))
     model.fit(X, Y, batch_size=4, verbose=0)
     assert sorted(RAN) == sorted(expected_cells(tfag.Constant(REC), range(STEPS)))
+
+
+def test_progress_bar_and_history_show_the_share(capsys):
+    model = make_model(tfag.Until(tfag.Alternate("max"), end=4))
+    callback = tfag.ApproximationCallback(show_share=True)
+    history = model.fit(X, Y, batch_size=4, callbacks=[callback], epochs=2)
+    # Two cells of the 18 of six steps, and of the 36 of twelve.
+    shares = history.history["share_approximated"]
+    assert shares == pytest.approx([2 / 18, 2 / 36])
+    assert "share_approximated: 0.1111" in capsys.readouterr().out
+
+
+def test_logs_are_keras_own_unless_the_share_is_asked_for():
+    model = make_model(tfag.Alternate("max"))
+    callbacks = [tfag.ApproximationCallback()]
+    history = model.fit(X, Y, batch_size=4, callbacks=callbacks, verbose=0)
+    assert [*history.history] == ["loss"]

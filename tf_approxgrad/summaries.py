@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -138,10 +139,10 @@ class ApproximationSummaries(keras.callbacks.Callback):
             if self._batches is None:
                 self._batches = iter(data.repeat())
             data = next(self._batches)
-        batch = keras.utils.unpack_x_y_sample_weight(data)
-        return tuple(
-            tf.nest.map_structure(tf.convert_to_tensor, part) for part in batch
-        )
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        convert = functools.partial(tf.nest.map_structure, tf.convert_to_tensor)
+        weights = None if sample_weight is None else convert(sample_weight)
+        return convert(x), convert(y), weights
 
     def _measure_function(self, layers: list[ApproxConv2D]) -> Callable[..., Any]:
         key = [(x.assignment.schedule, x.assignment.index) for x in layers]

@@ -148,6 +148,25 @@ def test_nothing_of_ours_runs_outside_training():
     assert [bool(switches(graph)) for graph in graphs] == ours
 
 
+@pytest.mark.parametrize(
+    ("schedule", "switching"),
+    [
+        (tfag.Constant("max"), 0),
+        (tfag.Constant("random", layers=[2, 3]), 0),
+        (tfag.EveryNthLayer("max", n=2, start=1), 0),
+        (tfag.TableSchedule([["max"] * 4, ["full", "zero"] * 2, ["full"] * 4]), 1),
+        (tfag.Alternate("max"), 1),
+        (tfag.Until("max", end=9), 3),
+    ],
+    ids=repr,
+)
+def test_only_rows_that_change_have_a_switch_in_the_graph(schedule, switching):
+    model = make_model(schedule)
+    fit(model)
+    step = tf.function(model.train_step).get_concrete_function((X, Y))
+    assert len(switches(step.graph)) == switching
+
+
 def test_report_is_printed_once_and_not_at_all_when_quiet(capsys):
     model = make_model(tfag.Alternate("max"))
     fit(model, epochs=2, verbose=2)

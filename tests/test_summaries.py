@@ -113,7 +113,11 @@ def test_measuring_changes_nothing_in_training(jit_compile, tmp_path):
     results = []
     for callbacks in (
         [],
-        [tfag.ApproximationSummaries(tmp_path, update_freq=1, data=(X[:4], Y[:4], Y[:4, 0, 0, 0] ** 2))],
+        [
+            tfag.ApproximationSummaries(
+                tmp_path, update_freq=1, data=(X[:4], Y[:4], Y[:4, 0, 0, 0] ** 2)
+            )
+        ],
     ):
         model = make_model(jit_compile=jit_compile)
         history = fit(model, *callbacks, epochs=2)

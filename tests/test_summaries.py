@@ -115,7 +115,7 @@ def test_measuring_changes_nothing_in_training(jit_compile, tmp_path):
         [],
         [
             tfag.ApproximationSummaries(
-                tmp_path, update_freq=1, data=(X[:4], Y[:4], Y[:4, 0, 0, 0] ** 2)
+                tmp_path, update_freq=1, data=(X[:4], Y[:4], Y[:4, ..., 0] ** 2)
             )
         ],
     ):

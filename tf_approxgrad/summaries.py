@@ -154,7 +154,7 @@ class ApproximationSummaries(keras.callbacks.Callback):
         model = self.model
         weights = [weight.value for weight in model.trainable_weights]
 
-        @tf.function
+        @tf.function(autograph=False)
         def measure(x: Any, y: Any, sample_weight: Any) -> Any:
             with comparing() as comparison:
                 with tf.GradientTape() as tape:

@@ -19,7 +19,7 @@ def test_program_switches_and_writes_methods_shares_and_fidelity(tmp_path):
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     said = re.search(
-        r"SwitchToFullOnPlateau: val_accuracy has not improved .* full from step (\d+) on",
+        r"Switch.*: val_accuracy has not improved .* full from step (\d+) on",
         finished.stdout,
     )
     end = int(said[1])

@@ -52,3 +52,29 @@ def operations(graph: tf.Graph) -> set[str]:
     for function in definition.library.function:
         kinds |= {node.op for node in function.node_def}
     return kinds
+
+
+# The cells that ran: (layer index, step, tag), in any order within a step.
+CELLS: list[tuple[int, int, str]] = []
+
+
+@keras.saving.register_keras_serializable(package="tests")
+@dataclasses.dataclass(frozen=True)
+class CellRecording(tfag.GradientMethod):
+    """The exact gradient, and appends layer, step and tag to `CELLS`."""
+
+    tag: str = "approximate"
+
+    name = "cell_recording"
+    needs_step = True
+
+
+@filter_gradient.register
+def _record_cell(method: CellRecording, backprop: Backprop) -> tf.Tensor:
+    def run(step: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+        CELLS.append((backprop.layer, int(step), method.tag))
+        return gradient
+
+    gradient = filter_gradient(tfag.FullGradient(), backprop)
+    result = tf.py_function(run, [backprop.step(), gradient], gradient.dtype)
+    return tf.ensure_shape(result, gradient.shape)

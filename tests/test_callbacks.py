@@ -86,31 +86,6 @@ def test_second_fit_continues_the_schedule(schedule):
     assert_ran(schedule, range(5))
 
 
-def test_restored_run_continues_in_the_middle_of_a_period(tmp_path):
-    schedule = tfag.EveryNthStep(REC, n=4, start=1)
-    model = make_model(schedule)
-    fit(model, steps_per_epoch=3)
-    model.save(tmp_path / "model.keras")
-    restored = keras.models.load_model(tmp_path / "model.keras")
-    RAN.clear()
-    fit(restored, steps_per_epoch=3)
-    assert_ran(schedule, range(3, 6))
-
-
-def test_run_eagerly_follows_the_schedule():
-    schedule = tfag.Alternate(REC)
-    fit(make_model(schedule, run_eagerly=True))
-    assert_ran(schedule, range(STEPS))
-
-
-def test_gradient_accumulation_counts_the_updates_of_the_weights():
-    # Keras' iterations are the updates: both batches of one share a step.
-    schedule = tfag.EveryNthStep(REC, n=2, start=1)
-    optimizer = keras.optimizers.SGD(0.01, gradient_accumulation_steps=2)
-    fit(make_model(schedule, optimizer=optimizer))
-    assert_ran(schedule, [0, 0, 1, 1, 2, 2])
-
-
 def test_own_train_step_follows_the_schedule():
     class Model(keras.Sequential):
         def train_step(self, data):
@@ -173,6 +148,25 @@ def test_nothing_of_ours_runs_outside_training():
     assert [bool(switches(graph)) for graph in graphs] == ours
 
 
+@pytest.mark.parametrize(
+    ("schedule", "switching"),
+    [
+        (tfag.Constant("max"), 0),
+        (tfag.Constant("random", layers=[2, 3]), 0),
+        (tfag.EveryNthLayer("max", n=2, start=1), 0),
+        (tfag.TableSchedule([["max"] * 4, ["full", "zero"] * 2, ["full"] * 4]), 1),
+        (tfag.Alternate("max"), 1),
+        (tfag.Until("max", end=9), 3),
+    ],
+    ids=repr,
+)
+def test_only_rows_that_change_have_a_switch_in_the_graph(schedule, switching):
+    model = make_model(schedule)
+    fit(model)
+    step = tf.function(model.train_step).get_concrete_function((X, Y))
+    assert len(switches(step.graph)) == switching
+
+
 def test_report_is_printed_once_and_not_at_all_when_quiet(capsys):
     model = make_model(tfag.Alternate("max"))
     fit(model, epochs=2, verbose=2)
@@ -211,30 +205,6 @@ def test_model_that_is_not_converted_is_refused():
     refused(ValueError, "no ApproxConv2D layer.*approximate_gradients", make_model())
 
 
-@pytest.mark.filterwarnings("ignore:Model doesn't support `jit_compile=True`")
-@pytest.mark.parametrize("jit_compile", ["auto", True])
-def test_keras_compiles_without_xla(jit_compile):
-    model = make_model(tfag.Alternate("max"), jit_compile=jit_compile)
-    assert model.jit_compile is False
-    fit(model)
-
-
-def test_model_that_was_compiled_for_xla_before_its_conversion_is_refused():
-    class Model(keras.Model):
-        def __init__(self):
-            super().__init__()
-            self.convolution = keras.layers.Conv2D(2, 3, padding="same")
-
-        def call(self, x):
-            return self.convolution(x)
-
-    model = Model()
-    model.build((None, 6, 6, 2))
-    model.compile(keras.optimizers.SGD(), "mse", jit_compile=True)
-    tfag.approximate_gradients(model, tfag.Constant("max"))
-    refused(ValueError, "jit_compile=True.*jit_compile=False", model)
-
-
 def test_layers_with_different_schedules_are_refused():
     model = make_model(tfag.Alternate("max"))
     model.layers[1].assignment.schedule = tfag.Alternate("zero")
@@ -263,3 +233,20 @@ def test_schedule_without_steps_needs_no_callback():
     model = make_model(tfag.Constant(REC))
     model.fit(X, Y, batch_size=4, verbose=0)
     assert sorted(RAN) == sorted(expected_cells(tfag.Constant(REC), range(STEPS)))
+
+
+def test_progress_bar_and_history_show_the_share(capsys):
+    model = make_model(tfag.Until(tfag.Alternate("max"), end=4))
+    callback = tfag.ApproximationCallback(show_share=True)
+    history = model.fit(X, Y, batch_size=4, callbacks=[callback], epochs=2)
+    # Two cells of the 18 of six steps, and of the 36 of twelve.
+    shares = history.history["share_approximated"]
+    assert shares == pytest.approx([2 / 18, 2 / 36])
+    assert "share_approximated: 0.1111" in capsys.readouterr().out
+
+
+def test_logs_are_keras_own_unless_the_share_is_asked_for():
+    model = make_model(tfag.Alternate("max"))
+    callbacks = [tfag.ApproximationCallback()]
+    history = model.fit(X, Y, batch_size=4, callbacks=callbacks, verbose=0)
+    assert [*history.history] == ["loss"]

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from recording import operations, switches
+from recording import Recording, operations, switches
 
 import tf_approxgrad as tfag
 
@@ -188,8 +188,14 @@ def test_weight_files_of_plain_and_approximate_models_fit_each_other(tmp_path):
             np.testing.assert_array_equal(a, b)
 
 
-def test_layer_keeps_xla_away():
-    assert tfag.ApproxConv2D(4, 3).supports_jit is False
+@pytest.mark.parametrize("method", ["full", "zero", "random", "max"])
+def test_layer_supports_xla_where_its_method_does(method):
+    assert tfag.ApproxConv2D(4, 3, method=method).supports_jit is True
+    layer = tfag.ApproxConv2D(4, 3, method=Recording())
+    assert layer.supports_jit is False
+    layer = tfag.ApproxConv2D(4, 3, method=method)
+    layer.supports_jit = False
+    assert layer.supports_jit is False
 
 
 @pytest.mark.parametrize(

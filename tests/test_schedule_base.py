@@ -24,7 +24,7 @@ METHODS = st.one_of(
 )
 SMALL = st.integers(1, 12)
 LAYER_COUNT = 12
-SCHEDULES = st.one_of(
+SIMPLE_SCHEDULES = st.one_of(
     st.builds(tfag.EveryNthLayer, METHODS, n=SMALL, start=SMALL),
     st.builds(tfag.Alternate, METHODS, layers=SMALL, steps=SMALL),
     st.builds(tfag.EveryNthStep, METHODS, n=SMALL, start=st.integers(0, 40)),
@@ -37,6 +37,41 @@ SCHEDULES = st.one_of(
         )
     ).map(tfag.TableSchedule),
 )
+
+STEPS = st.one_of(st.integers(1, 60), st.integers(10**6, 10**12))
+
+
+def ramps(parts):
+    bounds = st.tuples(st.integers(0, 10**9), STEPS)
+    shares = st.tuples(st.floats(0, 1), st.floats(0, 1))
+    return st.builds(
+        lambda part, bounds, shares, resolution: tfag.Ramp(
+            part, bounds[0], sum(bounds), *shares, resolution
+        ),
+        parts,
+        bounds,
+        shares,
+        st.integers(1, 6),
+    )
+
+
+def compositions(parts):
+    pieces = st.lists(STEPS, max_size=3, unique=True).flatmap(
+        lambda steps: st.builds(
+            tfag.Piecewise,
+            st.just(sorted(steps)),
+            st.lists(parts, min_size=len(steps) + 1, max_size=len(steps) + 1),
+        )
+    )
+    return st.one_of(
+        pieces,
+        st.builds(tfag.Until, parts, STEPS),
+        st.builds(tfag.Warmup, parts, STEPS),
+    )
+
+
+COMPOSED = compositions(compositions(SIMPLE_SCHEDULES) | ramps(SIMPLE_SCHEDULES))
+SCHEDULES = SIMPLE_SCHEDULES | COMPOSED
 
 
 @keras.saving.register_keras_serializable(package="tf_approxgrad_tests")
@@ -54,8 +89,8 @@ class CheapStart(tfag.Schedule):
         return self.until
 
 
-@given(SCHEDULES, st.integers(1, LAYER_COUNT), st.integers(0, 10**12))
-def test_the_row_holds_the_method_of_every_step(schedule, layer, step):
+@given(SIMPLE_SCHEDULES, st.integers(1, LAYER_COUNT), st.integers(0, 10**12))
+def test_the_row_holds_a_prefix_and_a_period(schedule, layer, step):
     row = schedule.row(layer)
     assert len(row) == schedule.prefix + schedule.period
     in_period = schedule.prefix + (step - schedule.prefix) % schedule.period
@@ -64,14 +99,39 @@ def test_the_row_holds_the_method_of_every_step(schedule, layer, step):
     assert schedule(layer, step) == row[index]
 
 
+def steps_near_the_edges(schedule):
+    begins = [segment.begin for segment in schedule.segments]
+    near = [begin + offset for begin in begins for offset in (-2, -1, 0, 1, 2, 31)]
+    return st.sampled_from([step for step in near if step >= 0])
+
+
+@given(st.data(), COMPOSED, st.integers(1, LAYER_COUNT))
+def test_the_row_of_a_composed_schedule_holds_the_method_of_every_step(
+    data, schedule, layer
+):
+    steps = steps_near_the_edges(schedule) | st.integers(0, 10**12)
+    step = data.draw(steps)
+    assert schedule.row(layer)[schedule.column(step)] == schedule(layer, step)
+
+
 @given(SCHEDULES)
-def test_fraction_is_the_share_of_cells_in_the_periodic_part(schedule):
-    steps = range(schedule.prefix, schedule.prefix + schedule.period)
+def test_fraction_is_the_share_of_cells_in_the_last_segment(schedule):
+    begin, period = schedule.segments[-1]
     methods = [
-        schedule(layer, step) for layer in range(1, LAYER_COUNT + 1) for step in steps
+        schedule(layer, step)
+        for layer in range(1, LAYER_COUNT + 1)
+        for step in range(begin, begin + period)
     ]
     expected = 1 - methods.count(FULL) / len(methods)
     assert schedule.fraction(LAYER_COUNT) == pytest.approx(expected)
+
+
+@given(SCHEDULES, st.integers(1, 100))
+def test_fraction_of_the_first_steps_counts_their_cells(schedule, steps):
+    cells = [
+        schedule(layer, step) != FULL for layer in (1, 2, 3) for step in range(steps)
+    ]
+    assert schedule.fraction(3, steps=steps) == pytest.approx(sum(cells) / len(cells))
 
 
 @given(SCHEDULES)
@@ -178,6 +238,34 @@ def test_row_refuses_a_prefix_and_period_that_make_no_sense(
     Wrong.prefix, Wrong.period = prefix, period
     with pytest.raises(error, match=message):
         Wrong().row(1)
+
+
+@pytest.mark.parametrize(
+    ("segments", "message"),
+    [
+        ([], "begin at step 0 .*got those that begin at \\[\\]"),
+        ([(1, 1)], r"begin at step 0 .*\[1\]"),
+        ([(0, 1), (5, 1), (5, 1)], r"\[0, 5, 5\]"),
+        ([(0, 2), (9, 0)], "period must be an integer >= 1, got 0"),
+        ([(0, 10**7)], "at most 1,000,000 steps .* got 10,000,000"),
+        ([(0, 1), (9, 1)], r"prefix=0 and period=1 promise .* at step 8"),
+    ],
+)
+def test_row_refuses_segments_that_make_no_sense(segments, message):
+    class Wrong(tfag.Schedule):
+        def __call__(self, layer, step, replica=0):
+            return MAX if step == 8 else FULL
+
+    Wrong.segments = segments
+    with pytest.raises(ValueError, match=message):
+        Wrong().row(1)
+
+
+def test_a_long_segment_needs_no_long_row():
+    schedule = tfag.Until(tfag.Alternate("max"), end=10**15)
+    assert schedule.row(2) == (FULL, MAX, FULL)
+    assert schedule.column(10**15 - 1) == 1
+    assert schedule.column(10**15) == 2
 
 
 def test_row_refuses_a_schedule_that_returns_no_method():

@@ -187,3 +187,25 @@ def test_plot_says_what_to_install_where_matplotlib_is_missing(monkeypatch):
 def test_bad_sizes_are_refused_in_words(show, layers, steps, error, message):
     with pytest.raises(error, match=message):
         getattr(tfag.Alternate("max"), show)(layers, steps)
+
+
+def test_preview_shows_late_steps():
+    schedule = tfag.Until("max", end=10**9)
+    text = schedule.preview(layers=1, steps=2, start=10**9 - 1)
+    assert text.split() == ["layer/step", "999999999", "1000000000", "1", "max", "full"]
+
+
+def test_plot_of_many_steps_shows_the_share_of_each_range():
+    schedule = tfag.Ramp(tfag.Alternate("max"), begin=0, end=400_000)
+    ax = schedule.plot(layers=2, steps=800_000)
+    (mesh,) = ax.collections
+    shares = mesh.get_array().reshape(2, 400)
+    assert (shares[0] == 0).all()
+    assert shares[1, 100] == pytest.approx(0.25, abs=0.02)
+    assert shares[1, 399] == pytest.approx(0.5)
+    assert ax.get_xlim() == (-0.5, 800_000 - 0.5)
+
+
+def test_plot_begins_where_it_is_told():
+    ax = tfag.Alternate("max").plot(layers=2, steps=10, start=1000)
+    assert ax.get_xlim() == (999.5, 1009.5)

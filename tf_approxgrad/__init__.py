@@ -16,6 +16,7 @@ if keras.config.backend() != "tensorflow":
 from tf_approxgrad import models
 from tf_approxgrad.binding import bind_step
 from tf_approxgrad.callbacks import ApproximationCallback
+from tf_approxgrad.composed_schedules import Piecewise, Ramp, Until, Warmup
 from tf_approxgrad.conversion import (
     ConversionReport,
     approximate_gradients,
@@ -31,6 +32,7 @@ from tf_approxgrad.methods import (
     RandomGradient,
     ZeroGradient,
 )
+from tf_approxgrad.plateau import SwitchToFullOnPlateau
 from tf_approxgrad.schedules import (
     Alternate,
     Constant,
@@ -39,6 +41,7 @@ from tf_approxgrad.schedules import (
     Schedule,
     TableSchedule,
 )
+from tf_approxgrad.summaries import ApproximationSummaries
 
 __version__ = "0.1.0"
 
@@ -46,6 +49,7 @@ __all__ = [
     "Alternate",
     "ApproxConv2D",
     "ApproximationCallback",
+    "ApproximationSummaries",
     "Constant",
     "ConversionReport",
     "EveryNthLayer",
@@ -53,9 +57,14 @@ __all__ = [
     "FullGradient",
     "GradientMethod",
     "MaxGradient",
+    "Piecewise",
+    "Ramp",
     "RandomGradient",
     "Schedule",
+    "SwitchToFullOnPlateau",
     "TableSchedule",
+    "Until",
+    "Warmup",
     "ZeroGradient",
     "approximate_gradients",
     "bind_step",

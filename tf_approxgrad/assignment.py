@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from tf_approxgrad import ops
+from tf_approxgrad import ops, segments, xla
+from tf_approxgrad.fidelity import current_comparison
 from tf_approxgrad.filter_gradient import Backprop, StepReader, filter_gradient
 from tf_approxgrad.methods import FullGradient, GradientMethod
 from tf_approxgrad.schedules import Schedule
@@ -33,12 +35,17 @@ class Assignment:
     schedule: Schedule | None = None
     index: int = 0
     step: StepReader | None = None
+    # The row of a schedule and an index: `Schedule.row` compares many steps.
+    _cached: tuple[Any, tuple[GradientMethod, ...]] | None = None
 
     def row(self) -> tuple[GradientMethod, ...]:
-        """The methods of the steps up to where the schedule repeats."""
+        """The methods of the layer, one period of each of the schedule's segments."""
         if self.schedule is None:
             return (self.method,)
-        return self.schedule.row(self.index)
+        key = (self.schedule, self.index)
+        if self._cached is None or self._cached[0] != key:
+            self._cached = (key, self.schedule.row(self.index))
+        return self._cached[1]
 
     def is_exact(self) -> bool:
         """Whether nothing is ever approximated."""
@@ -48,6 +55,22 @@ class Assignment:
         """Whether the gradient depends on the step."""
         row = self.row()
         return len(set(row)) > 1 or any(method.needs_step for method in row)
+
+    def supports_jit(self) -> bool:
+        """Whether XLA can compile every method of the layer."""
+        return all(method.supports_jit for method in set(self.row()))
+
+    def method_at(self, step: int) -> GradientMethod:
+        """The method at a step."""
+        row = self.row()
+        return row[0 if self.schedule is None else self.schedule.column(step)]
+
+    def count_approximated(self, steps: int) -> int:
+        """At how many of the first `steps` steps the layer isn't full."""
+        flags = [not isinstance(method, FullGradient) for method in self.row()]
+        if self.schedule is None:
+            return steps * flags[0]
+        return segments.count(flags, segments.segments_of(self.schedule), steps)
 
     def filter_gradient(self, backprop: Backprop) -> tf.Tensor:
         """Computes the filter gradient by the method of the current step.
@@ -67,6 +90,16 @@ class Assignment:
                 "call tf_approxgrad.bind_step(model, optimizer.iterations) before "
                 "the training step is traced."
             )
+        comparison = current_comparison()
+        if comparison is not None:
+            return comparison.compare(self, backprop)
+        if xla.is_compiling() and not self.supports_jit():
+            unsupported = [m for m in dict.fromkeys(row) if not m.supports_jit]
+            raise RuntimeError(
+                f"layer {self.layer_name!r} uses {unsupported[0]!r}, which XLA can't "
+                "compile: train without XLA (jit_compile=False). Keras does so by "
+                "itself if the model is compiled after its conversion."
+            )
         backprop = dataclasses.replace(backprop, layer=self.index, step=self.step)
         methods = list(dict.fromkeys(row))
         if len(methods) == 1:
@@ -80,12 +113,33 @@ class Assignment:
         """Looks up the branch of the current step in those of the row."""
         assert self.schedule is not None and self.step is not None
         step = tf.cast(self.step(), tf.int64)
-        prefix, period = self.schedule.prefix, self.schedule.period
-        index = tf.where(step < prefix, step, prefix + (step - prefix) % period)
+        index = _column(segments.segments_of(self.schedule), step)
         return tf.gather(tf.constant(branches, tf.int32), index)
 
 
+def share_approximated(assignments: Sequence[Assignment], steps: int) -> float:
+    """The share approximated of the cells of layers at the first `steps` steps."""
+    cells = sum(assignment.count_approximated(steps) for assignment in assignments)
+    return cells / max(1, len(assignments) * steps)
+
+
+def _column(pieces: tuple[segments.Segment, ...], step: tf.Tensor) -> tf.Tensor:
+    """`Schedule.column` in the graph, exact at every int64 step."""
+    if len(pieces) == 1:
+        return step % pieces[0].period
+    sizes = segments.columns(pieces)
+    table = tf.constant(
+        [(*piece, sum(sizes[:number])) for number, piece in enumerate(pieces)],
+        tf.int64,
+    )
+    number = tf.math.count_nonzero(step >= table[1:, 0], dtype=tf.int32)
+    begin, period, offset = tf.unstack(tf.gather(table, number))
+    return offset + (step - begin) % period
+
+
 def _branch_function(method: GradientMethod, backprop: Backprop) -> Any:
+    if xla.is_compiling():  # XLA orders an update after what reads the old value.
+        return lambda: filter_gradient(method, backprop)
     # A branch that doesn't read out_backprop would be done before the forward pass,
     # and could update the filters under it: see cc/ops/approx_await_backprop_op.cc.
     return lambda: ops.approx_await_backprop(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tf_approxgrad.assignment import share_approximated
 from tf_approxgrad.binding import (
     assign_schedule,
     require_approximated_layers,
     set_step_reader,
 )
+from tf_approxgrad.layers import ApproxConv2D
 from tf_approxgrad.schedules import Schedule
 
 
@@ -29,24 +33,26 @@ class ApproximationCallback(keras.callbacks.Callback):
     Args:
       schedule: Replaces the schedule that the model was converted with, or sets one
         for a model built from `ApproxConv2D` layers. `None` keeps what is there.
+      show_share: Whether the progress bar and the logs have the share of the cells
+        so far that were approximated, as `share_approximated`. The step is then read
+        after every batch.
     """
 
-    def __init__(self, schedule: Schedule | None = None) -> None:
+    def __init__(
+        self, schedule: Schedule | None = None, show_share: bool = False
+    ) -> None:
         super().__init__()
         if schedule is not None and not isinstance(schedule, Schedule):
             raise TypeError(
                 f"schedule={schedule!r} must be a tf_approxgrad.Schedule or None."
             )
         self.schedule = schedule
+        self.show_share = show_share
+        # Keras needn't wait for each batch if nothing is to be shown.
+        self.async_safe = not show_share
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         layers = require_approximated_layers(self.model)
-        if self.model.jit_compile:
-            raise ValueError(
-                f"model {self.model.name!r} is compiled with jit_compile=True, but XLA "
-                "has no kernel of tf_approxgrad's op: compile it with "
-                "jit_compile=False."
-            )
         before = [(x.assignment.schedule, x.assignment.index) for x in layers]
         if self.schedule is not None:
             assign_schedule(layers, self.schedule)
@@ -57,6 +63,7 @@ class ApproximationCallback(keras.callbacks.Callback):
                 f"{sorted(map(str, schedules))}: convert it again, or pass "
                 "ApproximationCallback(schedule) to set one."
             )
+        self._check_xla(layers)
         optimizer = self.model.optimizer
         set_step_reader(layers, lambda: tf.convert_to_tensor(optimizer.iterations))
         if before != [(x.assignment.schedule, x.assignment.index) for x in layers]:
@@ -64,6 +71,43 @@ class ApproximationCallback(keras.callbacks.Callback):
             self.model.make_train_function(force=True)
         if self.params.get("verbose"):
             print(self._report(schedules.pop(), len(layers)))
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        self._add_share(logs)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._add_share(logs)
+
+    def _add_share(self, logs: dict[str, Any] | None) -> None:
+        # The progress bar comes last and shows what callbacks put into the logs.
+        if self.show_share and logs is not None:
+            layers = require_approximated_layers(self.model)
+            logs["share_approximated"] = share_approximated(
+                [layer.assignment for layer in layers],
+                int(self.model.optimizer.iterations),
+            )
+
+    def _check_xla(self, layers: Sequence[ApproxConv2D]) -> None:
+        """Trains without XLA where a method came after the model was compiled."""
+        unsupported = {
+            method: layer.name
+            for layer in layers
+            for method in layer.assignment.row()
+            if not method.supports_jit
+        }
+        if not self.model.jit_compile or not unsupported:
+            return
+        method, name = next(iter(unsupported.items()))
+        warnings.warn(
+            f"XLA can't compile {method!r} of layer {name!r}, so model "
+            f"{self.model.name!r} trains without XLA. It learns the same, but its "
+            "steps take longer by what XLA saves.",
+            stacklevel=2,
+        )
+        self.model.jit_compile = False
+        self.model.make_train_function(force=True)
 
     def _report(self, schedule: Schedule | None, count: int) -> str:
         if schedule is None:

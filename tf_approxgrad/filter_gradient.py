@@ -1,7 +1,8 @@
 """What each method computes in place of the exact filter gradient.
 
 A new method needs a class in `tf_approxgrad.methods` and a function registered
-here.
+here. If the class says `supports_jit`, the function must use ops that XLA knows where
+`xla.is_compiling()`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tf_approxgrad import ops
+from tf_approxgrad import ops, xla
 from tf_approxgrad.arguments import ConvArguments
 from tf_approxgrad.methods import (
     FullGradient,
@@ -98,6 +99,11 @@ def _random(method: RandomGradient, backprop: Backprop) -> tf.Tensor:
             f"step=None, but {method!r} draws its numbers from (seed, layer, step): "
             "pass the training step, for example optimizer.iterations."
         )
+    if xla.is_compiling():
+        normals = xla.random_filter_gradient(
+            backprop.filter_sizes, backprop.step(), method.seed, backprop.layer
+        )
+        return _scaled(normals, method.stddev, backprop)
     by_batch = method.stddev is None
     # The op's attribute is a float32, too coarse for a float64 gradient.
     scaled_after = not by_batch and backprop.input.dtype == tf.float64
@@ -115,6 +121,16 @@ def _random(method: RandomGradient, backprop: Backprop) -> tf.Tensor:
 
 @filter_gradient.register
 def _max(method: MaxGradient, backprop: Backprop) -> tf.Tensor:
+    if xla.is_compiling():
+        gradient = xla.max_filter_gradient(
+            backprop.input,
+            backprop.filter_sizes,
+            backprop.out_backprop,
+            backprop.arguments,
+            method.k,
+        )
+        scale = None if method.scale == "batch" else float(method.scale)
+        return _scaled(gradient, scale, backprop)
     by_batch = method.scale == "batch"
     # The op's attribute is a float32, too coarse for a float64 gradient.
     scaled_after = not by_batch and backprop.input.dtype == tf.float64
@@ -128,6 +144,17 @@ def _max(method: MaxGradient, backprop: Backprop) -> tf.Tensor:
         **backprop.arguments.for_op(),
     )
     return gradient * method.scale if scaled_after else gradient
+
+
+def _scaled(gradient: tf.Tensor, factor: float | None, backprop: Backprop) -> tf.Tensor:
+    """`factor * gradient` in the dtype of the input; `None` means 1/N."""
+    gradient = tf.cast(gradient, xla.accumulator_dtype(backprop.input.dtype))
+    if factor is None:
+        batch = tf.shape(backprop.out_backprop)[0]
+        gradient = tf.math.divide_no_nan(gradient, tf.cast(batch, gradient.dtype))
+    else:
+        gradient = gradient * factor
+    return tf.cast(gradient, backprop.input.dtype)
 
 
 def decomposed_convolution(

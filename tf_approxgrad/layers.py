@@ -79,12 +79,18 @@ class ApproxConv2D(keras.layers.Conv2D):
                 f"layer_index={layer_index}, but a schedule goes with a layer index of "
                 "at least 1, and no schedule with the layer index 0."
             )
-        # XLA has no kernel of the op. A class attribute would be overwritten by the
-        # base class's constructor.
-        self.supports_jit = False
         self._assignment = Assignment(
             self.name, methods.get(method), restored, layer_index
         )
+
+    @property
+    def supports_jit(self) -> bool:
+        """Whether XLA can compile the layer. Keras asks when the model is compiled."""
+        return self._supports_jit and self._assignment.supports_jit()
+
+    @supports_jit.setter
+    def supports_jit(self, value: bool) -> None:
+        self._supports_jit = value
 
     @property
     def method(self) -> GradientMethod:

@@ -43,6 +43,9 @@ class GradientMethod(abc.ABC):
 
     # True for a method whose result depends on the number of the training step.
     needs_step: ClassVar[bool] = False
+    # True for a method that XLA can compile. A layer with one that it can't makes Keras
+    # train the model without XLA.
+    supports_jit: ClassVar[bool] = False
 
     @property
     @abc.abstractmethod
@@ -102,6 +105,7 @@ class FullGradient(GradientMethod):
     """
 
     name = "full"
+    supports_jit = True
 
 
 @keras.saving.register_keras_serializable(package="tf_approxgrad")
@@ -119,6 +123,7 @@ class ZeroGradient(GradientMethod):
     """
 
     name = "zero"
+    supports_jit = True
 
 
 @keras.saving.register_keras_serializable(package="tf_approxgrad")
@@ -152,6 +157,7 @@ class RandomGradient(GradientMethod):
     seed: int = 0
 
     name = "random"
+    supports_jit = True
     needs_step = True
 
     def __post_init__(self) -> None:
@@ -203,6 +209,7 @@ class MaxGradient(GradientMethod):
     scale: float | str = "batch"
 
     name = "max"
+    supports_jit = True
 
     def __post_init__(self) -> None:
         # The upper limit is that of the operation's int64 attribute.

@@ -2,7 +2,7 @@
 
 A schedule is a pure function of the layer's index (from 1, in the model's order) and
 the training step (from 0). It holds no state, so a resumed run continues where it
-stopped, and it is periodic after a prefix, so it can be compiled into the graph.
+stopped, and it is periodic in pieces, so it can be compiled into the graph.
 """
 
 import abc
@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import keras
 
-from tf_approxgrad import methods, schedule_display
+from tf_approxgrad import methods, schedule_display, segments
 from tf_approxgrad.checks import check_integer
 from tf_approxgrad.methods import FullGradient, GradientMethod
 from tf_approxgrad.schedule_arguments import layer_names
+from tf_approxgrad.segments import Segment
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 AnySchedule = TypeVar("AnySchedule", bound="Schedule")
 
-# `row` compares at least this many steps with what the period predicts.
+# `row` compares at least this many steps with what each period predicts.
 _STEPS_COMPARED = 100
 
 
@@ -32,10 +33,11 @@ class Schedule(abc.ABC):
     To write your own, subclass and override `__call__` and, if the methods change
     from step to step, the properties `prefix` and `period`. They promise that for
     every step >= prefix, `schedule(layer, step) == schedule(layer, step + period)`;
-    the graph holds the methods of the first prefix + period steps and no others. Make
-    the subclass a frozen dataclass, which gives it comparison, hashing and
-    `get_config`, and register it with `keras.saving.register_keras_serializable`, so
-    that a saved model can hold it.
+    the graph holds the methods of the first prefix + period steps and no others. A
+    schedule that changes its pattern at late steps overrides `segments` instead, and
+    the graph holds one period of each. Make the subclass a frozen dataclass, which
+    gives it comparison, hashing and `get_config`, and register it with
+    `keras.saving.register_keras_serializable`, so that a saved model can hold it.
 
     Example:
 
@@ -87,6 +89,20 @@ class Schedule(abc.ABC):
         """The number of steps after which the periodic part repeats, >= 1."""
         return 1
 
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The pieces (begin, period) of the steps in which the methods repeat.
+
+        The first begins at step 0; each ends where the next begins, and the last
+        never ends. For two steps of one segment that are a multiple of its period
+        apart, the methods are the same. By default `prefix` steps that don't repeat,
+        and then those that do.
+        """
+        period = check_integer("period", self.period, 1)
+        prefix = check_integer("prefix", self.prefix, 0)
+        repeated = Segment(prefix, period)
+        return (Segment(0, prefix), repeated) if prefix else (repeated,)
+
     def column(self, step: int) -> int:
         """Returns the index into a layer's `row` of the method at a step.
 
@@ -94,41 +110,53 @@ class Schedule(abc.ABC):
             step: the training step, from 0.
 
         Returns:
-            An index from 0 to prefix + period - 1.
+            An index from 0 to `len(row(layer)) - 1`.
         """
         step = check_integer("step", step, 0)
-        if step < self.prefix:
-            return step
-        return self.prefix + (step - self.prefix) % self.period
+        return segments.column(segments.segments_of(self), step)
 
     def row(self, layer: int, replica: int = 0) -> tuple[GradientMethod, ...]:
-        """Returns a layer's methods at steps 0 to prefix + period - 1.
+        """Returns a layer's methods in one period of each segment.
 
-        The method of any step is `row(layer)[column(step)]`.
+        The method of any step is `row(layer)[column(step)]`. With the `segments` of
+        `prefix` and `period` these are the methods at steps 0 to prefix + period - 1.
 
         Args:
             layer: the layer's index, from 1.
             replica: the replica's index, from 0.
 
         Returns:
-            A tuple of prefix + period methods.
+            A tuple of methods.
 
         Raises:
-            ValueError: if the schedule breaks the promise of `prefix` and `period`;
-                the next period is compared, or the next 100 steps if that is more.
+            ValueError: if the schedule breaks the promise of its segments; of each
+                the next period is compared, or the next 100 steps if that is more,
+                and the last step.
         """
-        size = check_integer("prefix", self.prefix, 0)
-        size += check_integer("period", self.period, 1)
-        row = tuple(methods.get(self(layer, step, replica)) for step in range(size))
-        for step in range(size, size + max(self.period, _STEPS_COMPARED)):
-            promised, method = row[self.column(step)], self(layer, step, replica)
-            if methods.get(method) != promised:
-                raise ValueError(
-                    f"prefix and period of {self!r} must describe its methods: prefix="
-                    f"{self.prefix} and period={self.period} promise {promised!r} for "
-                    f"layer {layer} at step {step}, got {method!r}"
+        pieces = segments.segments_of(self)
+        sizes = segments.columns(pieces)
+        ends = [*(piece.begin for piece in pieces[1:]), None]
+        row: list[GradientMethod] = []
+        for (begin, period), size, end in zip(pieces, sizes, ends, strict=True):
+            table = [
+                methods.get(self(layer, step, replica))
+                for step in range(begin, begin + size)
+            ]
+            last = begin + size + max(period, _STEPS_COMPARED)
+            steps = [*range(begin + size, last if end is None else min(end, last))]
+            for step in steps if end is None else [*steps, end - 1]:
+                promised, method = (
+                    table[(step - begin) % period],
+                    self(layer, step, replica),
                 )
-        return row
+                if methods.get(method) != promised:
+                    raise ValueError(
+                        f"prefix and period of {self!r} must describe its methods: "
+                        f"prefix={begin} and period={period} promise {promised!r} for "
+                        f"layer {layer} at step {step}, got {method!r}"
+                    )
+            row += table
+        return tuple(row)
 
     def resolve(self, layers: Sequence[Any]) -> "Schedule":
         """Returns the schedule for a certain model, after checking that it fits.
@@ -146,13 +174,14 @@ class Schedule(abc.ABC):
         layer_names(layers)
         return self
 
-    def preview(self, layers: int | Sequence[Any], steps: int) -> str:
+    def preview(self, layers: int | Sequence[Any], steps: int, start: int = 0) -> str:
         """Returns the schedule as text, a table as in the paper's Figure 3.
 
         Args:
             layers: the number of layers; or the model's convertible layers, for which
                 the schedule is then resolved.
-            steps: the number of steps, from step 0.
+            steps: the number of steps to show.
+            start: the first of them.
 
         Returns:
             A row of steps and a row for each layer, with the methods' labels.
@@ -169,21 +198,25 @@ class Schedule(abc.ABC):
                  1  full  full  full  full
                  2  full   max  full   max
         """
-        return schedule_display.preview(self, layers, steps)
+        return schedule_display.preview(self, layers, steps, start)
 
     def plot(
         self,
         layers: int | Sequence[Any],
         steps: int | None = None,
         ax: "Axes | None" = None,
+        start: int = 0,
     ) -> "Axes":
         """Draws the table of `preview` as a grid, a colour for each method.
 
+        Of more than 400 steps it draws the share of the approximated ones instead.
+
         Args:
             layers: as for `preview`.
-            steps: the number of steps, from step 0. None means the prefix and two
-                periods, and at least 8.
+            steps: the number of steps. None means up to where the last segment begins
+                and two of its periods, and at least 8.
             ax: the matplotlib Axes to draw on. None makes a new figure.
+            start: the first step.
 
         Returns:
             The Axes. Nothing is shown; save it with `ax.figure.savefig(path)`.
@@ -192,14 +225,21 @@ class Schedule(abc.ABC):
             ImportError: if matplotlib isn't installed.
             TypeError, ValueError: as for `preview`.
         """
-        return schedule_display.plot(self, layers, steps, ax)
+        return schedule_display.plot(self, layers, steps, ax, start)
 
-    def fraction(self, layers: int | Sequence[Any], replica: int = 0) -> float:
-        """Returns the share of approximated cells in the periodic part.
+    def fraction(
+        self,
+        layers: int | Sequence[Any],
+        replica: int = 0,
+        steps: int | None = None,
+    ) -> float:
+        """Returns the share of approximated cells.
 
         Args:
             layers: as for `preview`.
             replica: the replica's index, from 0.
+            steps: count over the steps from 0 to steps - 1. None means over the
+                period of the last segment: what the schedule does in the long run.
 
         Returns:
             The share, from 0 to 1, of the (layer, step) cells that aren't full.
@@ -212,14 +252,22 @@ class Schedule(abc.ABC):
         >>> import tf_approxgrad as tfag
         >>> tfag.Alternate("max").fraction(layers=2)
         0.25
+        >>> tfag.Until(tfag.Alternate("max"), end=500).fraction(layers=2, steps=1000)
+        0.125
         """
-        schedule, count = schedule_display.resolve_layers(self, layers)
-        cells = [
-            method != FullGradient()
-            for layer in range(1, count + 1)
-            for method in schedule.row(layer, replica)[schedule.prefix :]
+        schedule, size = schedule_display.resolve_layers(self, layers)
+        if steps is not None:
+            steps = check_integer("steps", steps, 1)
+        flags = [
+            [method != FullGradient() for method in schedule.row(layer, replica)]
+            for layer in range(1, size + 1)
         ]
-        return sum(cells) / len(cells)
+        pieces = segments.segments_of(schedule)
+        if steps is None:
+            steps = pieces[-1].period
+            return sum(sum(row[-steps:]) for row in flags) / (size * steps)
+        cells = sum(segments.count(row, pieces, steps) for row in flags)
+        return cells / (size * steps)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments, as values that JSON can hold.

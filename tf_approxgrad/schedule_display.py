@@ -4,6 +4,7 @@ import numbers
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from tf_approxgrad import segments
 from tf_approxgrad.checks import check_integer
 from tf_approxgrad.methods import FullGradient
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 # Fewer steps than this make a poor picture of a schedule with a short period.
 _FEWEST_STEPS = 8
+# More columns than this can't be told apart: the picture shows shares instead.
+_MOST_STEPS = 400
 _FULL_COLOR = "lightgray"
 
 
@@ -38,18 +41,43 @@ def resolve_layers(
     return schedule.resolve(layers), len(layers)
 
 
-def _label_table(schedule: "Schedule", count: int, steps: int) -> list[list[str]]:
+def _label_table(schedule: "Schedule", count: int, steps: range) -> list[list[str]]:
     """Returns the methods' labels, a list of steps for each of `count` layers."""
-    check_integer("steps", steps, 1)
+    columns = [schedule.column(step) for step in steps]
     rows = [schedule.row(layer) for layer in range(1, count + 1)]
-    return [[row[schedule.column(step)].label for step in range(steps)] for row in rows]
+    return [[row[column].label for column in columns] for row in rows]
 
 
-def preview(schedule: "Schedule", layers: int | Sequence[Any], steps: int) -> str:
+def _share_table(
+    schedule: "Schedule", count: int, edges: list[int]
+) -> list[list[float]]:
+    """Returns the shares approximated between edges, a list for each layer."""
+    table, pieces = [], segments.segments_of(schedule)
+    for layer in range(1, count + 1):
+        flags = [method != FullGradient() for method in schedule.row(layer)]
+        until = [segments.count(flags, pieces, edge) for edge in edges]
+        table.append(
+            [
+                (until[i] - until[i - 1]) / (edges[i] - edges[i - 1])
+                for i in range(1, len(edges))
+            ]
+        )
+    return table
+
+
+def _check_range(steps: int, start: int) -> range:
+    steps, start = check_integer("steps", steps, 1), check_integer("start", start, 0)
+    return range(start, start + steps)
+
+
+def preview(
+    schedule: "Schedule", layers: int | Sequence[Any], steps: int, start: int
+) -> str:
     """Returns the table as text: see `Schedule.preview`."""
     schedule, count = resolve_layers(schedule, layers)
-    table = _label_table(schedule, count, steps)
-    header = ["layer/step", *map(str, range(steps))]
+    shown = _check_range(steps, start)
+    table = _label_table(schedule, count, shown)
+    header = ["layer/step", *map(str, shown)]
     lines = [header, *([str(i), *labels] for i, labels in enumerate(table, start=1))]
     width = max(len(cell) for line in lines for cell in line[1:])
     return "\n".join(
@@ -63,28 +91,78 @@ def preview(schedule: "Schedule", layers: int | Sequence[Any], steps: int) -> st
 def plot(
     schedule: "Schedule",
     layers: int | Sequence[Any],
-    steps: int | None = None,
-    ax: "Axes | None" = None,
+    steps: int | None,
+    ax: "Axes | None",
+    start: int,
 ) -> "Axes":
     """Draws the table as a coloured grid: see `Schedule.plot`."""
     schedule, count = resolve_layers(schedule, layers)
     if steps is None:
-        steps = max(schedule.prefix + 2 * schedule.period, _FEWEST_STEPS)
-    table = _label_table(schedule, count, steps)
+        begin, period = segments.segments_of(schedule)[-1]
+        steps = max(
+            begin + 2 * period - check_integer("start", start, 0), _FEWEST_STEPS
+        )
+    shown = _check_range(steps, start)
+    _import_pyplot()
+    if ax is None:
+        ax = _new_axes(min(steps, _MOST_STEPS), count)
+    if steps > _MOST_STEPS:
+        _draw_shares(schedule, count, shown, ax)
+    else:
+        _draw_methods(_label_table(schedule, count, shown), shown, ax)
+    return ax
+
+
+def _import_pyplot() -> Any:
     try:
-        import matplotlib
         from matplotlib import pyplot
-        from matplotlib.colors import ListedColormap
-        from matplotlib.patches import Patch
-        from matplotlib.ticker import MaxNLocator
     except ImportError as error:
         raise ImportError("plot needs matplotlib: pip install matplotlib") from error
+    return pyplot
 
-    if ax is None:
-        _, ax = pyplot.subplots(
-            figsize=(min(3.0 + 0.3 * steps, 12.0), min(1.5 + 0.3 * count, 10.0)),
-            layout="constrained",
-        )
+
+def _new_axes(steps: int, count: int) -> "Axes":
+    _, ax = _import_pyplot().subplots(
+        figsize=(min(3.0 + 0.3 * steps, 12.0), min(1.5 + 0.3 * count, 10.0)),
+        layout="constrained",
+    )
+    return ax
+
+
+def _draw_grid(
+    edges: Sequence[int], values: Sequence[Sequence[float]], ax: "Axes", **options: Any
+) -> Any:
+    """Draws a value for each layer and range of steps between edges."""
+    from matplotlib.ticker import MaxNLocator
+
+    mesh = ax.pcolormesh(
+        [edge - 0.5 for edge in edges],
+        [layer + 0.5 for layer in range(len(values) + 1)],
+        values,
+        **options,
+    )
+    ax.set_ylim(len(values) + 0.5, 0.5)  # Layer 1 on top, as in the text.
+    ax.set_xlabel("training step")
+    ax.set_ylabel("convolution layer")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
+    return mesh
+
+
+def _draw_shares(schedule: "Schedule", count: int, shown: range, ax: "Axes") -> None:
+    edges = [
+        shown.start + len(shown) * i // _MOST_STEPS for i in range(_MOST_STEPS + 1)
+    ]
+    shares = _share_table(schedule, count, edges)
+    mesh = _draw_grid(edges, shares, ax, cmap="Blues", vmin=0.0, vmax=1.0)
+    ax.figure.colorbar(mesh, ax=ax, label="share of steps approximated")
+
+
+def _draw_methods(table: list[list[str]], shown: range, ax: "Axes") -> None:
+    import matplotlib
+    from matplotlib.colors import ListedColormap
+    from matplotlib.patches import Patch
+
     full = FullGradient().label
     labels = sorted(
         {label for row in table for label in row},
@@ -98,21 +176,16 @@ def plot(
         _FULL_COLOR if label == full else palette(index)
         for index, label in enumerate(labels)
     ]
-    ax.pcolormesh(
-        [step - 0.5 for step in range(steps + 1)],
-        [layer + 0.5 for layer in range(count + 1)],
+    _draw_grid(
+        [*shown, shown.stop],
         [[labels.index(label) for label in row] for row in table],
+        ax,
         cmap=ListedColormap(colors),
         vmin=-0.5,
         vmax=len(labels) - 0.5,
         edgecolors="white",
         linewidth=0.5,
     )
-    ax.set_ylim(count + 0.5, 0.5)  # Layer 1 on top, as in the text.
-    ax.set_xlabel("training step")
-    ax.set_ylabel("convolution layer")
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(
         handles=[
             Patch(facecolor=color, label=label)
@@ -121,4 +194,3 @@ def plot(
         loc="upper left",
         bbox_to_anchor=(1.0, 1.0),
     )
-    return ax

@@ -7,6 +7,7 @@ import sys
 
 import benchmark_filter_gradient as benchmark
 import benchmark_step
+import benchmark_switching
 import pytest
 import tensorflow as tf
 from benchmark_shapes import SHAPES, Shape
@@ -113,3 +114,9 @@ def test_steps_of_all_methods_are_timed():
     row = benchmark_step.measure("cnn2", "2", batch=4, width=0.1, steps=4)
     assert min(row.full_ms, row.zero_ms, row.max_ms) > 0
     assert benchmark_step.format_row(row).split()[:2] == ["cnn2", "2"]
+
+
+def test_steps_that_switch_and_steps_that_do_not_are_timed():
+    cost = benchmark_switching.measure("max", 3, channels=2, size=6, batch=4, steps=4)
+    assert min(cost.fixed_ms, cost.switching_ms) > 0
+    assert math.isfinite(cost.percent)

@@ -1,0 +1,195 @@
+"""Piecewise, Until, Warmup and Ramp: when they follow their inner schedules."""
+
+import dataclasses
+import json
+
+import keras
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tf_approxgrad as tfag
+from tf_approxgrad.assignment import _column
+from tf_approxgrad.segments import segments_of
+
+FULL, MAX, ZERO = tfag.FullGradient(), tfag.MaxGradient(), tfag.ZeroGradient()
+ALTERNATE = tfag.Alternate("max")
+
+
+@keras.saving.register_keras_serializable(package="tf_approxgrad_tests")
+@dataclasses.dataclass(frozen=True)
+class Mine(tfag.Schedule):
+    """A user's schedule of two segments, the second far away."""
+
+    late: int
+
+    def __call__(self, layer, step, replica=0):
+        return ZERO if step >= self.late and step % 3 == 0 else MAX
+
+    @property
+    def segments(self):
+        return ((0, 1), (self.late, 3))
+
+
+def methods_at(schedule, steps, layer=2):
+    return [schedule(layer, step) for step in steps]
+
+
+def test_piecewise_follows_each_schedule_from_its_boundary():
+    schedule = tfag.Piecewise([4, 10], [ALTERNATE, "zero", "full"])
+    steps = (0, 1, 3, 4, 9, 10, 10**9)
+    assert methods_at(schedule, steps) == [FULL, MAX, MAX, ZERO, ZERO, FULL, FULL]
+
+
+def test_inner_schedules_see_the_steps_of_training():
+    schedule = tfag.Warmup(ALTERNATE, begin=3)
+    assert methods_at(schedule, range(6)) == [FULL] * 3 + [MAX, FULL, MAX]
+
+
+def test_until_is_full_from_its_end():
+    schedule = tfag.Until(ALTERNATE, end=3)
+    assert methods_at(schedule, range(6)) == [FULL, MAX, FULL, FULL, FULL, FULL]
+    assert schedule.fraction(2) == 0
+
+
+def test_compositions_of_compositions_follow_each_other():
+    schedule = tfag.Until(tfag.Warmup("max", begin=2), end=4)
+    assert methods_at(schedule, range(6)) == [FULL, FULL, MAX, MAX, FULL, FULL]
+
+
+@pytest.mark.parametrize("shares", [(0.0, 1.0), (1.0, 0.25), (0.5, 0.5)])
+@pytest.mark.parametrize("inner", ["max", ALTERNATE], ids=["every step", "alternate"])
+def test_ramp_has_the_share_of_a_straight_line(inner, shares):
+    begin, end = 1000, 9000
+    schedule = tfag.Ramp(inner, begin, end, *shares)
+    inner_share = 1.0 if inner == "max" else 0.5
+    cells = [method != FULL for method in methods_at(schedule, range(10_000))]
+    for first in range(0, 10_000, 500):
+        middle = min(max(first + 250, begin), end)
+        share = shares[0] + (shares[1] - shares[0]) * (middle - begin) / (end - begin)
+        found = sum(cells[first : first + 500]) / 500
+        assert found == pytest.approx(share * inner_share, abs=0.07)
+
+
+def test_ramp_keeps_the_periods_of_its_schedule_whole():
+    inner = tfag.TableSchedule([["full", "max", "zero"]])
+    schedule = tfag.Ramp(inner, begin=0, end=900)
+    periods = {
+        tuple(methods_at(schedule, range(step, step + 3), layer=1))
+        for step in range(0, 1200, 3)
+    }
+    # The others lie across a stair.
+    whole = {(FULL, MAX, ZERO), (FULL, FULL, FULL)}
+    assert whole <= periods
+    broken = [
+        step
+        for step in range(0, 1200, 3)
+        if tuple(methods_at(schedule, range(step, step + 3), layer=1)) not in whole
+    ]
+    assert len(broken) <= 16
+
+
+def test_ramp_of_shares_without_a_change_is_a_fixed_pattern():
+    schedule = tfag.Ramp("max", 0, 1, 0.25, 0.25, resolution=4)
+    assert methods_at(schedule, range(8)) == [FULL, FULL, FULL, MAX] * 2
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        tfag.Piecewise([5], [Mine(10**9), tfag.Ramp("zero", 10, 20)]),
+        tfag.Until(tfag.Constant("max", layers=lambda layer: layer.name == "b"), 4),
+        tfag.Warmup(Mine(7), 3),
+        tfag.Ramp(tfag.Constant("max", layers="b"), 2, 5),
+    ],
+    ids=lambda schedule: type(schedule).__name__,
+)
+def test_resolved_schedule_comes_back_from_its_file(schedule):
+    layers = [keras.layers.Layer(name=name) for name in "ab"]
+    resolved = schedule.resolve(layers)
+    assert resolved.resolve(layers) == resolved
+    text = json.dumps(keras.saving.serialize_keras_object(resolved))
+    restored = keras.saving.deserialize_keras_object(json.loads(text))
+    assert restored == resolved
+    assert restored(2, 3) == resolved(2, 3)
+
+
+def test_inner_schedule_that_does_not_fit_the_model_is_refused():
+    layers = [keras.layers.Layer(name="a")]
+    inner = tfag.Constant("max", layers=[2])
+    for schedule in (
+        tfag.Piecewise([3], ["full", inner]),
+        tfag.Until(inner, 3),
+        tfag.Warmup(inner, 3),
+        tfag.Ramp(inner, 3, 4),
+    ):
+        with pytest.raises(ValueError, match=r"from 1 to 1, .*got 2"):
+            schedule.resolve(layers)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: tfag.Until("max", 0), ValueError, "end must be .* >= 1, got 0"),
+        (lambda: tfag.Until("max", 1.5), TypeError, "end must be .* got 1.5"),
+        (lambda: tfag.Until(3, 1), TypeError, "schedule must be a schedule or a meth"),
+        (lambda: tfag.Until("most", 1), ValueError, "'most'"),
+        (
+            lambda: tfag.Until({"class_name": "No", "config": {}}, 1),
+            ValueError,
+            "Keras can't read",
+        ),
+        (lambda: tfag.Warmup("max", 0), ValueError, "begin must be .* >= 1, got 0"),
+        (lambda: tfag.Ramp("max", -1, 4), ValueError, "begin must be .* >= 0, got -1"),
+        (lambda: tfag.Ramp("max", 4, 4), ValueError, "end must be more than begin=4"),
+        (lambda: tfag.Ramp("max", 0, 4, 1.1), ValueError, "initial_share .* got 1.1"),
+        (lambda: tfag.Ramp("max", 0, 4, 0, -1), ValueError, "final_share .* got -1"),
+        (
+            lambda: tfag.Ramp("max", 0, 4, resolution=0),
+            ValueError,
+            "resolution must be .* got 0",
+        ),
+        (
+            lambda: tfag.Piecewise([3, 3], ["max"] * 3),
+            ValueError,
+            r"boundaries must increase, got \[3, 3\]",
+        ),
+        (
+            lambda: tfag.Piecewise([3], ["max"]),
+            ValueError,
+            "schedules must have 2 elements, .* got 1",
+        ),
+        (lambda: tfag.Piecewise([0], ["max"] * 2), ValueError, "boundary .* got 0"),
+        (lambda: tfag.Piecewise(3, ["max"]), TypeError, "boundaries must be a list"),
+    ],
+)
+def test_wrong_argument_is_refused(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+GRAPH_SCHEDULES = [
+    ALTERNATE,
+    tfag.EveryNthStep("max", n=3, start=8),
+    tfag.Piecewise([7, 10**12], [ALTERNATE, Mine(10**7), tfag.EveryNthStep("zero")]),
+    tfag.Ramp(ALTERNATE, 100, 10**10),
+]
+
+
+@pytest.fixture(scope="module")
+def columns_in_the_graph():
+    return [
+        tf.function(lambda step, schedule=s: _column(segments_of(schedule), step))
+        for s in GRAPH_SCHEDULES
+    ]
+
+
+@given(data=st.data(), number=st.sampled_from(range(len(GRAPH_SCHEDULES))))
+def test_graph_finds_the_column_of_every_step(data, number, columns_in_the_graph):
+    schedule = GRAPH_SCHEDULES[number]
+    begins = [begin for begin, _ in schedule.segments]
+    near = [max(0, begin + i) for begin in begins for i in (-1, 0, 1)]
+    step = data.draw(st.sampled_from(near) | st.integers(0, 2**62))
+    found = columns_in_the_graph[number](tf.constant(step, tf.int64))
+    assert int(found) == schedule.column(step)

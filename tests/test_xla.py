@@ -1,0 +1,273 @@
+"""Under XLA the methods give the same numbers, and Keras trains compiled."""
+
+import dataclasses
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from gradients import METHODS
+from recording import Recording, operations
+from reference import GEOMETRIES, Problem, assert_gradient
+
+import tf_approxgrad as tfag
+from tf_approxgrad import xla
+
+KERNEL_OPS = {
+    "ApproxConv2DBackpropFilter",
+    "ApproxRandomFilterGradient",
+    "ApproxAwaitBackprop",
+}
+X = np.random.default_rng(0).normal(size=(24, 8, 8, 2)).astype(np.float32)
+Y = np.random.default_rng(1).normal(size=(24, 8, 8, 3)).astype(np.float32)
+
+
+def compiled_gradient(problem, x, dy, method, step=None):
+    """The filter gradient from one function that XLA compiles, without our ops."""
+
+    @tf.function(jit_compile=True)
+    def compute(x, dy):
+        return tfag.conv2d_backprop_filter(
+            x,
+            problem.filter_sizes,
+            dy,
+            method=method,
+            step=step,
+            **problem.function_arguments(),
+        )
+
+    graph = compute.get_concrete_function(x, dy).graph
+    assert operations(graph).isdisjoint(KERNEL_OPS)
+    return compute(x, dy).numpy()
+
+
+@pytest.mark.parametrize(
+    "k", [3, *(pytest.param(k, marks=pytest.mark.slow) for k in (1, 1000))]
+)
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_max_is_the_reference_under_xla(geometry, k):
+    problem = GEOMETRIES[geometry]
+    x, dy = problem.arrays()
+    actual = compiled_gradient(problem, x, dy, tfag.MaxGradient(k, scale=1.0))
+    expected = problem.max_gradient(x, dy, k)
+    assert_gradient(actual, expected, problem.max_error(x, dy, k))
+
+
+@pytest.mark.parametrize("data_format", ["NHWC", "NCHW"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "half"])
+@pytest.mark.parametrize("k", [1, 4])
+def test_ties_go_to_the_lowest_position_under_xla(dtype, data_format, k):
+    problem = Problem((2, 3), n=2, size=(7, 9), ci=3, co=17, values="ties", dtype=dtype)
+    problem = dataclasses.replace(problem, data_format=data_format)
+    x, dy = problem.arrays()
+    actual = compiled_gradient(problem, x, dy, tfag.MaxGradient(k, scale=1.0))
+    np.testing.assert_array_equal(actual, problem.max_gradient(x, dy, k))
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_compiled_gradient_is_that_of_the_kernels(name, dtype):
+    method, step = METHODS[name]
+    problem = Problem((3, 3), n=3, size=(9, 8), ci=4, co=5, dtype=dtype)
+    x, dy = problem.arrays()
+    step = None if step is None else tf.constant(step, tf.int64)
+    plain = tfag.conv2d_backprop_filter(
+        x,
+        problem.filter_sizes,
+        dy,
+        method=method,
+        step=step,
+        **problem.function_arguments(),
+    )
+    actual = compiled_gradient(problem, x, dy, method, step)
+    assert actual.dtype == plain.numpy().dtype
+    tolerance = 1e-2 if dtype == "bfloat16" else 2e-6
+    np.testing.assert_allclose(
+        actual.astype(np.float64),
+        plain.numpy().astype(np.float64),
+        rtol=tolerance,
+        atol=tolerance * np.abs(plain.numpy().astype(np.float64)).max(),
+    )
+
+
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_nan_and_infinity_stay_visible_under_xla(bad, k):
+    problem = Problem((3, 3), n=2, size=(5, 5), ci=2, co=3)
+    x, dy = problem.arrays()
+    dy[1, 2, 3, 1] = bad
+    actual = compiled_gradient(problem, x, dy, tfag.MaxGradient(k))
+    assert not np.isfinite(actual[..., 1]).all(axis=(0, 1)).any()
+    assert np.isfinite(actual[..., [0, 2]]).all()
+
+
+@pytest.mark.parametrize("seed", [0, -1, 2**62 + 12345])
+@pytest.mark.parametrize("step", [0, 2**32 - 1, 2**40 + 7])
+def test_random_numbers_are_those_of_the_op_under_xla(seed, step):
+    method = tfag.RandomGradient(stddev=0.5, seed=seed)
+    problem = Problem((3, 3), n=1, size=(4, 4), ci=13, co=31)
+    x, dy = problem.arrays()
+    step = tf.constant(step, tf.int64)
+    actual = compiled_gradient(problem, x, dy, method, step)
+    expected = tfag.conv2d_backprop_filter(
+        x, problem.filter_sizes, dy, 1, "SAME", method=method, step=step
+    )
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_only_what_is_compiled_is_lowered():
+    found = []
+
+    def inner(x):
+        found.append(xla.is_compiling())
+        return x
+
+    one = tf.constant(1.0)
+    tf.function(inner)(one)
+    tf.function(inner, jit_compile=True)(one)
+    tf.function(lambda x: tf.function(inner)(x), jit_compile=True)(one)
+    tf.function(lambda x: tf.cond(x > 0, lambda: inner(x), lambda: x))(one)
+    assert found == [False, True, True, False]
+    assert not xla.is_compiling()
+
+
+def make_model(schedule, dtype=None, **compiled):
+    keras.utils.set_random_seed(1)
+    layers = [
+        keras.layers.Conv2D(3, 3, padding="same", activation="relu", dtype=dtype)
+        for _ in range(3)
+    ]
+    model = keras.Sequential([keras.Input((8, 8, 2)), *layers])
+    model = tfag.approximate_gradients(model, schedule)
+    model.compile(keras.optimizers.SGD(0.1), "mse", **compiled)
+    return model
+
+
+def fit(model, **arguments):
+    callbacks = [tfag.ApproximationCallback()]
+    defaults = {"batch_size": 4, "shuffle": False, "verbose": 0, "epochs": 2}
+    model.fit(X, Y, callbacks=callbacks, **(defaults | arguments))
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        tfag.Alternate("max"),
+        tfag.Constant(tfag.MaxGradient(k=3, scale=1.0)),
+        tfag.EveryNthStep("random", n=2),
+        tfag.Piecewise([3, 8], ["zero", tfag.Alternate("max"), "full"]),
+    ],
+    ids=["alternate", "constant", "random", "piecewise"],
+)
+@pytest.mark.parametrize(
+    "steps_per_execution", [1, pytest.param(4, marks=pytest.mark.slow)]
+)
+def test_fit_trains_compiled_as_it_does_without(schedule, steps_per_execution):
+    weights = []
+    for jit_compile in (False, True):
+        model = make_model(
+            schedule,
+            jit_compile=jit_compile,
+            steps_per_execution=steps_per_execution,
+        )
+        fit(model)
+        assert model.jit_compile is jit_compile
+        assert int(model.optimizer.iterations) == 12
+        weights.append(model.get_weights())
+    for plain, compiled in zip(*weights, strict=True):
+        np.testing.assert_allclose(compiled, plain, rtol=1e-4, atol=1e-5)
+
+
+def test_compiled_model_evaluates_and_predicts():
+    model = make_model(tfag.Alternate("max"), jit_compile=True)
+    fit(model)
+    assert np.isfinite(model.evaluate(X, Y, verbose=0))
+    np.testing.assert_allclose(
+        model.predict(X, verbose=0), model(X), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_own_compiled_loop_follows_the_schedule():
+    model = make_model(tfag.EveryNthStep("zero", n=3, start=2))
+    step = tf.Variable(0, dtype=tf.int64)
+    tfag.bind_step(model, step)
+    kernels = [layer.kernel.value for layer in model.layers]
+
+    @tf.function(jit_compile=True)
+    def gradients():
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model(X, training=True) - Y) ** 2)
+        return tape.gradient(loss, kernels)
+
+    for number in range(7):
+        step.assign(number)
+        zero = [not np.any(gradient) for gradient in gradients()]
+        assert zero == [number % 3 == 2] * 3
+
+
+def test_auto_compiles_where_keras_sees_a_gpu(monkeypatch):
+    listed = tf.config.list_physical_devices
+
+    def with_a_gpu(kind=None):
+        gpu = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
+        return [*listed(kind), gpu]
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", with_a_gpu)
+    model = make_model(tfag.Alternate("max"))
+    monkeypatch.undo()
+    assert model.jit_compile is True
+    fit(model)
+
+
+def test_model_that_was_compiled_before_its_conversion_in_place_trains_compiled():
+    class Model(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.convolution = keras.layers.Conv2D(3, 3, padding="same")
+
+        def call(self, x):
+            return self.convolution(x)
+
+    model = Model()
+    model(X[:1])
+    model.compile(keras.optimizers.SGD(), "mse", jit_compile=True)
+    model = tfag.approximate_gradients(model, tfag.EveryNthStep("max"))
+    fit(model)
+    assert model.jit_compile is True
+
+
+def test_method_that_xla_cannot_compile_makes_keras_train_without():
+    schedule = tfag.Alternate(Recording())
+    with pytest.warns(UserWarning, match=r"Proceeding with `jit_compile=False`"):
+        model = make_model(schedule, jit_compile=True)
+    assert model.jit_compile is False
+    fit(model)
+
+
+def test_schedule_that_xla_cannot_compile_turns_it_off_with_one_warning():
+    model = make_model(tfag.Alternate("max"), jit_compile=True)
+    fit(model)
+    later = tfag.ApproximationCallback(tfag.Alternate(Recording()))
+    with pytest.warns(UserWarning) as caught:
+        model.fit(X, Y, batch_size=4, verbose=0, callbacks=[later])
+    (warning,) = caught
+    assert "Recording(tag='approximate')" in str(warning.message)
+    assert "without XLA" in str(warning.message)
+    assert model.jit_compile is False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(model)
+
+
+def test_own_compiled_loop_with_such_a_method_is_refused_in_words():
+    model = make_model(tfag.Constant(Recording()))
+
+    @tf.function(jit_compile=True)
+    def gradients():
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(model(X, training=True) ** 2)
+        return tape.gradient(loss, [model.layers[0].kernel.value])
+
+    with pytest.raises(RuntimeError, match=r"Recording.*XLA can't compile.*jit_comp"):
+        gradients()

@@ -1,0 +1,220 @@
+"""`SwitchToFullOnPlateau`: approximate early, train in full when progress stalls."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_approxgrad.assignment import share_approximated
+from tf_approxgrad.binding import assign_schedule, require_approximated_layers
+from tf_approxgrad.checks import check_finite, check_integer
+from tf_approxgrad.composed_schedules import Until
+from tf_approxgrad.layers import ApproxConv2D
+from tf_approxgrad.schedules import Schedule, TableSchedule
+
+# Under this name the model holds the state.
+_ATTRIBUTE = "tf_approxgrad_plateau"
+_SMALLER_IS_BETTER = ("loss", "error", "entropy", "perplexity", "mse", "mae")
+_LARGER_IS_BETTER = ("acc", "auc", "precision", "recall", "iou", "f1", "score")
+
+
+class SwitchToFullOnPlateau(keras.callbacks.Callback):
+    """Ends approximation when a metric has stopped improving.
+
+    Approximate gradients are cheap where any descent helps, and cost accuracy where it
+    takes precision. If no improvement is seen for `patience` epochs, all layers use the
+    exact gradient from the next step on: the model's schedule becomes
+    `Until(schedule, step)`. The training step is traced again for it.
+
+    What it knows is saved with the model's weights, so that training resumed by
+    `keras.callbacks.BackupAndRestore` or from a weights file goes on where it
+    stopped: pass it before the callback that saves. For a `tf.train.Checkpoint`, name
+    `callback.state` beside the model. A `.keras` file holds the new schedule. Once
+    switched, a model stays full in later calls of `fit` with this callback.
+
+    Source: Wang and Nelaturu, "Accelerated CNN Training Through Gradient
+    Approximation" (2019), which suggests it for VGG-19; the arguments are those of
+    `keras.callbacks.ReduceLROnPlateau`.
+
+    >>> import tf_approxgrad as tfag
+    >>> callbacks = [
+    ...     tfag.ApproximationCallback(),
+    ...     tfag.SwitchToFullOnPlateau(monitor="val_accuracy", patience=3, verbose=1),
+    ... ]
+
+    Args:
+      monitor: Quantity to be monitored.
+      patience: Number of epochs with no improvement after which to switch.
+      verbose: 0: quiet, 1: says what it did.
+      mode: `"min"`: smaller is better; `"max"`: larger is; `"auto"`: inferred from the
+        name of the monitored quantity.
+      min_delta: Threshold for an improvement, to only focus on significant changes.
+
+    Raises:
+      TypeError: If an argument has the wrong type.
+      ValueError: If an argument isn't allowed, or the mode can't be inferred.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        patience: int = 10,
+        verbose: int = 0,
+        mode: str = "auto",
+        min_delta: float = 1e-4,
+    ) -> None:
+        super().__init__()
+        self.monitor = monitor
+        self.patience = check_integer("patience", patience, 1)
+        self.verbose = verbose
+        self.mode = _infer_mode(monitor) if mode == "auto" else mode
+        if self.mode not in ("min", "max"):
+            raise ValueError(f"mode={mode!r} must be 'auto', 'min' or 'max'.")
+        self.min_delta = check_finite("min_delta", min_delta, "a number >= 0", low=0.0)
+        self.state = PlateauState()
+
+    def set_model(self, model: keras.Model) -> None:
+        super().set_model(model)
+        saved = vars(model).get(_ATTRIBUTE)
+        if saved is None:
+            # Past Keras' own bookkeeping: as an attribute like others it would count
+            # among the model's metrics.
+            object.__setattr__(model, _ATTRIBUTE, _Saved(self.state))
+        else:
+            self.state = saved.state
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        require_approximated_layers(self.model)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        # Weights may have been restored since training began.
+        self._follow_state()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        logs, state = logs or {}, self.state
+        if state.is_full:
+            return
+        current = logs.get(self.monitor)
+        if current is None:
+            warnings.warn(
+                f"SwitchToFullOnPlateau is conditioned on metric `{self.monitor}`, "
+                f"which is not available. Available metrics are: {','.join(logs)}.",
+                stacklevel=2,
+            )
+            return
+        best = float(state.best)
+        gain = best - current if self.mode == "min" else current - best
+        if math.isnan(best) or gain > self.min_delta:
+            state.best.assign(current)
+            state.wait.assign(0)
+            return
+        state.wait.assign_add(1)
+        if int(state.wait) < self.patience:
+            return
+        step = max(1, int(self.model.optimizer.iterations))
+        state.full_from.assign(step)
+        self._follow_state()
+        if self.verbose:
+            share = share_approximated(self._assignments(), step)
+            print(
+                f"\nEpoch {epoch + 1}: SwitchToFullOnPlateau: {self.monitor} has not "
+                f"improved on {best:.5g} for {self.patience} epochs. All filter "
+                f"gradients are full from step {step} on; up to there {share:.0%} were "
+                "approximated."
+            )
+
+    def _assignments(self) -> list[Any]:
+        return [x.assignment for x in require_approximated_layers(self.model)]
+
+    def _follow_state(self) -> None:
+        """Makes the layers full from the step that the state says."""
+        if not self.state.is_full:
+            return
+        step = int(self.state.full_from)
+        layers = require_approximated_layers(self.model)
+        schedule = _schedule_of(layers)
+        if isinstance(schedule, Until) and schedule.end <= step:
+            return
+        assign_schedule(layers, Until(schedule, step))
+        self.model.make_train_function(force=True)
+
+
+class PlateauState(tf.Module):
+    """What `SwitchToFullOnPlateau` knows, in variables that a checkpoint can hold.
+
+    Attributes:
+      best: The best value so far; NaN before the first.
+      wait: The number of epochs since.
+      full_from: The first step of exact gradients; -1 while there is none.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        with tf.device("CPU"):
+            self.best = tf.Variable(math.nan, dtype=tf.float64)
+            self.wait = tf.Variable(0, dtype=tf.int64)
+            self.full_from = tf.Variable(-1, dtype=tf.int64)
+
+    @property
+    def is_full(self) -> bool:
+        return int(self.full_from) >= 0
+
+
+class _Saved(keras.metrics.Metric):
+    """Puts the state into the files of weights of the model that holds this.
+
+    A metric is what Keras saves with a model without counting it among its weights.
+    """
+
+    def __init__(self, state: PlateauState) -> None:
+        super().__init__(name=_ATTRIBUTE)
+        self.state = state
+
+    def update_state(self, *args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError("this metric only keeps a state")
+
+    def result(self) -> Any:
+        return keras.ops.convert_to_tensor(self.state.full_from)
+
+    def save_own_variables(self, store: Any) -> None:
+        for variable, name in zip(
+            self.state.variables, _names(self.state), strict=True
+        ):
+            store[name] = variable.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        # A file of weights from elsewhere has none of it.
+        for variable, name in zip(
+            self.state.variables, _names(self.state), strict=True
+        ):
+            if name in store:
+                variable.assign(np.asarray(store[name]))
+
+
+def _names(state: PlateauState) -> list[str]:
+    # tf.Module sorts its variables by the attributes' names.
+    return sorted(name for name, v in vars(state).items() if isinstance(v, tf.Variable))
+
+
+def _schedule_of(layers: list[ApproxConv2D]) -> Schedule:
+    schedule = layers[0].assignment.schedule
+    if schedule is None:
+        return TableSchedule([[layer.method] for layer in layers])
+    return schedule
+
+
+def _infer_mode(monitor: str) -> str:
+    name = str(monitor).lower()
+    if any(part in name for part in _SMALLER_IS_BETTER):
+        return "min"
+    if any(part in name for part in _LARGER_IS_BETTER):
+        return "max"
+    raise ValueError(
+        f"monitor={monitor!r} doesn't say whether it should grow or fall: pass "
+        "mode='max' or mode='min'."
+    )

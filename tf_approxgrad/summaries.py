@@ -1,0 +1,193 @@
+"""`ApproximationSummaries`: what approximation does, for TensorBoard."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_approxgrad.assignment import share_approximated
+from tf_approxgrad.binding import require_approximated_layers
+from tf_approxgrad.checks import check_integer
+from tf_approxgrad.fidelity import MEASURES, comparing
+from tf_approxgrad.layers import ApproxConv2D
+
+
+class ApproximationSummaries(keras.callbacks.Callback):
+    """Writes methods, shares and the fidelity of approximation to TensorBoard.
+
+    For each layer `<name>`, under the run `approximation`:
+
+    - `<name>/method`, a text: the method in use;
+    - `<name>/share_approximated`: the share of the steps so far at which it was
+      approximated; `share_approximated` is that of all layers;
+    - with `data`, for each approximate method of its schedule,
+      `<name>/<method>/cosine`, `.../relative_error` and `.../norm_ratio`: the
+      approximate filter gradient against the exact one of the same batch, with the
+      weights of the moment. Measuring changes nothing in training: statistics of
+      normalisation and random seeds are put back.
+
+    It needs no TensorBoard to write, only to look: `tensorboard --logdir=logs`.
+
+    >>> import tf_approxgrad as tfag
+    >>> summaries = tfag.ApproximationSummaries("logs", update_freq=100)
+
+    Args:
+      log_dir: The folder to write to, as for `keras.callbacks.TensorBoard`.
+      update_freq: `"epoch"`, or an integer n: write after every n steps.
+      data: What to measure the fidelity on: a batch `(x, y)` or
+        `(x, y, sample_weight)`, or a `tf.data.Dataset` of batches, of which each
+        measurement takes the next. `None` measures none. A measurement costs about a
+        training step for each method.
+
+    Raises:
+      TypeError: If an argument has the wrong type.
+      ValueError: If `update_freq` isn't allowed.
+    """
+
+    def __init__(
+        self,
+        log_dir: str | os.PathLike[str] = "logs",
+        update_freq: int | str = "epoch",
+        data: Any = None,
+    ) -> None:
+        super().__init__()
+        self.log_dir = os.path.join(log_dir, "approximation")
+        if isinstance(update_freq, str):
+            if update_freq != "epoch":
+                raise ValueError(
+                    f"update_freq={update_freq!r} must be 'epoch' or an integer >= 1."
+                )
+            self.update_freq = None
+        else:
+            self.update_freq = check_integer("update_freq", update_freq, 1)
+        if not isinstance(data, tf.data.Dataset | tuple | list | None):
+            raise TypeError(
+                "data must be a batch (x, y), a tf.data.Dataset of batches or None, "
+                f"got {data!r} ({type(data).__name__})."
+            )
+        self.data = data
+        self._batches: Iterator[Any] | None = None
+        self._measure: tuple[Any, Callable[..., Any]] | None = None
+        self._writer: Any = None
+        self._step = 0
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        require_approximated_layers(self.model)
+        self._writer = tf.summary.create_file_writer(self.log_dir)
+        self._step = int(self.model.optimizer.iterations)
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        if self.update_freq is None:
+            return
+        before, self._step = self._step, int(self.model.optimizer.iterations)
+        # Several steps may have passed, or none.
+        if self._step // self.update_freq > before // self.update_freq:
+            self.write()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if self.update_freq is None:
+            self._step = int(self.model.optimizer.iterations)
+            self.write()
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        self._writer.close()
+
+    def write(self) -> None:
+        """Writes what there is to say after the current step."""
+        step = self._step
+        if step == 0:
+            return
+        layers = require_approximated_layers(self.model)
+        with self._writer.as_default(step=step):
+            shared = share_approximated([x.assignment for x in layers], step)
+            _write_scalar("share_approximated", shared)
+            for layer in layers:
+                assignment = layer.assignment
+                _write_text(
+                    f"{layer.name}/method", assignment.method_at(step - 1).label
+                )
+                share = share_approximated([assignment], step)
+                _write_scalar(f"{layer.name}/share_approximated", share)
+            if self.data is not None:
+                self._write_fidelity(layers)
+        self._writer.flush()
+
+    def _write_fidelity(self, layers: list[ApproxConv2D]) -> None:
+        variables = [
+            *self.model.non_trainable_variables,
+            *self.model.metrics_variables,
+        ]
+        before = [tf.identity(variable) for variable in variables]
+        measured = self._measure_function(layers)(*self._next_batch())
+        for variable, value in zip(variables, before, strict=True):
+            variable.assign(value)
+        for layer, methods in zip(layers, measured, strict=True):
+            for label, values in methods.items():
+                for name, value in zip(MEASURES, values.numpy(), strict=True):
+                    _write_scalar(f"{layer.name}/{label}/{name}", float(value))
+
+    def _next_batch(self) -> tuple[Any, Any, Any]:
+        data = self.data
+        if isinstance(data, tf.data.Dataset):
+            if self._batches is None:
+                self._batches = iter(data.repeat())
+            data = next(self._batches)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        convert = functools.partial(tf.nest.map_structure, tf.convert_to_tensor)
+        weights = None if sample_weight is None else convert(sample_weight)
+        return convert(x), convert(y), weights
+
+    def _measure_function(self, layers: list[ApproxConv2D]) -> Callable[..., Any]:
+        key = [(x.assignment.schedule, x.assignment.index) for x in layers]
+        if self._measure is None or self._measure[0] != key:
+            self._measure = (key, self._make_measure_function(layers))
+        return self._measure[1]
+
+    def _make_measure_function(self, layers: list[ApproxConv2D]) -> Callable[..., Any]:
+        model = self.model
+        weights = [weight.value for weight in model.trainable_weights]
+
+        @tf.function(autograph=False)
+        def measure(x: Any, y: Any, sample_weight: Any) -> Any:
+            with comparing() as comparison:
+                with tf.GradientTape() as tape:
+                    outputs = model(x, training=True)
+                    loss = model.compute_loss(
+                        x=x,
+                        y=y,
+                        y_pred=outputs,
+                        sample_weight=sample_weight,
+                        training=True,
+                    )
+                    # In half precision small gradients would vanish.
+                    loss = model.optimizer.scale_loss(loss)
+                tape.gradient(loss, weights)
+            found = [comparison.measures(layer.assignment) for layer in layers]
+            return [
+                {method.label: values for method, values in methods.items()}
+                for methods in found
+            ]
+
+        return measure
+
+
+def _write_scalar(tag: str, value: float) -> None:
+    _write(tag, tf.constant(value, tf.float32), "scalars", data_class=1)
+
+
+def _write_text(tag: str, text: str) -> None:
+    _write(tag, tf.constant(text), "text", data_class=2)
+
+
+def _write(tag: str, value: tf.Tensor, plugin: str, data_class: int) -> None:
+    # tf.summary.scalar and text are TensorBoard's own and need it installed.
+    metadata = tf.compat.v1.SummaryMetadata(data_class=data_class)
+    metadata.plugin_data.plugin_name = plugin
+    tf.summary.write(tag, value, metadata=metadata)

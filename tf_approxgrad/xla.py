@@ -1,0 +1,161 @@
+"""The methods in TensorFlow's own ops, for functions that XLA compiles.
+
+XLA knows no op of ours. What is traced for it computes the same from ops that it does
+know; everything else runs the kernels.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+# What tf.cond asks as well. TensorFlow has no public name for it.
+from tensorflow.python.ops import control_flow_util
+
+from tf_approxgrad.arguments import ConvArguments
+
+# Philox4x32, as in cc/kernels/random_normal_impl.h: multipliers and key increments.
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_INCREMENTS = (0x9E3779B9, 0xBB67AE85)
+_MASK = 0xFFFFFFFF
+# cc/kernels/random_normal.h says how the elements take turns.
+_BLOCKS = 64
+_UNIT = 1.4629180792671596e-9  # 2 pi / 2^32
+
+
+def is_compiling() -> bool:
+    """Whether what is being traced will be compiled by XLA as a whole."""
+    return not tf.executing_eagerly() and bool(
+        control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
+    )
+
+
+def accumulator_dtype(dtype: tf.DType) -> tf.DType:
+    """The type in which sums of elements of a type are accumulated."""
+    return tf.float64 if dtype == tf.float64 else tf.float32
+
+
+def max_filter_gradient(
+    input: tf.Tensor,
+    filter_sizes: tf.Tensor,
+    out_backprop: tf.Tensor,
+    arguments: ConvArguments,
+    k: int,
+) -> tf.Tensor:
+    """What the op ApproxConv2DBackpropFilter computes, before any scale.
+
+    Of `out_backprop` everything but the kept positions is set to zero, and these to
+    their weights. The exact gradient of that is the approximation.
+
+    Returns:
+      A tensor of the shape `filter_sizes`, in the type of the accumulators.
+    """
+    dtype = accumulator_dtype(input.dtype)
+    weights = _kept_weights(tf.cast(out_backprop, dtype), arguments, k)
+    return tf.raw_ops.Conv2DBackpropFilter(
+        input=tf.cast(input, dtype),
+        filter_sizes=filter_sizes,
+        out_backprop=weights,
+        **arguments.for_op(),
+    )
+
+
+def _kept_weights(dy: tf.Tensor, arguments: ConvArguments, k: int) -> tf.Tensor:
+    """The weight of each kept position in its place, and zero in all others."""
+    to_rows = [0, 3, 1, 2] if arguments.channel_axis == 3 else [0, 1, 2, 3]
+    planes = tf.transpose(dy, to_rows)  # [N, Co, Ho, Wo]
+    shape = tf.shape(planes)
+    positions = shape[2] * shape[3]
+    rows = tf.reshape(planes, [shape[0] * shape[1], positions])
+    sums = tf.reduce_sum(rows, axis=1, keepdims=True)
+    if k == 1:
+        kept = tf.argmax(tf.abs(rows), axis=1, output_type=tf.int32)[:, None]
+        weights = sums
+    else:
+        count = tf.minimum(tf.cast(tf.minimum(k, 2**31 - 1), tf.int32), positions)
+        kept = tf.math.top_k(tf.abs(rows), count).indices
+        values = tf.gather(rows, kept, batch_dims=1)
+        rest = sums - tf.reduce_sum(values, axis=1, keepdims=True)
+        weights = values + rest / tf.cast(count, dy.dtype)
+    row = tf.range(shape[0] * shape[1])[:, None] + tf.zeros_like(kept)
+    sparse = tf.scatter_nd(tf.stack([row, kept], axis=2), weights, tf.shape(rows))
+    to_planes = [0, 2, 3, 1] if arguments.channel_axis == 3 else [0, 1, 2, 3]
+    return tf.transpose(tf.reshape(sparse, shape), to_planes)
+
+
+def random_filter_gradient(
+    filter_sizes: tf.Tensor, step: tf.Tensor, seed: int, layer: int
+) -> tf.Tensor:
+    """The numbers of the op ApproxRandomFilterGradient, of standard deviation 1.
+
+    The words of the generator are the same to the bit. Logarithm, sine and cosine are
+    XLA's own, which differ from the op's in the last places.
+
+    Returns:
+      A float32 tensor of the shape `filter_sizes`.
+    """
+    size = tf.reduce_prod(filter_sizes)
+    groups = (size + 4 * _BLOCKS - 1) // (4 * _BLOCKS)
+    block = tf.cast(tf.range(groups * _BLOCKS), tf.uint64)
+    step = tf.cast(step, tf.uint64)
+    words = _philox(
+        [
+            block,
+            tf.fill(tf.shape(block), tf.constant(layer, tf.uint64)),
+            tf.fill(tf.shape(block), step & tf.constant(_MASK, tf.uint64)),
+            tf.fill(tf.shape(block), tf.bitwise.right_shift(step, _uint64(32))),
+        ],
+        seed,
+    )
+    normals = [
+        _radius(words[pair]) * direction
+        for pair in (0, 2)
+        for direction in _direction(words[pair + 1])
+    ]
+    numbers = tf.stack([tf.reshape(x, [groups, _BLOCKS]) for x in normals], axis=1)
+    return tf.reshape(tf.reshape(numbers, [-1])[:size], filter_sizes)
+
+
+def _uint64(number: int) -> tf.Tensor:
+    return tf.constant(number, tf.uint64)
+
+
+def _philox(words: list[tf.Tensor], seed: int) -> list[tf.Tensor]:
+    """Ten rounds over 32-bit words that are kept in uint64."""
+    low, shift = _uint64(_MASK), _uint64(32)
+    keys = [seed & _MASK, (seed >> 32) & _MASK]
+    for _ in range(10):
+        product0 = words[0] * _uint64(_MULTIPLIERS[0])
+        product1 = words[2] * _uint64(_MULTIPLIERS[1])
+        high0 = tf.bitwise.right_shift(product0, shift)
+        high1 = tf.bitwise.right_shift(product1, shift)
+        words = [
+            high1 ^ words[1] ^ _uint64(keys[0]),
+            product1 & low,
+            high0 ^ words[3] ^ _uint64(keys[1]),
+            product0 & low,
+        ]
+        keys = [
+            (key + increment) & _MASK
+            for key, increment in zip(keys, _INCREMENTS, strict=True)
+        ]
+    return words
+
+
+def _radius(word: tf.Tensor) -> tf.Tensor:
+    halved = tf.cast(tf.bitwise.right_shift(word, _uint64(1)), tf.int32)
+    number = tf.cast(halved, tf.float32) + 0.5
+    return tf.sqrt(tf.maximum(-2.0 * tf.math.log(number * 2.0**-31), 0.0))
+
+
+def _direction(word: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Cosine and sine of 2 pi word / 2^32."""
+    # The nearest quarter turn, and what is left, from -pi/4 to pi/4.
+    signed = tf.cast(word, tf.int64)
+    quarter = tf.bitwise.right_shift(signed + 0x20000000, tf.constant(30, tf.int64))
+    angle = tf.cast(signed - quarter * 2**30, tf.float32) * _UNIT
+    cos, sin = tf.cos(angle), tf.sin(angle)
+    is_odd = quarter % 2 == 1
+    x, y = tf.where(is_odd, sin, cos), tf.where(is_odd, cos, sin)
+    quarter = quarter % 4
+    x_negative = (quarter == 1) | (quarter == 2)
+    return tf.where(x_negative, -x, x), tf.where(quarter >= 2, -y, y)

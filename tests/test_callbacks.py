@@ -225,7 +225,7 @@ def test_model_that_was_compiled_for_xla_before_its_conversion_is_refused():
             super().__init__()
             self.convolution = keras.layers.Conv2D(2, 3, padding="same")
 
-        def call(self, x):
+        def call(self, x, training=None):
             return self.convolution(x)
 
     model = Model()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -26,6 +27,7 @@ class Assignment:
       schedule: Picks the method by (layer index, step).
       index: The layer's index in its model, from 1; 0 until it is known.
       step: Reads the training step; `None` until it is bound.
+      count: How many layers of the model were converted together; 0 if unknown.
     """
 
     layer_name: str
@@ -33,6 +35,7 @@ class Assignment:
     schedule: Schedule | None = None
     index: int = 0
     step: StepReader | None = None
+    count: int = 0
 
     def row(self) -> tuple[GradientMethod, ...]:
         """The methods of the steps up to where the schedule repeats."""
@@ -49,11 +52,20 @@ class Assignment:
         row = self.row()
         return len(set(row)) > 1 or any(method.needs_step for method in row)
 
-    def filter_gradient(self, backprop: Backprop) -> tf.Tensor:
+    def filter_gradient(
+        self,
+        backprop: Backprop,
+        compute: Callable[[GradientMethod, Backprop], tf.Tensor] = filter_gradient,
+    ) -> tf.Tensor:
         """Computes the filter gradient by the method of the current step.
 
         A row that never changes is computed directly. Otherwise the step picks one
         branch of a `tf.switch_case`, and only that branch runs.
+
+        Args:
+          backprop: What to compute it from.
+          compute: Computes it by one method, for layers whose filter gradient has to
+            be brought into the form of a two-dimensional convolution's.
 
         Raises:
           RuntimeError: If the step is needed and not bound.
@@ -70,10 +82,10 @@ class Assignment:
         backprop = dataclasses.replace(backprop, layer=self.index, step=self.step)
         methods = list(dict.fromkeys(row))
         if len(methods) == 1:
-            return filter_gradient(methods[0], backprop)
+            return compute(methods[0], backprop)
         return tf.switch_case(
             self._branch([methods.index(method) for method in row]),
-            [_branch_function(method, backprop) for method in methods],
+            [_branch_function(compute, method, backprop) for method in methods],
         )
 
     def _branch(self, branches: list[int]) -> tf.Tensor:
@@ -85,9 +97,13 @@ class Assignment:
         return tf.gather(tf.constant(branches, tf.int32), index)
 
 
-def _branch_function(method: GradientMethod, backprop: Backprop) -> Any:
+def _branch_function(
+    compute: Callable[[GradientMethod, Backprop], tf.Tensor],
+    method: GradientMethod,
+    backprop: Backprop,
+) -> Any:
     # A branch that doesn't read out_backprop would be done before the forward pass,
     # and could update the filters under it: see cc/ops/approx_await_backprop_op.cc.
     return lambda: ops.approx_await_backprop(
-        gradient=filter_gradient(method, backprop), out_backprop=backprop.out_backprop
+        gradient=compute(method, backprop), out_backprop=backprop.out_backprop
     )

@@ -12,6 +12,7 @@ from tf_approxgrad.binding import (
     require_approximated_layers,
     set_step_reader,
 )
+from tf_approxgrad.model_layers import why_fit_is_exact
 from tf_approxgrad.schedules import Schedule
 
 
@@ -41,6 +42,9 @@ class ApproximationCallback(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         layers = require_approximated_layers(self.model)
+        reason = why_fit_is_exact(self.model)
+        if reason is not None:
+            raise ValueError(reason)
         if self.model.jit_compile:
             raise ValueError(
                 f"model {self.model.name!r} is compiled with jit_compile=True, but XLA "
@@ -49,7 +53,7 @@ class ApproximationCallback(keras.callbacks.Callback):
             )
         before = [(x.assignment.schedule, x.assignment.index) for x in layers]
         if self.schedule is not None:
-            assign_schedule(layers, self.schedule)
+            assign_schedule(self.model, self.schedule)
         schedules = {layer.assignment.schedule for layer in layers}
         if len(schedules) > 1:
             raise ValueError(
@@ -58,7 +62,7 @@ class ApproximationCallback(keras.callbacks.Callback):
                 "ApproximationCallback(schedule) to set one."
             )
         optimizer = self.model.optimizer
-        set_step_reader(layers, lambda: tf.convert_to_tensor(optimizer.iterations))
+        set_step_reader(self.model, lambda: tf.convert_to_tensor(optimizer.iterations))
         if before != [(x.assignment.schedule, x.assignment.index) for x in layers]:
             # What was traced under the old schedule holds its branches.
             self.model.make_train_function(force=True)

@@ -172,6 +172,22 @@ def own_functional():
     return OwnFunctional()
 
 
+class OwnCall(keras.Sequential):
+    """Calls a layer that isn't one of the Sequential's."""
+
+    def __init__(self):
+        super().__init__([keras.Input((8, 8, 3)), conv(3, name="listed")])
+        self.extra = conv(3, name="extra")
+        self.extra.build((None, 8, 8, 3))
+
+    def call(self, x, training=None, mask=None):
+        return self.extra(super().call(x, training=training))
+
+
+def own_call():
+    return OwnCall()
+
+
 def nested_own():
     inputs = keras.Input((8, 8, 3))
     return keras.Model(inputs, conv(3)(own_functional()(inputs)))
@@ -196,7 +212,7 @@ COPIED = _by_name(
     other_kinds,
     network,
 )
-IN_PLACE = _by_name(subclassed, own_sequential, own_functional, nested_own)
+IN_PLACE = _by_name(subclassed, own_sequential, own_functional, own_call, nested_own)
 MODELS = COPIED | IN_PLACE
 each_model = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
 each_copied = pytest.mark.parametrize("make", COPIED.values(), ids=COPIED)

@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from tf_approxgrad.approximate_layer import ApproximateLayer
-from tf_approxgrad.model_layers import all_layers
+from tf_approxgrad.model_layers import all_layers, is_model_of_keras
 
 LayerClass = type[keras.layers.Layer]
 
@@ -31,7 +31,8 @@ def with_classes(model: keras.Model, classes: Mapping[int, LayerClass]) -> keras
     Returns:
       A model of the same weights, layer names and outputs, compiled alike.
     """
-    if _is_of_keras(model):
+    # A copy of a user's class would be one of Keras' class, without its methods.
+    if all(map(is_model_of_keras, _models(model))):
         try:
             return _copy(model, classes)
         # Keras raises many types of error for a layer that it can't make again.
@@ -47,18 +48,6 @@ def with_classes(model: keras.Model, classes: Mapping[int, LayerClass]) -> keras
             # It was traced with the layers as they were.
             part.make_train_function(force=True)
     return model
-
-
-def _is_of_keras(model: keras.Model) -> bool:
-    """Whether a model and those in it are Sequential or Functional, not subclassed.
-
-    A copy of a user's class would be one of Keras' class, without its methods.
-    """
-    return all(
-        type(part).__module__.partition(".")[0] == "keras"
-        and (isinstance(part, keras.Sequential) or hasattr(part, "operations"))
-        for part in _models(model)
-    )
 
 
 def _models(model: keras.Model) -> list[keras.Model]:

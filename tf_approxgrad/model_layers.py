@@ -96,11 +96,22 @@ def convertible_layers(model: keras.Model) -> list[keras.layers.Layer]:
 
 def sublayers(owner: keras.layers.Layer) -> list[keras.layers.Layer]:
     """The layers that a model or another layer holds itself, once each."""
-    if isinstance(owner, keras.Model):
-        return list(owner.layers)
-    # Keras' public interface lists the layers of models only.
-    found = [x for attribute in vars(owner).values() for x in _layers_in(attribute)]
+    found = list(owner.layers) if isinstance(owner, keras.Model) else []
+    if not is_model_of_keras(owner):
+        # Keras' public interface lists the layers of models only, and of a subclass of
+        # Sequential or Functional those only that are called one after the other.
+        attributes = (x for name, x in vars(owner).items() if name != "_functional")
+        found += [layer for x in attributes for layer in _layers_in(x)]
     return list({id(layer): layer for layer in found}.values())
+
+
+def is_model_of_keras(layer: keras.layers.Layer) -> bool:
+    """Whether a layer is a Sequential or Functional model, and no subclass of them."""
+    return (
+        isinstance(layer, keras.Model)
+        and type(layer).__module__.partition(".")[0] == "keras"
+        and (isinstance(layer, keras.Sequential) or hasattr(layer, "operations"))
+    )
 
 
 def _walk(owner: Any, seen: set[int]) -> Iterator[keras.layers.Layer]:

@@ -20,6 +20,7 @@ import pytest
 import tensorflow as tf
 
 import tf_approxgrad as tfag
+from tf_approxgrad.model_layers import reason_not_convertible
 
 # Not resolved: under Bazel the files of the checkout are links in the test's folder.
 ROOT = Path(__file__).parents[1]
@@ -106,6 +107,14 @@ def test_the_first_example_converts_trains_and_strips(
     assert not any(isinstance(x, tfag.ApproxConv2D) for x in model.layers)
     assert any(isinstance(x, keras.layers.Conv2D) for x in model.layers)
     np.testing.assert_allclose(model(x[:2]), outputs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", table(README, "What is converted"))
+def test_the_table_of_layers_says_what_is_converted(name: str) -> None:
+    row = table(README, "What is converted")[name]
+    kind = getattr(keras.layers, name)
+    layer = kind(3) if name == "DepthwiseConv2D" else kind(4, 3)
+    assert (reason_not_convertible(layer) is not None) == ("| no" in row)
 
 
 def test_the_first_example_is_eight_lines_of_code() -> None:

@@ -17,14 +17,14 @@ from tf_approxgrad import models
 from tf_approxgrad.binding import bind_step
 from tf_approxgrad.callbacks import ApproximationCallback
 from tf_approxgrad.composed_schedules import Piecewise, Ramp, Until, Warmup
-from tf_approxgrad.conversion import (
-    ConversionReport,
-    approximate_gradients,
-    conversion_report,
-    strip_approximation,
-)
+from tf_approxgrad.conversion import approximate_gradients, strip_approximation
 from tf_approxgrad.convolution import conv2d, conv2d_backprop_filter
-from tf_approxgrad.layers import ApproxConv2D
+from tf_approxgrad.layers import (
+    ApproxConv1D,
+    ApproxConv2D,
+    ApproxConv2DTranspose,
+    ApproxSeparableConv2D,
+)
 from tf_approxgrad.methods import (
     FullGradient,
     GradientMethod,
@@ -33,6 +33,7 @@ from tf_approxgrad.methods import (
     ZeroGradient,
 )
 from tf_approxgrad.plateau import SwitchToFullOnPlateau
+from tf_approxgrad.report import ConversionReport, conversion_report
 from tf_approxgrad.schedules import (
     Alternate,
     Constant,
@@ -47,7 +48,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Alternate",
+    "ApproxConv1D",
     "ApproxConv2D",
+    "ApproxConv2DTranspose",
+    "ApproxSeparableConv2D",
     "ApproximationCallback",
     "ApproximationSummaries",
     "Constant",

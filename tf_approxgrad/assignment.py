@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -28,6 +28,7 @@ class Assignment:
       schedule: Picks the method by (layer index, step).
       index: The layer's index in its model, from 1; 0 until it is known.
       step: Reads the training step; `None` until it is bound.
+      count: How many layers of the model were converted together; 0 if unknown.
     """
 
     layer_name: str
@@ -35,6 +36,7 @@ class Assignment:
     schedule: Schedule | None = None
     index: int = 0
     step: StepReader | None = None
+    count: int = 0
     # The row of a schedule and an index: `Schedule.row` compares many steps.
     _cached: tuple[Any, tuple[GradientMethod, ...]] | None = None
 
@@ -72,11 +74,20 @@ class Assignment:
             return steps * flags[0]
         return segments.count(flags, segments.segments_of(self.schedule), steps)
 
-    def filter_gradient(self, backprop: Backprop) -> tf.Tensor:
+    def filter_gradient(
+        self,
+        backprop: Backprop,
+        compute: Callable[[GradientMethod, Backprop], tf.Tensor] = filter_gradient,
+    ) -> tf.Tensor:
         """Computes the filter gradient by the method of the current step.
 
         A row that never changes is computed directly. Otherwise the step picks one
         branch of a `tf.switch_case`, and only that branch runs.
+
+        Args:
+          backprop: What to compute it from.
+          compute: Computes it by one method, for layers whose filter gradient has to
+            be brought into the form of a two-dimensional convolution's.
 
         Raises:
           RuntimeError: If the step is needed and not bound.
@@ -92,7 +103,7 @@ class Assignment:
             )
         comparison = current_comparison()
         if comparison is not None:
-            return comparison.compare(self, backprop)
+            return comparison.compare(self, backprop, compute)
         if xla.is_compiling() and not self.supports_jit():
             unsupported = [m for m in dict.fromkeys(row) if not m.supports_jit]
             raise RuntimeError(
@@ -103,10 +114,10 @@ class Assignment:
         backprop = dataclasses.replace(backprop, layer=self.index, step=self.step)
         methods = list(dict.fromkeys(row))
         if len(methods) == 1:
-            return filter_gradient(methods[0], backprop)
+            return compute(methods[0], backprop)
         return tf.switch_case(
             self._branch([methods.index(method) for method in row]),
-            [_branch_function(method, backprop) for method in methods],
+            [_branch_function(compute, method, backprop) for method in methods],
         )
 
     def _branch(self, branches: list[int]) -> tf.Tensor:
@@ -137,11 +148,15 @@ def _column(pieces: tuple[segments.Segment, ...], step: tf.Tensor) -> tf.Tensor:
     return offset + (step - begin) % period
 
 
-def _branch_function(method: GradientMethod, backprop: Backprop) -> Any:
+def _branch_function(
+    compute: Callable[[GradientMethod, Backprop], tf.Tensor],
+    method: GradientMethod,
+    backprop: Backprop,
+) -> Any:
     if xla.is_compiling():  # XLA orders an update after what reads the old value.
-        return lambda: filter_gradient(method, backprop)
+        return lambda: compute(method, backprop)
     # A branch that doesn't read out_backprop would be done before the forward pass,
     # and could update the filters under it: see cc/ops/approx_await_backprop_op.cc.
     return lambda: ops.approx_await_backprop(
-        gradient=filter_gradient(method, backprop), out_backprop=backprop.out_backprop
+        gradient=compute(method, backprop), out_backprop=backprop.out_backprop
     )

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_approxgrad.layers import ApproxConv2D
+from tf_approxgrad.approximate_layer import ApproximateLayer
 from tf_approxgrad.model_layers import approximated_layers, convertible_layers
 from tf_approxgrad.schedules import Schedule
 
@@ -48,32 +48,31 @@ def bind_step(model: keras.Model, step: Any) -> None:
         def read_step() -> tf.Tensor:
             return tf.convert_to_tensor(step)
 
-    set_step_reader(require_approximated_layers(model), read_step)
+    require_approximated_layers(model)
+    set_step_reader(model, read_step)
 
 
-def set_step_reader(
-    layers: Sequence[ApproxConv2D], read_step: Callable[[], tf.Tensor]
-) -> None:
+def set_step_reader(model: keras.Model, read_step: Callable[[], tf.Tensor]) -> None:
     """Gives every layer the step, and an index to those that have none yet.
 
     The index goes into the random numbers of a layer, so that two layers of the
     same seed draw different ones.
     """
-    for index, layer in enumerate(layers, start=1):
+    for index, layer in _indexed_layers(model):
         layer.assignment.step = read_step
         layer.assignment.index = layer.assignment.index or index
 
 
-def assign_schedule(layers: Sequence[ApproxConv2D], schedule: Schedule) -> None:
-    """Checks that `schedule` fits `layers`, in the model's order, and sets it."""
-    resolved = schedule.resolve(layers)
-    for index, layer in enumerate(layers, start=1):
+def assign_schedule(model: keras.Model, schedule: Schedule) -> None:
+    """Checks that `schedule` fits the model, and sets it on the converted layers."""
+    resolved = schedule.resolve(convertible_layers(model))
+    for index, layer in _indexed_layers(model):
         layer.assignment.schedule = resolved
         layer.assignment.index = index
 
 
-def require_approximated_layers(model: keras.Model) -> list[ApproxConv2D]:
-    """The model's `ApproxConv2D` layers in order, at least one."""
+def require_approximated_layers(model: keras.Model) -> list[ApproximateLayer]:
+    """The model's converted layers in order, at least one."""
     layers = approximated_layers(model)
     if not layers:
         raise ValueError(
@@ -84,18 +83,25 @@ def require_approximated_layers(model: keras.Model) -> list[ApproxConv2D]:
     return layers
 
 
-def _check_still_converted(model: keras.Model, layers: Sequence[ApproxConv2D]) -> None:
+def _indexed_layers(model: keras.Model) -> list[tuple[int, ApproximateLayer]]:
+    """The converted layers, with their places among those that could be."""
+    layers = enumerate(convertible_layers(model), start=1)
+    return [(i, layer) for i, layer in layers if isinstance(layer, ApproximateLayer)]
+
+
+def _check_still_converted(
+    model: keras.Model, layers: Sequence[ApproximateLayer]
+) -> None:
     """Refuses a converted model some of whose convolutions are plain again.
 
     A layer of a user's own that makes its convolutions itself makes plain ones when it
-    is loaded from a file. The indices of those that are left then don't start at 1.
+    is loaded from a file.
     """
-    indices = [layer.assignment.index for layer in layers]
     plain = [x.name for x in convertible_layers(model) if x not in layers]
-    if plain and any(indices) and indices != [*range(1, len(layers) + 1)]:
+    if plain and len(layers) < max(layer.assignment.count for layer in layers):
         raise ValueError(
             f"model {model.name!r} was converted, but its layers {', '.join(plain)} "
-            "are plain Conv2D layers, as after loading a layer of your own from a "
+            "are plain layers of Keras, as after loading a layer of your own from a "
             "file: convert it again with "
             "tf_approxgrad.approximate_gradients(model, schedule)."
         )

@@ -9,13 +9,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_approxgrad.approximate_layer import ApproximateLayer
 from tf_approxgrad.assignment import share_approximated
 from tf_approxgrad.binding import (
     assign_schedule,
     require_approximated_layers,
     set_step_reader,
 )
-from tf_approxgrad.layers import ApproxConv2D
+from tf_approxgrad.model_layers import why_fit_is_exact
 from tf_approxgrad.schedules import Schedule
 
 
@@ -53,9 +54,12 @@ class ApproximationCallback(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         layers = require_approximated_layers(self.model)
+        reason = why_fit_is_exact(self.model)
+        if reason is not None:
+            raise ValueError(reason)
         before = [(x.assignment.schedule, x.assignment.index) for x in layers]
         if self.schedule is not None:
-            assign_schedule(layers, self.schedule)
+            assign_schedule(self.model, self.schedule)
         schedules = {layer.assignment.schedule for layer in layers}
         if len(schedules) > 1:
             raise ValueError(
@@ -65,7 +69,7 @@ class ApproximationCallback(keras.callbacks.Callback):
             )
         self._check_xla(layers)
         optimizer = self.model.optimizer
-        set_step_reader(layers, lambda: tf.convert_to_tensor(optimizer.iterations))
+        set_step_reader(self.model, lambda: tf.convert_to_tensor(optimizer.iterations))
         if before != [(x.assignment.schedule, x.assignment.index) for x in layers]:
             # What was traced under the old schedule holds its branches.
             self.model.make_train_function(force=True)
@@ -89,7 +93,7 @@ class ApproximationCallback(keras.callbacks.Callback):
                 int(self.model.optimizer.iterations),
             )
 
-    def _check_xla(self, layers: Sequence[ApproxConv2D]) -> None:
+    def _check_xla(self, layers: Sequence[ApproximateLayer]) -> None:
         """Trains without XLA where a method came after the model was compiled."""
         unsupported = {
             method: layer.name

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from tf_approxgrad.filter_gradient import Backprop, filter_gradient
+from tf_approxgrad.filter_gradient import Backprop
 from tf_approxgrad.methods import FullGradient, GradientMethod
 
 if TYPE_CHECKING:
@@ -28,7 +28,12 @@ class Comparison:
     def __init__(self) -> None:
         self._gradients: dict[tuple[int, GradientMethod], tf.Tensor] = {}
 
-    def compare(self, assignment: Assignment, backprop: Backprop) -> tf.Tensor:
+    def compare(
+        self,
+        assignment: Assignment,
+        backprop: Backprop,
+        compute: Callable[[GradientMethod, Backprop], tf.Tensor],
+    ) -> tf.Tensor:
         """Computes the gradient by each method of the layer; returns the exact one."""
         backprop = dataclasses.replace(
             backprop, layer=assignment.index, step=assignment.step
@@ -36,7 +41,7 @@ class Comparison:
         exact = FullGradient()
         for method in dict.fromkeys([exact, *assignment.row()]):
             key = (id(assignment), method)
-            gradient = filter_gradient(method, backprop)
+            gradient = compute(method, backprop)
             before = self._gradients.get(key, tf.zeros_like(gradient))
             self._gradients[key] = before + gradient
         return self._gradients[id(assignment), exact]

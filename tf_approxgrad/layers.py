@@ -1,29 +1,20 @@
-"""`ApproxConv2D`, a `keras.layers.Conv2D` with a choice of filter gradient."""
+"""`ApproxConv2D` and its like: layers of Keras with a choice of filter gradient."""
 
 from __future__ import annotations
 
-import contextvars
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tf_approxgrad import methods
+from tf_approxgrad.approximate_layer import ApproximateLayer
 from tf_approxgrad.arguments import ConvArguments
-from tf_approxgrad.assignment import Assignment
 from tf_approxgrad.convolution import convolve
-from tf_approxgrad.methods import GradientMethod, MaxGradient
-from tf_approxgrad.schedules import Schedule
-
-# Whether the layer that is being called trains. Keras passes `training` to `call`
-# but not to `convolution_op`, the hook that replaces the convolution alone.
-_training: contextvars.ContextVar[bool] = contextvars.ContextVar(
-    "tf_approxgrad_training", default=False
-)
+from tf_approxgrad.transposed import transposed_convolution
 
 
 @keras.saving.register_keras_serializable(package="tf_approxgrad", name="ApproxConv2D")
-class ApproxConv2D(keras.layers.Conv2D):
+class ApproxConv2D(ApproximateLayer, keras.layers.Conv2D):
     """`keras.layers.Conv2D` whose filter gradient is made by `method`.
 
     The output and the input gradient are those of `keras.layers.Conv2D`, and so is
@@ -48,94 +39,195 @@ class ApproxConv2D(keras.layers.Conv2D):
       schedule: A schedule that picks the method by layer index and step. Set by
         `approximate_gradients`; here so that a saved model keeps it.
       layer_index: The layer's index for the schedule, from 1.
+      layer_count: How many layers of the model were converted with this one.
       **kwargs: As for `keras.layers.Conv2D`. `groups` must be 1.
 
     Raises:
       ValueError: If `groups` isn't 1, or an argument isn't allowed.
     """
 
-    def __init__(
-        self,
-        *args: Any,
-        method: GradientMethod | str | dict[str, Any] = MaxGradient(),  # noqa: B008
-        schedule: Schedule | dict[str, Any] | None = None,
-        layer_index: int = 0,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        if self.groups != 1:
-            raise ValueError(
-                f"layer {self.name!r} has groups={self.groups}, but ApproxConv2D "
-                "supports groups=1 only; use keras.layers.Conv2D there."
-            )
-        restored: Schedule | None = (
-            keras.saving.deserialize_keras_object(schedule)
-            if isinstance(schedule, dict)
-            else schedule
-        )
-        if (restored is None) != (layer_index == 0):
-            raise ValueError(
-                f"layer {self.name!r} has schedule={schedule!r} and "
-                f"layer_index={layer_index}, but a schedule goes with a layer index of "
-                "at least 1, and no schedule with the layer index 0."
-            )
-        self._assignment = Assignment(
-            self.name, methods.get(method), restored, layer_index
-        )
-
-    @property
-    def supports_jit(self) -> bool:
-        """Whether XLA can compile the layer. Keras asks when the model is compiled."""
-        return self._supports_jit and self._assignment.supports_jit()
-
-    @supports_jit.setter
-    def supports_jit(self, value: bool) -> None:
-        self._supports_jit = value
-
-    @property
-    def method(self) -> GradientMethod:
-        """The method at every step while no schedule is set."""
-        return self._assignment.method
-
-    @property
-    def assignment(self) -> Assignment:
-        """The layer's schedule, index and step."""
-        return self._assignment
+    stock = keras.layers.Conv2D
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        token = _training.set(bool(training))
-        try:
+        with self._training_is(training):
             return super().call(inputs)
-        finally:
-            _training.reset(token)
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
-        if not _training.get() or self._assignment.is_exact():
+        if not self._approximates():
             return super().convolution_op(inputs, kernel)
         return convolve(
             keras.ops.convert_to_tensor(inputs),
-            # Keras leaves a variable a variable, which tf.custom_gradient refuses in
-            # eager mode.
-            tf.convert_to_tensor(keras.ops.convert_to_tensor(kernel)),
+            _as_tensor(kernel),
             ConvArguments.parse(
                 self.strides,
                 self.padding.upper(),
-                "NHWC" if self.data_format == "channels_last" else "NCHW",
+                _data_format(self),
                 self.dilation_rate,
             ),
             self._assignment.filter_gradient,
         )
 
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        schedule = self._assignment.schedule
-        config["method"] = keras.saving.serialize_keras_object(self.method)
-        if schedule is not None:
-            config["schedule"] = keras.saving.serialize_keras_object(schedule)
-            config["layer_index"] = self._assignment.index
-        return config
 
+@keras.saving.register_keras_serializable(package="tf_approxgrad", name="ApproxConv1D")
+class ApproxConv1D(ApproximateLayer, keras.layers.Conv1D):
+    """`keras.layers.Conv1D` whose filter gradient is made by `method`.
+
+    A convolution along one axis is one along two, the other of size 1.
+
+    >>> import tf_approxgrad as tfag
+    >>> tfag.ApproxConv1D(8, 3, padding="causal", method="max").method
+    MaxGradient(k=1, scale='batch')
+
+    Args:
+      *args: As for `keras.layers.Conv1D`.
+      method: As for `ApproxConv2D`, and so are `schedule`, `layer_index` and
+        `layer_count`.
+      **kwargs: As for `keras.layers.Conv1D`. `groups` must be 1.
+
+    Raises:
+      ValueError: If `groups` isn't 1, or an argument isn't allowed.
+    """
+
+    stock = keras.layers.Conv1D
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        with self._training_is(training):
+            if not self._approximates():
+                return super().call(inputs)
+            return _activated(self, self._convolve(inputs))
+
+    def _convolve(self, inputs: Any) -> tf.Tensor:
+        inputs, padding = keras.ops.convert_to_tensor(inputs), self.padding
+        added_axis = 1 if self.data_format == "channels_last" else 2
+        if padding == "causal":
+            before = self.dilation_rate[0] * (self.kernel_size[0] - 1)
+            pads = [[0, 0], [0, 0], [0, 0]]
+            pads[added_axis] = [before, 0]
+            inputs, padding = tf.pad(inputs, pads), "valid"
+        outputs = convolve(
+            tf.expand_dims(inputs, added_axis),
+            tf.expand_dims(_as_tensor(self.kernel), 0),
+            ConvArguments.parse(
+                (1, *self.strides),
+                padding.upper(),
+                _data_format(self),
+                (1, *self.dilation_rate),
+            ),
+            self._assignment.filter_gradient,
+        )
+        return tf.squeeze(outputs, added_axis)
+
+
+@keras.saving.register_keras_serializable(
+    package="tf_approxgrad", name="ApproxSeparableConv2D"
+)
+class ApproxSeparableConv2D(ApproximateLayer, keras.layers.SeparableConv2D):
+    """`keras.layers.SeparableConv2D`, its pointwise filter gradient by `method`.
+
+    The pointwise convolution is a `Conv2D` of kernel size 1 and has nearly all of the
+    cost. The gradient of the depthwise filters is exact.
+
+    >>> import tf_approxgrad as tfag
+    >>> tfag.ApproxSeparableConv2D(8, 3, method=tfag.MaxGradient(k=2)).method
+    MaxGradient(k=2, scale='batch')
+
+    Args:
+      *args: As for `keras.layers.SeparableConv2D`.
+      method: As for `ApproxConv2D`, and so are `schedule`, `layer_index` and
+        `layer_count`.
+      **kwargs: As for `keras.layers.SeparableConv2D`.
+
+    Raises:
+      ValueError: If an argument isn't allowed.
+    """
+
+    stock = keras.layers.SeparableConv2D
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        with self._training_is(training):
+            if not self._approximates():
+                return super().call(inputs)
+            return _activated(self, self._convolve(inputs))
+
+    def _convolve(self, inputs: Any) -> tf.Tensor:
+        depthwise = keras.ops.depthwise_conv(
+            inputs,
+            self.depthwise_kernel,
+            strides=self.strides,
+            padding=self.padding,
+            data_format=self.data_format,
+            dilation_rate=self.dilation_rate,
+        )
+        return convolve(
+            depthwise,
+            _as_tensor(self.pointwise_kernel),
+            ConvArguments.parse(1, "VALID", _data_format(self), 1),
+            self._assignment.filter_gradient,
+        )
+
+
+@keras.saving.register_keras_serializable(
+    package="tf_approxgrad", name="ApproxConv2DTranspose"
+)
+class ApproxConv2DTranspose(ApproximateLayer, keras.layers.Conv2DTranspose):
+    """`keras.layers.Conv2DTranspose` whose filter gradient is made by `method`.
+
+    The positions that a method keeps are those of the gradient of the layer's output,
+    as they are for `ApproxConv2D`.
+
+    >>> import tf_approxgrad as tfag
+    >>> tfag.ApproxConv2DTranspose(8, 3, strides=2, method="max").method
+    MaxGradient(k=1, scale='batch')
+
+    Args:
+      *args: As for `keras.layers.Conv2DTranspose`.
+      method: As for `ApproxConv2D`, and so are `schedule`, `layer_index` and
+        `layer_count`.
+      **kwargs: As for `keras.layers.Conv2DTranspose`.
+
+    Raises:
+      ValueError: If an argument isn't allowed.
+    """
+
+    stock = keras.layers.Conv2DTranspose
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        with self._training_is(training):
+            if not self._approximates():
+                return super().call(inputs)
+            outputs = transposed_convolution(
+                self, inputs, _as_tensor(self.kernel), self._assignment.filter_gradient
+            )
+            return _activated(self, outputs)
+
+
+APPROXIMATE_LAYERS: tuple[type[ApproximateLayer], ...] = (
+    ApproxConv2D,
+    ApproxConv1D,
+    ApproxSeparableConv2D,
+    ApproxConv2DTranspose,
+)
 
 # Files of weights are keyed by the class's name. With Keras' own name, those of a model
 # load into the converted one, and the other way round.
-ApproxConv2D.__name__ = "Conv2D"
+for _class in APPROXIMATE_LAYERS:
+    _class.__name__ = _class.stock.__name__
+
+
+def _data_format(layer: Any) -> str:
+    return "NHWC" if layer.data_format == "channels_last" else "NCHW"
+
+
+def _as_tensor(kernel: Any) -> tf.Tensor:
+    # Keras leaves a variable a variable, which tf.custom_gradient refuses in eager
+    # mode.
+    return tf.convert_to_tensor(keras.ops.convert_to_tensor(kernel))
+
+
+def _activated(layer: Any, outputs: tf.Tensor) -> Any:
+    """Adds the bias and applies the activation, as the layers of Keras do."""
+    if layer.use_bias:
+        shape = [1] * outputs.shape.rank
+        shape[-1 if layer.data_format == "channels_last" else 1] = layer.filters
+        outputs = keras.ops.add(outputs, keras.ops.reshape(layer.bias, shape))
+    return outputs if layer.activation is None else layer.activation(outputs)

@@ -10,11 +10,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_approxgrad.approximate_layer import ApproximateLayer
 from tf_approxgrad.assignment import share_approximated
 from tf_approxgrad.binding import assign_schedule, require_approximated_layers
 from tf_approxgrad.checks import check_finite, check_integer
 from tf_approxgrad.composed_schedules import Until
-from tf_approxgrad.layers import ApproxConv2D
 from tf_approxgrad.schedules import Schedule, TableSchedule
 
 # Under this name the model holds the state.
@@ -140,7 +140,7 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
         schedule = _schedule_of(layers)
         if isinstance(schedule, Until) and schedule.end <= step:
             return
-        assign_schedule(layers, Until(schedule, step))
+        assign_schedule(self.model, Until(schedule, step))
         self.model.make_train_function(force=True)
 
 
@@ -201,7 +201,7 @@ def _names(state: PlateauState) -> list[str]:
     return sorted(name for name, v in vars(state).items() if isinstance(v, tf.Variable))
 
 
-def _schedule_of(layers: list[ApproxConv2D]) -> Schedule:
+def _schedule_of(layers: list[ApproximateLayer]) -> Schedule:
     schedule = layers[0].assignment.schedule
     if schedule is None:
         return TableSchedule([[layer.method] for layer in layers])

@@ -10,11 +10,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_approxgrad.approximate_layer import ApproximateLayer
 from tf_approxgrad.assignment import share_approximated
 from tf_approxgrad.binding import require_approximated_layers
 from tf_approxgrad.checks import check_integer
 from tf_approxgrad.fidelity import MEASURES, comparing
-from tf_approxgrad.layers import ApproxConv2D
 
 
 class ApproximationSummaries(keras.callbacks.Callback):
@@ -119,7 +119,7 @@ class ApproximationSummaries(keras.callbacks.Callback):
                 self._write_fidelity(layers)
         self._writer.flush()
 
-    def _write_fidelity(self, layers: list[ApproxConv2D]) -> None:
+    def _write_fidelity(self, layers: list[ApproximateLayer]) -> None:
         variables = [
             *self.model.non_trainable_variables,
             *self.model.metrics_variables,
@@ -144,13 +144,15 @@ class ApproximationSummaries(keras.callbacks.Callback):
         weights = None if sample_weight is None else convert(sample_weight)
         return convert(x), convert(y), weights
 
-    def _measure_function(self, layers: list[ApproxConv2D]) -> Callable[..., Any]:
+    def _measure_function(self, layers: list[ApproximateLayer]) -> Callable[..., Any]:
         key = [(x.assignment.schedule, x.assignment.index) for x in layers]
         if self._measure is None or self._measure[0] != key:
             self._measure = (key, self._make_measure_function(layers))
         return self._measure[1]
 
-    def _make_measure_function(self, layers: list[ApproxConv2D]) -> Callable[..., Any]:
+    def _make_measure_function(
+        self, layers: list[ApproximateLayer]
+    ) -> Callable[..., Any]:
         model = self.model
         weights = [weight.value for weight in model.trainable_weights]
 

@@ -1,0 +1,146 @@
+"""What every layer with a choice of filter gradient has in common."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import keras
+
+from tf_approxgrad import methods
+from tf_approxgrad.assignment import Assignment
+from tf_approxgrad.methods import GradientMethod, MaxGradient
+from tf_approxgrad.schedules import Schedule
+
+# Keras' error for a file of a layer whose package isn't imported names the class, which
+# has Keras' own name, and then prints this configuration.
+_NOTE = (
+    "This layer is one of the Python package tf_approxgrad: write `import "
+    "tf_approxgrad` before the model is loaded. A model saved after "
+    "`tf_approxgrad.strip_approximation(model)` needs no such package."
+)
+
+# Whether the layer that is being called trains. Keras passes `training` to `call`
+# but not to the hook that replaces the convolution alone.
+_training: contextvars.ContextVar[bool] = contextvars.ContextVar(
+    "tf_approxgrad_training", default=False
+)
+
+
+class ApproximateLayer:
+    """Base class of the layers whose filter gradient is made by a method.
+
+    It goes before a layer of Keras, `stock`, in the list of base classes.
+
+    Args:
+      *args: As for `stock`.
+      method: The gradient method, or its name, at every step. A schedule set by
+        `approximate_gradients` or by `ApproximationCallback` takes its place.
+      schedule: A schedule that picks the method by layer index and step. Set by
+        `approximate_gradients`; here so that a saved model keeps it.
+      layer_index: The layer's index for the schedule, from 1.
+      layer_count: How many layers of the model were converted with this one.
+      **kwargs: As for `stock`. `groups` must be 1.
+
+    Raises:
+      ValueError: If `groups` isn't 1, or an argument isn't allowed.
+    """
+
+    stock: ClassVar[type[keras.layers.Layer]]
+
+    # The arguments that `stock` doesn't have, and the entry of `get_config`.
+    OWN_ARGUMENTS: ClassVar[tuple[str, ...]] = (
+        "note",
+        "method",
+        "schedule",
+        "layer_index",
+        "layer_count",
+    )
+
+    # Those of a layer of Keras, which this one is mixed with.
+    name: str
+
+    def __init__(
+        self,
+        *args: Any,
+        method: GradientMethod | str | dict[str, Any] = MaxGradient(),  # noqa: B008
+        schedule: Schedule | dict[str, Any] | None = None,
+        layer_index: int = 0,
+        layer_count: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        if getattr(self, "groups", 1) != 1:
+            raise ValueError(
+                f"layer {self.name!r} has groups={self.groups}, but "  # type: ignore[attr-defined]
+                f"{type(self).__qualname__} supports groups=1 only; use "
+                f"keras.layers.{self.stock.__name__} there."
+            )
+        restored: Schedule | None = (
+            keras.saving.deserialize_keras_object(schedule)
+            if isinstance(schedule, dict)
+            else schedule
+        )
+        if (restored is None) != (layer_index == 0):
+            raise ValueError(
+                f"layer {self.name!r} has schedule={schedule!r} and "
+                f"layer_index={layer_index}, but a schedule goes with a layer index of "
+                "at least 1, and no schedule with the layer index 0."
+            )
+        self._assignment = Assignment(
+            self.name, methods.get(method), restored, layer_index, count=layer_count
+        )
+
+    @property
+    def supports_jit(self) -> bool:
+        """Whether XLA can compile the layer. Keras asks when the model is compiled."""
+        return self._supports_jit and self._assignment.supports_jit()
+
+    @supports_jit.setter
+    def supports_jit(self, value: bool) -> None:
+        self._supports_jit = value
+
+    @property
+    def method(self) -> GradientMethod:
+        """The method at every step while no schedule is set."""
+        return self._assignment.method
+
+    @property
+    def assignment(self) -> Assignment:
+        """The layer's schedule, index and step."""
+        return self._assignment
+
+    def get_config(self) -> dict[str, Any]:
+        assignment = self._assignment
+        config = {
+            "note": _NOTE,
+            **super().get_config(),  # type: ignore[misc]
+            "method": keras.saving.serialize_keras_object(self.method),
+        }
+        if assignment.schedule is not None:
+            config["schedule"] = keras.saving.serialize_keras_object(
+                assignment.schedule
+            )
+            config["layer_index"] = assignment.index
+            config["layer_count"] = assignment.count
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        arguments = {name: value for name, value in config.items() if name != "note"}
+        return super().from_config(arguments)  # type: ignore[misc]
+
+    @contextlib.contextmanager
+    def _training_is(self, training: bool | None) -> Iterator[None]:
+        """Sets what `_approximates` answers while the layer is called."""
+        token = _training.set(bool(training))
+        try:
+            yield
+        finally:
+            _training.reset(token)
+
+    def _approximates(self) -> bool:
+        """Whether the layer trains with a filter gradient that isn't always exact."""
+        return _training.get() and not self._assignment.is_exact()

@@ -1,0 +1,162 @@
+"""Transposed two-dimensional convolution with a choice of its filter gradient."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_approxgrad.arguments import ConvArguments
+from tf_approxgrad.filter_gradient import Backprop, filter_gradient
+from tf_approxgrad.methods import FullGradient, GradientMethod
+
+Compute = Callable[[GradientMethod, Backprop], tf.Tensor]
+
+
+def transposed_convolution(
+    layer: keras.layers.Conv2DTranspose,
+    input: Any,
+    kernel: tf.Tensor,
+    gradient: Callable[[Backprop, Compute], tf.Tensor],
+) -> tf.Tensor:
+    """The convolution of `layer`, with `gradient` in place of its filter gradient.
+
+    TensorFlow computes the exact filter gradient as that of a convolution from the
+    output to the input, in which input and dY change places; there a method would pick
+    positions of the input. So that it picks those of dY, the layer is read as a
+    convolution of stride 1 over its input spread out with zeros,
+
+    `Y[o] = sum_k U[o + k*d - before] F[K-1-k]`, where `U[i*s] = X[i]`, and else 0.
+
+    Args:
+      layer: Where strides, padding and the like are read.
+      input: `[N, H, W, Ci]` or `[N, Ci, H, W]`.
+      kernel: `[KH, KW, Co, Ci]`.
+      gradient: Computes the filter gradient of a `Backprop` with a function for each
+        method. The `Backprop` is that of the convolution of stride 1, but its input is
+        not spread out yet, so that no method pays for it that doesn't read it.
+
+    Returns:
+      The layer's output before bias and activation.
+    """
+    data_format = "NHWC" if layer.data_format == "channels_last" else "NCHW"
+    axes = (1, 2) if data_format == "NHWC" else (2, 3)
+    spreads = [
+        _spread(kernel.shape[i], layer.strides[i], layer.dilation_rate[i], *ends)
+        for i, ends in enumerate(_ends(layer, axes))
+    ]
+    paddings = [[0, 0] for _ in range(4)]
+    for axis, spread in zip(axes, spreads, strict=True):
+        paddings[axis] = [spread.before, max(spread.after, 0)]
+    arguments = ConvArguments.parse(1, paddings, data_format, layer.dilation_rate)
+    input = keras.ops.convert_to_tensor(input)
+
+    def compute(method: GradientMethod, backprop: Backprop) -> tf.Tensor:
+        if isinstance(method, FullGradient):
+            return _full(layer, input, kernel, backprop.out_backprop)
+        for axis, spread in zip(axes, spreads, strict=True):
+            spread_out = _spread_out(backprop.input, axis, spread)
+            backprop = dataclasses.replace(backprop, input=spread_out)
+        result = filter_gradient(method, backprop)
+        return tf.transpose(tf.reverse(result, [0, 1]), [0, 1, 3, 2])
+
+    @tf.custom_gradient
+    def attach(outputs: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        sizes = tf.gather(tf.shape(kernel), [0, 1, 3, 2])
+
+        def gradients(out_backprop: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            backprop = Backprop(input, sizes, out_backprop, arguments)
+            return out_backprop, gradient(backprop, compute)
+
+        return tf.identity(outputs), gradients
+
+    # Keras' own convolution gives the output and the input gradient.
+    return attach(_convolve(layer, input, tf.stop_gradient(kernel)), kernel)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Spread:
+    """How the input is spread out along one axis.
+
+    Attributes:
+      stride: An element of the input, and `stride - 1` zeros after it.
+      before: Zeros before the first element.
+      after: Zeros after the last element's own; if it is negative, so many of those
+        are cut off.
+    """
+
+    stride: int
+    before: int
+    after: int
+
+
+def _spread(size: int, stride: int, dilation: int, ends: int, same: bool) -> _Spread:
+    """Works out the padding of the convolution of stride 1.
+
+    Args:
+      size: Of the kernel.
+      stride: Of the layer.
+      dilation: Of the layer.
+      ends: The output's size less `stride * (input's size - 1)`.
+      same: Whether the layer's padding is "same".
+    """
+    extent = (size - 1) * dilation
+    cut = max(extent + 1 - ends, 0) // 2 if same else 0
+    return _Spread(stride, extent - cut, ends + cut - stride)
+
+
+def _ends(
+    layer: keras.layers.Conv2DTranspose, axes: tuple[int, int]
+) -> list[tuple[int, bool]]:
+    # The same for every size of the input, which may be unknown.
+    shape = [1, 2, 2, 2]
+    sizes = layer.compute_output_shape(tuple(shape))
+    return [
+        (sizes[axis] - stride, layer.padding == "same")
+        for axis, stride in zip(axes, layer.strides, strict=True)
+    ]
+
+
+def _spread_out(input: tf.Tensor, axis: int, spread: _Spread) -> tf.Tensor:
+    if spread.stride > 1:
+        shape = tf.shape(input)
+        pads = [[0, 0]] * 5
+        pads[axis + 1] = [0, spread.stride - 1]
+        shape = tf.tensor_scatter_nd_update(
+            shape, [[axis]], [shape[axis] * spread.stride]
+        )
+        input = tf.reshape(tf.pad(tf.expand_dims(input, axis + 1), pads), shape)
+    if spread.after < 0:
+        sizes = [-1] * 4
+        sizes[axis] = tf.shape(input)[axis] + spread.after
+        input = tf.slice(input, [0] * 4, sizes)
+    return input
+
+
+def _full(
+    layer: keras.layers.Conv2DTranspose,
+    input: tf.Tensor,
+    kernel: tf.Tensor,
+    out_backprop: tf.Tensor,
+) -> tf.Tensor:
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(kernel)
+        outputs = _convolve(layer, input, kernel)
+    return tape.gradient(outputs, kernel, output_gradients=out_backprop)
+
+
+def _convolve(
+    layer: keras.layers.Conv2DTranspose, input: tf.Tensor, kernel: tf.Tensor
+) -> tf.Tensor:
+    return keras.ops.conv_transpose(
+        input,
+        kernel,
+        strides=list(layer.strides),
+        padding=layer.padding,
+        output_padding=layer.output_padding,
+        dilation_rate=layer.dilation_rate,
+        data_format=layer.data_format,
+    )

@@ -226,7 +226,7 @@ def test_model_that_was_compiled_before_its_conversion_in_place_trains_compiled(
             super().__init__()
             self.convolution = keras.layers.Conv2D(3, 3, padding="same")
 
-        def call(self, x):
+        def call(self, x, training=None):
             return self.convolution(x)
 
     model = Model()

@@ -25,8 +25,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 VENV_STAMP := $(VENV)/.stamp-venv
 STAMP := $(VENV)/.stamp-installed
-CC_SOURCES := $(wildcard cc/ops/*.cc cc/ops/*.h cc/kernels/*.cc cc/kernels/*.h)
-CC_FILES := $(wildcard cc/*/*.cc cc/*/*.h)
+CC_SOURCES := $(wildcard cc/ops/*.cc cc/ops/*.h cc/kernels/*.cc cc/kernels/*.cu cc/kernels/*.h)
+CC_FILES := $(wildcard cc/*/*.cc cc/*/*.cu cc/*/*.h)
 
 .PHONY: setup demo test test-slow bench bench-step sanitize lint format clean FORCE
 setup: $(STAMP)

@@ -8,19 +8,13 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "cc/kernels/cuda_kept.h"
 #include "cc/kernels/cuda_plan.h"
 #include "cc/kernels/cuda_runtime_api.h"
 #include "cc/kernels/float_types.h"
 #include "cc/kernels/geometry.h"
 
 namespace tf_approxgrad {
-
-// One kept position of an example and output channel, and its weight.
-template <typename Accumulator>
-struct CudaKept {
-  Accumulator weight;
-  int32_t position;
-};
 
 template <typename T>
 class CudaMaxGradient {
@@ -40,8 +34,8 @@ class CudaMaxGradient {
   size_t scratch_bytes() const;
 
   // Writes every element of `filter_backprop` [KH, KW, Ci, Co]. The tensors may
-  // have any alignment that their element type allows. As all below, returns the
-  // error of a launch that failed.
+  // have any alignment that their element type allows. As all below, returns
+  // the error of a launch that failed.
   cudaError_t Compute(double scale, const T* input, const T* out_backprop,
                       void* scratch, T* filter_backprop,
                       cudaStream_t stream) const;
@@ -61,6 +55,8 @@ class CudaMaxGradient {
   ConvGeometry geometry_;
   int64_t k_;
   CudaPlan plan_;
+  // For tensors that aren't aligned to 16 bytes.
+  CudaPlan unaligned_plan_;
 };
 
 }  // namespace tf_approxgrad

@@ -1,6 +1,6 @@
 // How the max method is cut into CUDA kernels, blocks and shared memory. Pure
-// arithmetic on sizes: it needs no GPU and no CUDA header, and the same sizes on
-// the same device always give the same plan.
+// arithmetic on sizes: it needs no GPU and no CUDA header, and the same sizes
+// on the same device always give the same plan.
 
 #ifndef TF_APPROXGRAD_CC_KERNELS_CUDA_PLAN_H_
 #define TF_APPROXGRAD_CC_KERNELS_CUDA_PLAN_H_
@@ -10,6 +10,7 @@
 #include <string>
 
 #include "cc/kernels/geometry.h"
+#include "cc/kernels/host_device.h"
 
 namespace tf_approxgrad {
 
@@ -50,14 +51,15 @@ enum class CudaInput {
 
 // The most that kSorted keeps: a lane of a warp each.
 constexpr int64_t kCudaMostSorted = 32;
-// Taps that a thread of the accumulation holds: one for a 1x1 filter, else these.
+// Taps that a thread of the accumulation holds: one for a 1x1 filter, else
+// these.
 constexpr int kCudaTaps = 9;
 // Kept positions that a thread of the accumulation prepares for one stage.
 constexpr int kCudaPreparedKept = 2;
 constexpr int64_t kCudaMostThreads = 512;
 
-// What a caller may ask for instead of the plan's choice; tests and the benchmark
-// do. A wish that can't be met (see CudaPlanProblem) is an error.
+// What a caller may ask for instead of the plan's choice; tests and the
+// benchmark do. A wish that can't be met (see CudaPlanProblem) is an error.
 struct CudaPlanOptions {
   // Layouts that differ from the geometry's, such as the paper's: NHWC input
   // and NCHW output gradients.
@@ -81,14 +83,17 @@ struct CudaPlan {
   // Elements that a thread of the selection loads at once.
   int64_t selection_vector = 1;
   // kPlanes: threads of a plane, a power of two up to 32, or kSelectionThreads.
-  // kRows: lanes of a warp that lie along the channels, a power of two up to 32.
+  // kRows: lanes of a warp that lie along the channels, a power of two up
+  // to 32.
   int64_t selection_lanes = 32;
   // kRows: warps that share an example's block of channels; 1, 2, 4 or 8.
   int64_t selection_warps = 1;
 
   CudaInput input = CudaInput::kTile;
-  // Neighbouring input channels of a thread, and threads of one output channel:
-  // together the input channels of a block.
+  // kTile: whether 16 bytes are copied at once.
+  bool tile_vectors = true;
+  // Input channels of a thread, and threads of one output channel: together the
+  // input channels of a block.
   int64_t vector = 4;
   int64_t lanes = 8;
   int64_t block_out_channels = 64;
@@ -110,21 +115,24 @@ struct CudaPlan {
   int64_t table_bytes = 0;
   int64_t shared_bytes = 0;
 
-  int64_t in_channels() const { return vector * lanes; }
-  int64_t in_blocks(const ConvGeometry& g) const {
+  TF_APPROXGRAD_HOST_DEVICE int64_t in_channels() const {
+    return vector * lanes;
+  }
+  TF_APPROXGRAD_HOST_DEVICE int64_t in_blocks(const ConvGeometry& g) const {
     return (g.in_depth + in_channels() - 1) / in_channels();
   }
-  int64_t out_blocks(const ConvGeometry& g) const {
+  TF_APPROXGRAD_HOST_DEVICE int64_t out_blocks(const ConvGeometry& g) const {
     return (g.out_depth + block_out_channels - 1) / block_out_channels;
   }
-  int64_t tap_blocks(const ConvGeometry& g) const {
+  TF_APPROXGRAD_HOST_DEVICE int64_t tap_blocks(const ConvGeometry& g) const {
     return (g.taps() + taps - 1) / taps;
   }
-  int64_t split_examples(const ConvGeometry& g) const {
+  TF_APPROXGRAD_HOST_DEVICE int64_t
+  split_examples(const ConvGeometry& g) const {
     return (g.batch + splits - 1) / splits;
   }
   // Rows and columns whose reach is looked up, not computed at each position.
-  bool has_tables() const { return table_bytes > 0; }
+  TF_APPROXGRAD_HOST_DEVICE bool has_tables() const { return table_bytes > 0; }
 };
 
 // Threads of a block of the selection.
@@ -140,34 +148,6 @@ CudaPlan PlanCuda(const ConvGeometry& geometry, int64_t k,
                   int64_t element_bytes, int64_t accumulator_bytes,
                   const CudaDevice& device,
                   const CudaPlanOptions& options = {});
-
-// The arithmetic of the dense gradient that the method competes with.
-enum class CudaArithmetic {
-  // Without tensor cores: TensorFlow with
-  // tf.config.experimental.enable_tensor_float_32_execution(False).
-  kFloat32,
-  // float32 tensors as TensorFlow multiplies them by default.
-  kTensorFloat32,
-  kFloat64,
-  kBfloat16,
-  kHalf,
-};
-
-// Seconds that the method, and the dense gradient, should take: the larger of
-// the bytes over their bandwidth and the operations over their rate, in each
-// kernel, and its launch. A model, not a measurement.
-double PredictedMaxSeconds(const ConvGeometry& geometry, int64_t k,
-                           CudaArithmetic arithmetic, const CudaDevice& device);
-double PredictedDenseSeconds(const ConvGeometry& geometry,
-                             CudaArithmetic arithmetic,
-                             const CudaDevice& device);
-
-// Whether max with k positions should beat the dense gradient on this device.
-// It reads a patch for every kept position, each value once, while a tensor core
-// reads each value for many output channels: where a map has few positions, as
-// with 2x2 and 4x4, that is too much for what the method leaves out.
-bool MaxGradientPays(const ConvGeometry& geometry, int64_t k,
-                     CudaArithmetic arithmetic, const CudaDevice& device);
 
 }  // namespace tf_approxgrad
 

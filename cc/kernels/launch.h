@@ -15,6 +15,7 @@
 #ifdef TF_APPROXGRAD_CUDA_ON_CPU
 #include "cc/tests/cuda_on_cpu.h"
 #else
+#include <cuda_pipeline_primitives.h>
 #include <cuda_runtime.h>
 #endif
 
@@ -27,7 +28,6 @@ struct LaunchShape {
 };
 
 #ifndef TF_APPROXGRAD_CUDA_ON_CPU
-
 // An array in a block's shared memory: `__shared__ SharedArray<float, 32> row;`
 // or, with two indices, `__shared__ SharedArray<float[33], 32> tile;`. It holds
 // nothing until it is written.
@@ -46,19 +46,25 @@ __device__ T* DynamicShared() {
   extern __shared__ __align__(16) unsigned char dynamic_shared[];
   return reinterpret_cast<T*>(dynamic_shared);
 }
+#endif
 
 // Starts `kernel` on `stream` and returns what the runtime says of it, which
 // may be the error of an earlier launch. Never waits.
 template <typename... Parameters, typename... Arguments>
 cudaError_t Launch(const LaunchShape& shape, cudaStream_t stream,
                    void (*kernel)(Parameters...), Arguments... arguments) {
+#ifdef TF_APPROXGRAD_CUDA_ON_CPU
+  (void)stream;
+  return cuda_on_cpu::Run(shape.grid, shape.block, shape.shared_bytes,
+                          [=] { kernel(arguments...); });
+#else
   if (shape.shared_bytes > 0) {
     // More than 48 KB, static arrays included, is had only on request.
     const cudaError_t status = cudaFuncSetAttribute(
         kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
         static_cast<int>(shape.shared_bytes));
     if (status != cudaSuccess) {
-      // The error is returned: nobody shall find it a second time.
+      // It is returned, so nobody shall find it a second time.
       cudaGetLastError();
       return status;
     }
@@ -71,9 +77,8 @@ cudaError_t Launch(const LaunchShape& shape, cudaStream_t stream,
   const cudaError_t status = cudaLaunchKernelEx(&config, kernel, arguments...);
   if (status != cudaSuccess) cudaGetLastError();
   return status;
+#endif
 }
-
-#endif  // TF_APPROXGRAD_CUDA_ON_CPU
 
 }  // namespace tf_approxgrad
 

@@ -1,0 +1,344 @@
+// The max method's CUDA kernels against the processor's and a double-precision
+// reference: every plan, forced in turn, over shapes that take every path. On a
+// GPU all combinations are run, on the emulated one (see cuda_test_device.h) an
+// even selection. Each result must be the same bits in every repeat.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <map>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "cc/benchmarks/convolution_shapes.h"
+#include "cc/kernels/cuda_max_gradient.h"
+#include "cc/kernels/max_gradient.h"
+#include "cc/tests/check.h"
+#include "cc/tests/cuda_test_device.h"
+#include "cc/tests/max_gradient_problems.h"
+#include "cc/tests/max_gradient_reference.h"
+
+namespace tf_approxgrad {
+namespace {
+
+constexpr Layout kLayouts[] = {Layout::kNHWC, Layout::kNCHW};
+constexpr double kScale = 0.5;
+
+// How often each kernel has run.
+std::map<std::string, int>& RunsOf() {
+  static std::map<std::string, int> runs;
+  return runs;
+}
+
+std::string Describe(const CudaPlan& plan) {
+  static const char* const kSelections[] = {"planes", "rows", "sorted",
+                                            "threshold"};
+  static const char* const kInputs[] = {"tile", "vectors", "elements"};
+  const auto layout = [](Layout l) { return l == Layout::kNHWC ? "C" : "HW"; };
+  return std::string("input of ..") + layout(plan.input_layout) + " as " +
+         kInputs[static_cast<int>(plan.input)] + " (" +
+         std::to_string(plan.vector) + " x " + std::to_string(plan.lanes) +
+         "), dY of .." + layout(plan.out_backprop_layout) + " by " +
+         kSelections[static_cast<int>(plan.selection)] + " (" +
+         std::to_string(plan.selection_vector) + " x " +
+         std::to_string(plan.selection_lanes) + " x " +
+         std::to_string(plan.selection_warps) + "), " +
+         std::to_string(plan.block_out_channels) +
+         " output channels a block, " + std::to_string(plan.splits) +
+         " parts, stages of " + std::to_string(plan.stage_examples) + " x " +
+         std::to_string(plan.stage_kept);
+}
+
+// `values`, in NHWC, in another layout.
+template <typename T>
+std::vector<T> InLayout(Layout layout, const std::vector<T>& values, int64_t n,
+                        int64_t rows, int64_t cols, int64_t channels) {
+  std::vector<T> moved(values.size());
+  int64_t from = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t row = 0; row < rows; ++row) {
+      for (int64_t col = 0; col < cols; ++col) {
+        for (int64_t c = 0; c < channels; ++c) {
+          moved[ImageIndex(layout, i, row, col, c, rows, cols, channels)] =
+              values[from++];
+        }
+      }
+    }
+  }
+  return moved;
+}
+
+// A convolution in NHWC with its tensors, in each layout on the device, and
+// what its gradient should be.
+template <typename T>
+struct Sample {
+  Sample(const ConvGeometry& geometry, int64_t asked_k, const std::vector<T>& x,
+         const std::vector<T>& dy)
+      : g(geometry), k(std::min(asked_k, geometry.positions())) {
+    Check(GeometryProblem(g).empty(), "a test's geometry is wrong");
+    // Not aligned in the second half.
+    for (const int64_t skipped : {0, 1}) {
+      for (const Layout layout : kLayouts) {
+        inputs.emplace_back(
+            InLayout(layout, x, g.batch, g.in_rows, g.in_cols, g.in_depth),
+            skipped);
+        out_backprops.emplace_back(
+            InLayout(layout, dy, g.batch, g.out_rows, g.out_cols, g.out_depth),
+            skipped);
+      }
+    }
+    const auto exact = [](const std::vector<T>& values) {
+      std::vector<double> doubles;
+      for (const T value : values) {
+        doubles.push_back(static_cast<double>(Load(value)));
+      }
+      return doubles;
+    };
+    expected =
+        ReferenceMaxGradient(g, k, kScale, exact(x), exact(dy), &magnitudes);
+    const MaxGradient<T> cpu(g, k, 1);
+    std::vector<int32_t> positions(cpu.positions_size());
+    std::vector<typename AccumulatorOf<T>::type> accumulators(
+        cpu.accumulators_size() + 16);
+    of_cpu.resize(expected.size());
+    ParallelFor here;
+    here.run = [](int64_t units, int64_t,
+                  const std::function<void(int64_t, int64_t)>& work) {
+      work(0, units);
+    };
+    cpu.Compute(kScale, x.data(), dy.data(), positions.data(),
+                accumulators.data(), of_cpu.data(), here);
+  }
+
+  ConvGeometry g;
+  int64_t k;
+  std::vector<DeviceArray<T>> inputs, out_backprops;
+  std::vector<double> expected, magnitudes;
+  std::vector<T> of_cpu;
+};
+
+template <typename T>
+Sample<T> RandomSample(const ConvGeometry& g, int64_t k) {
+  std::mt19937 generator(7);
+  std::vector<double> exact;
+  const auto x = RandomValues<T>(g.input_size(), &generator, &exact);
+  const auto dy = RandomValues<T>(g.output_size(), &generator, &exact);
+  return Sample<T>(g, k, x, dy);
+}
+
+// The gradient under `options`, checked to be the same in every repeat.
+template <typename T>
+std::vector<T> Compute(const Sample<T>& sample, const CudaDevice& device,
+                       const CudaPlanOptions& options, bool aligned,
+                       std::string* what) {
+  const CudaMaxGradient<T> gradient(sample.g, sample.k, device, options);
+  const CudaPlan& plan = gradient.plan();
+  *what = Describe(sample.g, sample.k, sizeof(T)) + ", " + Describe(plan) +
+          (aligned ? "" : ", not aligned");
+  const auto index = [&](Layout layout) {
+    return (aligned ? 0 : 2) + (layout == Layout::kNHWC ? 0 : 1);
+  };
+  DeviceArray<char> scratch(gradient.scratch_bytes());
+  DeviceArray<T> result(sample.expected.size(), aligned ? 0 : 1);
+  std::vector<T> first;
+  for (int repeat = 0; repeat < kRepeats; ++repeat) {
+    StartRepeat(repeat);
+    scratch.Clear();
+    result.Clear();
+    Must(gradient.Compute(
+             kScale, sample.inputs[index(plan.input_layout)].get(),
+             sample.out_backprops[index(plan.out_backprop_layout)].get(),
+             scratch.get(), result.get(), nullptr),
+         what->c_str());
+    Must(cudaDeviceSynchronize(), what->c_str());
+    const std::vector<T> now = result.Read();
+    if (repeat == 0) first = now;
+    Check(std::memcmp(now.data(), first.data(), now.size() * sizeof(T)) == 0,
+          *what + ": other bits in another run");
+  }
+  ++RunsOf()["selection " + std::to_string(static_cast<int>(plan.selection))];
+  ++RunsOf()["input " + std::to_string(static_cast<int>(plan.input))];
+  ++RunsOf()[plan.splits > 1 ? "several parts" : "one part"];
+  ++RunsOf()[plan.stage_examples > 1 ? "several examples" : "one example"];
+  ++RunsOf()[plan.taps > 1 ? "many taps" : "one tap"];
+  return first;
+}
+
+template <typename T>
+void CheckAgrees(const Sample<T>& sample, const std::vector<T>& result,
+                 double epsilon, const std::string& what) {
+  for (size_t i = 0; i < result.size(); ++i) {
+    const double value = static_cast<double>(Load(result[i]));
+    const double of_cpu = static_cast<double>(Load(sample.of_cpu[i]));
+    const double tolerance = epsilon * std::abs(sample.expected[i]) +
+                             1e-5 * sample.magnitudes[i] + 1e-6;
+    if (std::abs(value - sample.expected[i]) <= tolerance &&
+        std::abs(value - of_cpu) <= 2 * tolerance) {
+      continue;
+    }
+    Check(false, what + ": element " + std::to_string(i) + " is " +
+                     std::to_string(value) + ", not " +
+                     std::to_string(sample.expected[i]) + " (on the CPU " +
+                     std::to_string(of_cpu) + ")");
+    return;
+  }
+}
+
+// All that can be asked of a plan for this convolution.
+template <typename T>
+std::vector<CudaPlanOptions> AllOptions(const ConvGeometry& g, int64_t k,
+                                        const CudaDevice& device) {
+  std::vector<CudaPlanOptions> all;
+  CudaPlanOptions o;
+  for (const Layout input_layout : kLayouts) {
+    o.input_layout = input_layout;
+    for (const Layout out_backprop_layout : kLayouts) {
+      o.out_backprop_layout = out_backprop_layout;
+      for (const auto selection :
+           {CudaSelection::kPlanes, CudaSelection::kRows,
+            CudaSelection::kSorted, CudaSelection::kThreshold}) {
+        o.selection = selection;
+        if (!CudaPlanProblem(g, k, o).empty()) continue;
+        for (const auto input :
+             {CudaInput::kTile, CudaInput::kVectors, CudaInput::kElements}) {
+          o.input = input;
+          for (const bool vectors : {true, false}) {
+            o.vectors = vectors;
+            for (const int64_t splits : {int64_t{1}, int64_t{3}, g.batch}) {
+              o.splits = std::min(splits, g.batch);
+              o.block_out_channels.reset();
+              all.push_back(o);
+              // Half as many, down to a warp.
+              using A = typename AccumulatorOf<T>::type;
+              const CudaPlan plan =
+                  PlanCuda(g, k, sizeof(T), sizeof(A), device, o);
+              if (plan.threads < 64) continue;
+              o.block_out_channels = plan.block_out_channels / 2;
+              all.push_back(o);
+            }
+          }
+        }
+      }
+    }
+  }
+  return all;
+}
+
+// Runs the plan that is chosen without wishes, in each layout, and each
+// `every`th of those that can be wished for.
+template <typename T>
+void TestPlansAgree(const ConvGeometry& g, int64_t asked_k, double epsilon,
+                    const CudaDevice& device, size_t every) {
+  const auto sample = RandomSample<T>(g, asked_k);
+  std::vector<CudaPlanOptions> wishes;
+  for (const Layout layout : kLayouts) {
+    CudaPlanOptions options;
+    options.input_layout = options.out_backprop_layout = layout;
+    wishes.push_back(options);
+  }
+  // Another part for each problem.
+  static size_t next = 0;
+  const auto all = AllOptions<T>(g, sample.k, device);
+  for (; next < all.size(); next += every) wishes.push_back(all[next]);
+  next -= all.size();
+  for (size_t i = 0; i < wishes.size(); ++i) {
+    std::string what;
+    const bool aligned = i % 4 != 3;
+    const auto result = Compute(sample, device, wishes[i], aligned, &what);
+    CheckAgrees(sample, result, epsilon, what);
+  }
+}
+
+void TestNonFiniteChannelShows(const ConvGeometry& g, int64_t k, float value,
+                               const CudaDevice& device, size_t every) {
+  std::mt19937 generator(3);
+  std::vector<double> exact;
+  const auto x = RandomValues<float>(g.input_size(), &generator, &exact);
+  auto dy = RandomValues<float>(g.output_size(), &generator, &exact);
+  const int64_t channel = g.out_depth / 2;
+  dy[ImageIndex(Layout::kNHWC, g.batch - 1, g.out_rows / 2, 0, channel,
+                g.out_rows, g.out_cols, g.out_depth)] = value;
+  const Sample<float> sample(g, k, x, dy);
+  const auto all = AllOptions<float>(g, sample.k, device);
+  static size_t next = 0;
+  for (; next < all.size(); next += every) {
+    std::string what;
+    const auto result = Compute(sample, device, all[next], true, &what);
+    bool others_finite = true, shows = false;
+    for (size_t i = 0; i < result.size(); ++i) {
+      const bool hit = static_cast<int64_t>(i) % g.out_depth == channel;
+      others_finite = others_finite && (hit || std::isfinite(result[i]));
+      shows = shows || (hit && !std::isfinite(result[i]));
+    }
+    Check(others_finite, what + ": a channel without NaN isn't finite");
+    Check(shows, what + ": a channel hides a NaN or infinity");
+  }
+  next -= all.size();
+}
+
+// Channels in which all positions tie.
+void TestLowestPositionsWinTies(const ConvGeometry& g, int64_t k,
+                                const CudaDevice& device, size_t every) {
+  std::mt19937 generator(5);
+  std::vector<double> exact;
+  const auto x = RandomValues<float>(g.input_size(), &generator, &exact);
+  std::vector<float> dy(g.output_size());
+  for (size_t i = 0; i < dy.size(); ++i) {
+    const int64_t channel = static_cast<int64_t>(i) % g.out_depth;
+    const int64_t position = static_cast<int64_t>(i) / g.out_depth;
+    // Equal, opposite, zero, and equal but for the last position.
+    dy[i] = channel % 4 == 0   ? -1.5f
+            : channel % 4 == 1 ? (position % 2 ? 1 : -1) * 2.0f
+            : channel % 4 == 2 ? (position % 2 ? 0.0f : -0.0f)
+            : (position + 1) % g.positions() == 0 ? 0.5f
+                                                  : 0.25f;
+  }
+  const Sample<float> sample(g, k, x, dy);
+  const auto all = AllOptions<float>(g, sample.k, device);
+  static size_t next = 0;
+  for (; next < all.size(); next += every) {
+    std::string what;
+    const auto result = Compute(sample, device, all[next], true, &what);
+    CheckAgrees(sample, result, 1e-6, what + ", ties");
+  }
+  next -= all.size();
+}
+
+}  // namespace
+}  // namespace tf_approxgrad
+
+int main() {
+  using namespace tf_approxgrad;
+  const CudaDevice device = TestDevice();
+  const auto every = [](size_t emulated) { return kEmulated ? emulated : 1; };
+  for (const Problem& problem : kProblems) {
+    const ConvGeometry g = GeometryOf(problem, Layout::kNHWC);
+    for (const int64_t k : {1, 2, 5, 16, 40, 1000}) {
+      TestPlansAgree<float>(g, k, 1e-6, device, every(97));
+    }
+    for (const int64_t k : {1, 3, 1000}) {
+      TestPlansAgree<double>(g, k, 1e-12, device, every(301));
+      TestPlansAgree<Bfloat16>(g, k, 1e-2, device, every(151));
+      TestPlansAgree<Half>(g, k, 2e-3, device, every(301));
+    }
+    for (const int64_t k : {1, 3}) {
+      TestNonFiniteChannelShows(g, k, NAN, device, every(151));
+      TestNonFiniteChannelShows(g, k, INFINITY, device, every(301));
+      TestLowestPositionsWinTies(g, k, device, every(151));
+    }
+  }
+  for (ConvolutionShape shape : kConvolutionShapes) {
+    shape.batch = kEmulated ? 1 : 4;
+    TestPlansAgree<float>(SameConvolution(shape), 1, 1e-6, device,
+                          every(100000));
+  }
+  for (const char* kernel :
+       {"selection 0", "selection 1", "selection 2", "selection 3", "input 0",
+        "input 1", "input 2", "one part", "several parts", "one example",
+        "several examples", "one tap", "many taps"}) {
+    Check(RunsOf()[kernel] > 0, std::string("never run: ") + kernel);
+  }
+  return FailedChecks("cuda_max_gradient_test");
+}

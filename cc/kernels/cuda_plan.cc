@@ -1,6 +1,7 @@
 #include "cc/kernels/cuda_plan.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace tf_approxgrad {
 namespace {
@@ -106,9 +107,10 @@ void PlanBlock(const ConvGeometry& g, int64_t k, int64_t element_bytes,
                            elements && rows ? kWarp : 8);
   plan->tile_vectors = rows && options.vectors && g.in_depth % vector == 0;
   plan->taps = g.taps() == 1 ? 1 : kCudaTaps;
-  plan->block_out_channels = options.block_out_channels.value_or(
-      std::max(PowerOfTwo(g.out_depth, kCudaMostThreads / plan->lanes),
-               kWarp / plan->lanes));
+  plan->block_out_channels =
+      std::max(PowerOfTwo(options.block_out_channels.value_or(g.out_depth),
+                          kCudaMostThreads / plan->lanes),
+               kWarp / plan->lanes);
   plan->threads = plan->lanes * plan->block_out_channels;
   plan->pixel_pitch = plan->in_channels() + plan->vector;
   const int64_t entries = g.out_rows + g.out_cols;
@@ -196,9 +198,17 @@ CudaInput InputInPlace(const ConvGeometry& g, int64_t element_bytes,
 
 std::string CudaPlanProblem(const ConvGeometry& g, int64_t k,
                             const CudaPlanOptions& options) {
-  if (g.in_rows * static_cast<double>(g.in_cols) > INT32_MAX) {
-    return "the input has more than 2^31 - 1 pixels an example, the most that "
-           "the GPU's kernels support";
+  const std::pair<const char*, double> sizes[] = {
+      {"pixels an example in the input", 1.0 * g.in_rows * g.in_cols},
+      {"input channels", 1.0 * g.in_depth},
+      {"taps of the filter", 1.0 * g.filter_rows * g.filter_cols},
+      {"examples times output channels", 1.0 * g.batch * g.out_depth},
+  };
+  for (const auto& [name, size] : sizes) {
+    if (size > INT32_MAX) {
+      return "more than 2^31 - 1 " + std::string(name) +
+             ", the most that the GPU's kernels support";
+    }
   }
   const Layout layout = options.out_backprop_layout.value_or(g.layout);
   switch (
@@ -242,8 +252,9 @@ CudaPlan PlanCuda(const ConvGeometry& g, int64_t k, int64_t element_bytes,
     plan.input = in_place;
   }
   PlanBlock(g, k, element_bytes, options, &plan);
-  plan.splits = options.splits.value_or(
-      ChooseSplits(g, k, element_bytes, accumulator_bytes, device, plan));
+  plan.splits = std::min(
+      g.batch, options.splits.value_or(ChooseSplits(
+                   g, k, element_bytes, accumulator_bytes, device, plan)));
   PlanStages(g, k, element_bytes, accumulator_bytes, device, &plan);
   return plan;
 }

@@ -135,7 +135,7 @@ def find_cuda(default_archs: list[str]) -> Cuda | None:
     nvcc = next((path for path in candidates if path.is_file()), None)
     if nvcc is None:
         where = ", ".join(map(str, candidates))
-        if wish == "1" or "CUDACXX" in os.environ:
+        if wish == "1" or os.environ.get("CUDACXX"):
             stop(
                 f"no nvcc was found (looked at {where}); install the CUDA toolkit, or "
                 "name nvcc in CUDACXX or the toolkit's folder in CUDA_HOME"
@@ -272,7 +272,8 @@ def build_info(library: Path) -> Path:
 
 
 def run(command: list[str]) -> None:
-    print(shlex.join(command), flush=True)
+    # In one piece, for other threads print too.
+    print(f"{shlex.join(command)}\n", end="", flush=True)
     if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
         stop(f"the command above failed: {command[0]} ... {command[-1]}")
 

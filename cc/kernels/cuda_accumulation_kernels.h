@@ -42,7 +42,7 @@ namespace {
 // time: 8 values a load and as many more instructions to convert them, which
 // still fit.
 template <typename T, CudaInput kInput, int kVector, int kTaps>
-__global__ void __launch_bounds__(kCudaMostThreads) AccumulatePatches(
+__global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
     ConvGeometry g, AccumulationTask task, double scale,
     const T* __restrict__ input,
     const CudaKept<typename AccumulatorOf<T>::type>* __restrict__ kept,
@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(kCudaMostThreads) AccumulatePatches(
   using Accumulator = typename AccumulatorOf<T>::type;
   using Prepared = PreparedKept<Accumulator>;
   // Taps that are read before the first is used, as the registers allow.
-  constexpr int kTapsAtOnce = kTaps * kVector > 36 ? 3 : kTaps;
+  constexpr int kTapsAtOnce = kTaps * kVector > 36 ? 1 : kTaps;
 
   // What this block and this thread own.
   const int block = static_cast<int>(blockIdx.x);

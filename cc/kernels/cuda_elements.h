@@ -11,7 +11,6 @@
 
 #ifdef __CUDACC__
 #include <cuda_fp16.h>
-#include <cuda_pipeline_primitives.h>
 #endif
 
 namespace tf_approxgrad {
@@ -73,22 +72,16 @@ __device__ inline Accumulator WarpSum(Accumulator value) {
   return value;
 }
 
-// Copies 16 bytes, both ends aligned to them, from global to shared memory.
-// They are there after the thread's WaitForCopies, and for the block after a
-// __syncthreads behind it.
+// Copies 16 bytes, both ends aligned to them, from global to shared memory, in the
+// background from sm_80 on. They are there after the thread's WaitForCopies, and
+// for the block after a __syncthreads behind it.
 __device__ inline void CopyLater(void* shared, const void* global) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
   __pipeline_memcpy_async(shared, global, sizeof(uint4));
-#else
-  *static_cast<uint4*>(shared) = *static_cast<const uint4*>(global);
-#endif
 }
 
 __device__ inline void WaitForCopies() {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
   __pipeline_commit();
   __pipeline_wait_prior(0);
-#endif
 }
 
 }  // namespace tf_approxgrad

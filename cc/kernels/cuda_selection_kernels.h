@@ -134,7 +134,7 @@ __global__ void __launch_bounds__(kCudaSelectionThreads)
 // Bytes decide, as with SelectPlanes: 256 threads of 8 loads of 16 bytes are
 // 32 KB in flight a block, and two blocks cover an H100's latency.
 template <typename T, int kVector>
-__global__ void __launch_bounds__(kCudaSelectionThreads)
+__global__ void __launch_bounds__(kCudaSelectionThreads, 2)
     SelectRows(int64_t batch, int64_t positions, int64_t depth, int lanes,
                int warps, const T* __restrict__ out_backprop,
                CudaKept<typename AccumulatorOf<T>::type>* __restrict__ kept) {

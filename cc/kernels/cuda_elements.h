@@ -72,9 +72,9 @@ __device__ inline Accumulator WarpSum(Accumulator value) {
   return value;
 }
 
-// Copies 16 bytes, both ends aligned to them, from global to shared memory, in the
-// background from sm_80 on. They are there after the thread's WaitForCopies, and
-// for the block after a __syncthreads behind it.
+// Copies 16 bytes, both ends aligned to them, from global to shared memory, in
+// the background from sm_80 on. They are there after the thread's
+// WaitForCopies, and for the block after a __syncthreads behind it.
 __device__ inline void CopyLater(void* shared, const void* global) {
   __pipeline_memcpy_async(shared, global, sizeof(uint4));
 }

@@ -37,8 +37,11 @@ struct Wait {
 
   bool operator==(const Wait& other) const {
     return mask == other.mask && line == other.line &&
-           std::strcmp(operation, other.operation) == 0 &&
-           std::strcmp(file, other.file) == 0;
+           Same(operation, other.operation) && Same(file, other.file);
+  }
+  // Equal literals mostly are one.
+  static bool Same(const char* a, const char* b) {
+    return a == b || std::strcmp(a, b) == 0;
   }
   bool Names(int64_t thread) const {
     return whole_block || (mask >> (thread % warpSize) & 1) != 0;

@@ -127,6 +127,29 @@ constexpr size_t kSharedBytesPerBlock = 227 * 1024;
 }  // namespace cuda_on_cpu
 }  // namespace tf_approxgrad
 
+enum cudaDeviceAttr {
+  cudaDevAttrClockRate,
+  cudaDevAttrMultiProcessorCount,
+  cudaDevAttrMemoryClockRate,
+  cudaDevAttrGlobalMemoryBusWidth,
+  cudaDevAttrL2CacheSize,
+  cudaDevAttrComputeCapabilityMajor,
+  cudaDevAttrComputeCapabilityMinor,
+  cudaDevAttrMaxSharedMemoryPerBlockOptin,
+};
+inline cudaError_t cudaGetDevice(int* device) {
+  *device = 0;
+  return cudaSuccess;
+}
+// An H100's (SXM).
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr name,
+                                          int) {
+  constexpr int kValues[] = {1980000,  132, 2619000, 5120,
+                             50 << 20, 9,   0,       227 * 1024};
+  *value = kValues[name];
+  return cudaSuccess;
+}
+
 template <typename T>
 cudaError_t cudaMalloc(T** memory, size_t bytes) {
   void* bought = nullptr;

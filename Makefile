@@ -6,7 +6,13 @@
 #                 BENCH_FLAGS=... as examples/benchmark_filter_gradient.py --help says
 # make bench-step times whole training steps of the paper's networks
 # make sanitize   the kernels' own tests under AddressSanitizer and
-#                 UndefinedBehaviorSanitizer, without TensorFlow
+#                 UndefinedBehaviorSanitizer, without TensorFlow; the CUDA kernels
+#                 run on the processor, each thread a fiber
+# make gpu-check  compiles the CUDA kernels for every GPU, needs none, and compares
+#                 their registers and spills with cc/kernels/cuda_resources.txt;
+#                 make gpu-resources rewrites that file
+# make gpu-test   the CUDA kernels' tests on a GPU; needs nvcc alone
+# make gpu-bench  times them against cuDNN on a GPU; needs nvcc and cuDNN 9
 # make lint       ruff, mypy and clang-format, all read-only; make format rewrites
 #
 # PYTHON=python3.x chooses the interpreter of .venv, TENSORFLOW=... the TensorFlow
@@ -25,10 +31,11 @@ VENV := .venv
 PY := $(VENV)/bin/python
 VENV_STAMP := $(VENV)/.stamp-venv
 STAMP := $(VENV)/.stamp-installed
-CC_SOURCES := $(wildcard cc/ops/*.cc cc/ops/*.h cc/kernels/*.cc cc/kernels/*.h)
-CC_FILES := $(wildcard cc/*/*.cc cc/*/*.h)
+CC_SOURCES := $(wildcard cc/ops/*.cc cc/ops/*.h cc/kernels/*.cc cc/kernels/*.cu cc/kernels/*.h)
+CC_FILES := $(wildcard cc/*/*.cc cc/*/*.cu cc/*/*.h)
 
 .PHONY: setup demo test test-slow bench bench-step sanitize lint format clean FORCE
+.PHONY: gpu-check gpu-resources gpu-test gpu-bench
 setup: $(STAMP)
 
 # An interpreter that is asked for by name replaces a .venv of another version.
@@ -81,23 +88,92 @@ bench-step: setup
 
 SANITIZED := build/sanitize
 SANITIZE_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all
+CC_FLAGS := -std=c++17 -Wall -Wextra -Werror -fno-math-errno -fno-trapping-math -I.
 KERNEL_SOURCES := $(filter-out %_kernel.cc,$(wildcard cc/kernels/*.cc))
 TEST_SOURCES := $(wildcard cc/tests/*_test.cc)
+CUDA_SOURCES := $(wildcard cc/kernels/*.cu)
+CUDA_TEST_SOURCES := $(wildcard cc/tests/*_test.cu)
 KERNEL_OBJECTS := $(KERNEL_SOURCES:%.cc=$(SANITIZED)/%.o)
+CUDA_OBJECTS := $(CUDA_SOURCES:%=$(SANITIZED)/%.o)
 SANITIZED_TESTS := $(TEST_SOURCES:%.cc=$(SANITIZED)/%)
+SANITIZED_CUDA_TESTS := $(CUDA_TEST_SOURCES:%.cu=$(SANITIZED)/%)
+# cc/tests/fiber.h, on which CUDA kernels run, switches stacks on x86-64 alone.
+ifneq ($(shell uname -m),x86_64)
+SANITIZED_TESTS := $(filter-out %/cuda_on_cpu_test %_mistakes_test,$(SANITIZED_TESTS))
+SANITIZED_CUDA_TESTS :=
+endif
 
-sanitize: $(SANITIZED_TESTS)
+sanitize: $(SANITIZED_TESTS) $(SANITIZED_CUDA_TESTS)
 	@for program in $^; do $$program || exit 1; done
 
 $(SANITIZED)/%_test: $(SANITIZED)/%_test.o $(KERNEL_OBJECTS)
 	$(CXX) $(SANITIZE_FLAGS) $^ -o $@
 
+$(SANITIZED)/%_test: $(SANITIZED)/%_test.cu.o $(CUDA_OBJECTS) $(KERNEL_OBJECTS)
+	$(CXX) $(SANITIZE_FLAGS) $^ -o $@
+
 $(SANITIZED)/%.o: %.cc
 	@mkdir -p $(@D)
-	$(CXX) -std=c++17 -O1 -g -Wall -Wextra -Werror -fno-math-errno -fno-trapping-math $(SANITIZE_FLAGS) -I. -MMD -c $< -o $@
+	$(CXX) $(CC_FLAGS) -O1 -g $(SANITIZE_FLAGS) -MMD -c $< -o $@
 
-.SECONDARY: $(KERNEL_OBJECTS) $(TEST_SOURCES:%.cc=$(SANITIZED)/%.o)
+# CUDA's #pragma unroll is nothing to g++.
+$(SANITIZED)/%.cu.o: %.cu
+	@mkdir -p $(@D)
+	$(CXX) $(CC_FLAGS) -Wno-unknown-pragmas -O1 -g $(SANITIZE_FLAGS) -DTF_APPROXGRAD_CUDA_ON_CPU -MMD -x c++ -c $< -o $@
+
+.SECONDARY: $(KERNEL_OBJECTS) $(CUDA_OBJECTS) $(TEST_SOURCES:%.cc=$(SANITIZED)/%.o) $(CUDA_TEST_SOURCES:%=$(SANITIZED)/%.o)
 -include $(wildcard $(SANITIZED)/cc/*/*.d)
+
+gpu-check:
+	$(PYTHON) cc/cuda_resources.py check
+
+gpu-resources:
+	$(PYTHON) cc/cuda_resources.py write
+
+# What needs a GPU is built for the one that is here. setup.py has the same flags.
+GPU := build/gpu
+NVCC_FLAGS := -std=c++17 -O3 -fmad=false -Werror=all-warnings -Xcompiler=-Wall,-Wextra,-Werror -I.
+GPU_OBJECTS := $(KERNEL_SOURCES:%.cc=$(GPU)/%.o) $(CUDA_SOURCES:%=$(GPU)/%.o)
+GPU_TESTS := $(CUDA_TEST_SOURCES:%.cu=$(GPU)/%)
+GPU_BENCHMARK := $(GPU)/cc/benchmarks/cuda_max_gradient_benchmark
+# compute-sanitizer slows a kernel down a hundredfold: every 50th plan.
+SANITIZED_PLANS := 50
+
+gpu-test:
+	@cc/find_cuda.sh gpu > /dev/null
+	$(MAKE) $(GPU_TESTS)
+	@for program in $(GPU_TESTS); do $$program || exit 1; done
+	@sanitizer=$$(cc/find_cuda.sh sanitizer) || exit 0; \
+	for tool in memcheck racecheck; do for program in $(GPU_TESTS); do \
+	  $$sanitizer --tool $$tool --error-exitcode 1 $$program $(SANITIZED_PLANS) || exit 1; \
+	done; done
+
+gpu-bench:
+	@cc/find_cuda.sh gpu > /dev/null
+	@cc/find_cuda.sh cudnn > /dev/null
+	$(MAKE) $(GPU_BENCHMARK)
+	@$(GPU_BENCHMARK) $(BENCH_FLAGS)
+
+$(GPU)/%_test: $(GPU)/%_test.cu.o $(GPU_OBJECTS)
+	$$(cc/find_cuda.sh nvcc) $^ -o $@
+
+$(GPU)/%_benchmark: $(GPU)/%_benchmark.cu.o $(GPU_OBJECTS)
+	$$(cc/find_cuda.sh nvcc) $^ $$(cc/find_cuda.sh cudnn) -o $@
+
+$(GPU)/%_benchmark.cu.o: %_benchmark.cu
+	@mkdir -p $(@D)
+	$$(cc/find_cuda.sh nvcc) $(NVCC_FLAGS) -arch=native $$(cc/find_cuda.sh cudnn) -MMD -c $< -o $@
+
+$(GPU)/%.cu.o: %.cu
+	@mkdir -p $(@D)
+	$$(cc/find_cuda.sh nvcc) $(NVCC_FLAGS) -arch=native -MMD -c $< -o $@
+
+$(GPU)/%.o: %.cc
+	@mkdir -p $(@D)
+	$(CXX) $(CC_FLAGS) -O3 -MMD -c $< -o $@
+
+.SECONDARY: $(GPU_OBJECTS) $(GPU_TESTS:%=%.cu.o) $(GPU_BENCHMARK).cu.o
+-include $(wildcard $(GPU)/cc/*/*.d)
 
 lint: setup
 	$(PY) -m ruff check

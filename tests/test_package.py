@@ -38,6 +38,8 @@ def run(
     *command: str | Path, cwd: Path, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     clean = {k: v for k, v in os.environ.items() if k not in MAKE_VARIABLES}
+    # Tests of the GPU's part say so: nvcc takes minutes.
+    clean |= {"TF_APPROXGRAD_CUDA": "0"}
     return subprocess.run(
         [*map(str, command)],
         cwd=cwd,
@@ -356,30 +358,50 @@ def test_tensorflow_that_is_too_old_is_refused(
         install_requires("tensorflow", "2.17.1")
 
 
-@pytest.fixture
-def compiled_with(set_up: Path, tmp_path: Path) -> Callable[[str], set[str]]:
-    """Builds with stand-ins for compiler and TensorFlow; returns what it compiled.
+# What stands in for a compiler: it writes what the real ones do, and logs it.
+FAKE_COMPILER = """
+import pathlib, sys
+target = pathlib.Path(sys.argv[sys.argv.index("-o") + 1])
+target.touch()
+if "-c" in sys.argv:
+    source = sys.argv[sys.argv.index("-c") + 1]
+    target.with_suffix(".d").write_text(f"{target.name}COLON {source}")
+    open(LOG, "a").write(source + "\\n")
+"""
+# nvcc answers on either stream.
+FAKE_NVCC = """
+import sys
+ANSWERS = {
+    "--list-gpu-arch": "compute_75 compute_80 compute_90 compute_100",
+    "--version": "a stand-in",
+    "--dryrun": "_HERE_=" + HERE,
+}
+for question in ANSWERS.keys() & set(sys.argv):
+    print(ANSWERS[question])
+    print(ANSWERS[question], file=sys.stderr)
+    sys.exit()
+"""
 
-    The TensorFlow of every version lies in the same folder, as in one environment.
+Builder = Callable[..., tuple[set[str], str]]
+
+
+@pytest.fixture
+def fake_build(set_up: Path, tmp_path: Path) -> Builder:
+    """Builds with stand-ins for compiler and TensorFlow.
+
+    Returns the sources that were compiled and the output. The TensorFlow of every
+    version lies in the same folder, as in one environment.
     """
     log = tmp_path / "log"
-    compiler = write_program(
-        tmp_path / "compiler",
-        "import pathlib, sys\n"
-        "target = pathlib.Path(sys.argv[sys.argv.index('-o') + 1])\n"
-        "target.touch()\n"
-        "if '-c' in sys.argv:\n"
-        "    source = sys.argv[sys.argv.index('-c') + 1]\n"
-        "    target.with_suffix('.d').write_text(f'target.o: {source}')\n"
-        f"    open({str(log)!r}, 'a').write(source + '\\n')\n",
-    )
+    code = f"LOG = {str(log)!r}\n{FAKE_COMPILER}"
+    compiler = write_program(tmp_path / "compiler", code.replace("COLON", ":"))
     site = tmp_path / "site"
     metadata = site / "tensorflow-0.dist-info"
     for folder in (metadata, site / "tensorflow"):
         folder.mkdir(parents=True)
     (metadata / "top_level.txt").write_text("tensorflow\n")
 
-    def compile_with(version: str) -> set[str]:
+    def build_with(version: str, **environment: str) -> tuple[set[str], str]:
         (metadata / "METADATA").write_text(f"Name: tensorflow\nVersion: {version}\n")
         (site / "tensorflow" / "__init__.py").write_text(
             "class version:\n"
@@ -389,24 +411,144 @@ def compiled_with(set_up: Path, tmp_path: Path) -> Callable[[str], set[str]]:
             "    get_link_flags = staticmethod(lambda: ['-lframework'])\n"
         )
         log.write_text("")
-        result = build(set_up, CXX=shlex.quote(str(compiler)), PYTHONPATH=str(site))
+        named = {"CXX": shlex.quote(str(compiler)), "PYTHONPATH": str(site)}
+        result = build(set_up, **named, **environment)
         assert result.returncode == 0, result.stdout
         (path,) = (set_up / "build").rglob(BUILD_INFO)
         assert json.loads(path.read_text())["tensorflow"] == version
-        return set(log.read_text().split())
+        return set(log.read_text().split()), result.stdout
 
-    return compile_with
+    return build_with
+
+
+def sources_of(folder: Path, *patterns: str) -> set[str]:
+    return {
+        path.relative_to(folder).as_posix()
+        for pattern in patterns
+        for path in folder.glob(pattern)
+    }
 
 
 def test_another_tensorflow_in_the_same_place_recompiles_everything(
-    set_up: Path, compiled_with: Callable[[str], set[str]]
+    set_up: Path, fake_build: Builder
 ) -> None:
-    files = [*set_up.glob("cc/ops/*.cc"), *set_up.glob("cc/kernels/*.cc")]
-    sources = {path.relative_to(set_up).as_posix() for path in files}
-    assert compiled_with("2.20.0") == sources
-    assert compiled_with("2.20.0") == set()
+    sources = sources_of(set_up, "cc/ops/*.cc", "cc/kernels/*.cc")
+    assert fake_build("2.20.0")[0] == sources
+    assert fake_build("2.20.0")[0] == set()
     # Otherwise the old objects would be linked and recorded as made for the new one.
-    assert compiled_with("2.21.0") == sources
+    assert fake_build("2.21.0")[0] == sources
+
+
+# --- CUDA ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def toolkit(tmp_path: Path) -> dict[str, str]:
+    """An environment that names a CUDA toolkit of stand-ins."""
+    root = tmp_path / "cuda toolkit"
+    for name in ("bin", "include", "lib"):
+        (root / name).mkdir(parents=True)
+    (root / "include" / "cuda_runtime.h").touch()
+    (root / "lib" / "libcudart_static.a").touch()
+    code = (
+        f"HERE = {str(root / 'bin')!r}\nLOG = {str(tmp_path / 'log')!r}\n"
+        f"{FAKE_NVCC}{FAKE_COMPILER.replace('COLON', ' :')}"
+    )
+    nvcc = write_program(root / "bin" / "nvcc", code)
+    return {"TF_APPROXGRAD_CUDA": "1", "CUDACXX": str(nvcc)}
+
+
+def test_build_with_nvcc_compiles_the_gpu_kernels_once(
+    set_up: Path, fake_build: Builder, toolkit: dict[str, str]
+) -> None:
+    sources = sources_of(set_up, "cc/ops/*.cc", "cc/kernels/*.cc", "cc/kernels/*.cu")
+    assert any(name.endswith(".cu") for name in sources)
+    assert fake_build("2.21.0", **toolkit)[0] == sources
+    assert fake_build("2.21.0", **toolkit)[0] == set()
+    # Without the GPU's part, its OpKernels alone are other files.
+    compiled, _ = fake_build("2.21.0", TF_APPROXGRAD_CUDA="0")
+    assert compiled == sources_of(set_up, "cc/kernels/*_gpu_kernel.cc")
+
+
+def test_cuda_runtime_is_linked_before_tensorflow(
+    fake_build: Builder, toolkit: dict[str, str]
+) -> None:
+    _, output = fake_build("2.21.0", **toolkit)
+    (link,) = (line for line in output.splitlines() if " -shared " in line)
+    words = shlex.split(link)
+    assert words.index("-l:libcudart_static.a") < words.index("-lframework")
+    _, output = fake_build("2.21.0", TF_APPROXGRAD_CUDA="0")
+    assert "libcudart" not in output
+
+
+@pytest.mark.parametrize(
+    ("archs", "machine_code", "ptx"),
+    [
+        ("", ["75", "80", "90", "100"], "100"),
+        ("80", ["80"], "80"),
+        ("90;75", ["90", "75"], "90"),
+    ],
+)
+def test_targets_are_those_asked_for_and_ptx_of_the_newest(
+    fake_build: Builder,
+    toolkit: dict[str, str],
+    archs: str,
+    machine_code: list[str],
+    ptx: str,
+) -> None:
+    _, output = fake_build("2.21.0", TF_APPROXGRAD_CUDA_ARCHS=archs, **toolkit)
+    commands = [line for line in output.splitlines() if "-gencode" in line]
+    assert commands
+    for line in commands:
+        assert re.findall(r"code=sm_(\w+)", line) == machine_code
+        assert re.findall(r"code=compute_(\w+)", line) == [ptx]
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        (
+            {"TF_APPROXGRAD_CUDA": "yes"},
+            "TF_APPROXGRAD_CUDA is 'yes', but it must be 0",
+        ),
+        ({"TF_APPROXGRAD_CUDA_ARCHS": "80,42"}, "names '42', but .* knows 75, 80"),
+        ({"CUDACXX": "/nonexistent/nvcc"}, "no nvcc .* at /nonexistent/nvcc"),
+    ],
+)
+def test_build_refuses_wishes_for_cuda_that_cannot_be_met(
+    set_up: Path,
+    toolkit: dict[str, str],
+    environment: dict[str, str],
+    message: str,
+) -> None:
+    before = times(set_up, "*.*")
+    result = build(set_up, **toolkit | environment)
+    assert result.returncode != 0
+    assert re.search(f"tf_approxgrad: .*{message}", result.stdout.splitlines()[-1])
+    assert times(set_up, "*.*") == before
+
+
+def test_nvcc_without_its_runtime_is_refused_in_words(
+    set_up: Path, toolkit: dict[str, str]
+) -> None:
+    (Path(toolkit["CUDACXX"]).parents[1] / "lib" / "libcudart_static.a").unlink()
+    result = build(set_up, **toolkit)
+    assert result.returncode != 0
+    last = result.stdout.splitlines()[-1]
+    assert "cuda_runtime.h and libcudart_static.a" in last
+    assert "set TF_APPROXGRAD_CUDA=0" in last
+
+
+def test_build_without_nvcc_says_so_in_one_line_and_makes_the_cpu_part(
+    set_up: Path, fake_build: Builder, tmp_path: Path
+) -> None:
+    missing = {"TF_APPROXGRAD_CUDA": "", "CUDACXX": "", "CUDA_HOME": str(tmp_path)}
+    compiled, output = fake_build("2.21.0", **missing)
+    assert compiled == sources_of(set_up, "cc/ops/*.cc", "cc/kernels/*.cc")
+    said = [line for line in output.splitlines() if line.startswith("tf_approxgrad: ")]
+    assert said == [
+        "tf_approxgrad: no nvcc was found, so the op is built for the CPU alone"
+    ]
 
 
 # --- A whole build -------------------------------------------------------------------

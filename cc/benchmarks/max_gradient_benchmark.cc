@@ -12,6 +12,7 @@
 #include <random>
 #include <vector>
 
+#include "cc/benchmarks/convolution_shapes.h"
 #include "cc/kernels/accumulation_plan.h"
 #include "cc/kernels/cache_sizes.h"
 #include "cc/kernels/geometry.h"
@@ -21,41 +22,13 @@ namespace {
 
 using tf_approxgrad::AccumulationPlan;
 using tf_approxgrad::ConvGeometry;
-
-struct Shape {
-  int64_t batch, in_depth, out_depth, size, filter, stride;
-};
-
-// The paper's Table 1, then ResNet-50.
-constexpr Shape kShapes[] = {
-    {128, 256, 256, 8, 3, 1},  {128, 128, 128, 16, 3, 1},
-    {128, 512, 512, 4, 3, 1},  {128, 512, 512, 2, 3, 1},
-    {128, 64, 64, 32, 3, 1},   {128, 16, 16, 32, 3, 1},
-    {128, 32, 32, 16, 3, 1},   {128, 64, 64, 8, 3, 1},
-    {32, 64, 64, 56, 3, 1},    {32, 128, 128, 28, 3, 1},
-    {32, 256, 256, 14, 3, 1},  {32, 512, 512, 7, 3, 1},
-    {32, 128, 128, 56, 3, 2},  {32, 64, 256, 56, 1, 1},
-    {32, 1024, 256, 14, 1, 1}, {32, 3, 64, 224, 7, 2},
-};
+using tf_approxgrad::ConvolutionShape;
+using tf_approxgrad::kConvolutionShapes;
 
 double ThreadMilliseconds() {
   timespec now;
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
   return now.tv_sec * 1e3 + now.tv_nsec * 1e-6;
-}
-
-ConvGeometry SameConvolution(const Shape& s) {
-  ConvGeometry g;
-  g.batch = s.batch;
-  g.in_rows = g.in_cols = s.size;
-  g.in_depth = s.in_depth;
-  g.out_depth = s.out_depth;
-  g.out_rows = g.out_cols = (s.size + s.stride - 1) / s.stride;
-  g.filter_rows = g.filter_cols = s.filter;
-  g.stride_rows = g.stride_cols = s.stride;
-  const int64_t padding = (g.out_rows - 1) * s.stride + s.filter - s.size;
-  g.pad_top = g.pad_left = std::max<int64_t>(padding, 0) / 2;
-  return g;
 }
 
 // Aligned to cache lines, as TensorFlow's tensors are.
@@ -103,8 +76,8 @@ int main(int argc, char** argv) {
               static_cast<int>(asked_k));
   std::printf("%34s %8s %9s %9s %9s\n", "shape", "path", "select ms",
               "accum. ms", "total ms");
-  for (const Shape& shape : kShapes) {
-    const ConvGeometry g = SameConvolution(shape);
+  for (const ConvolutionShape& shape : kConvolutionShapes) {
+    const ConvGeometry g = tf_approxgrad::SameConvolution(shape);
     const int64_t k = std::min(asked_k, g.positions());
     const AccumulationPlan plan = tf_approxgrad::PlanAccumulation(
         g, k, sizeof(float), sizeof(float), kernels.vector_bytes, 1,

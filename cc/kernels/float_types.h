@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "cc/kernels/host_device.h"
+
 namespace tf_approxgrad {
 
 struct Bfloat16 {
@@ -32,13 +34,13 @@ struct AccumulatorOf<double> {
 
 namespace internal {
 
-inline float FloatFromBits(uint32_t bits) {
+TF_APPROXGRAD_HOST_DEVICE inline float FloatFromBits(uint32_t bits) {
   float value;
   std::memcpy(&value, &bits, sizeof(value));
   return value;
 }
 
-inline uint32_t BitsOfFloat(float value) {
+TF_APPROXGRAD_HOST_DEVICE inline uint32_t BitsOfFloat(float value) {
   uint32_t bits;
   std::memcpy(&bits, &value, sizeof(bits));
   return bits;
@@ -46,17 +48,17 @@ inline uint32_t BitsOfFloat(float value) {
 
 }  // namespace internal
 
-inline float Load(float value) { return value; }
-inline double Load(double value) { return value; }
+TF_APPROXGRAD_HOST_DEVICE inline float Load(float value) { return value; }
+TF_APPROXGRAD_HOST_DEVICE inline double Load(double value) { return value; }
 
-inline float Load(Bfloat16 value) {
+TF_APPROXGRAD_HOST_DEVICE inline float Load(Bfloat16 value) {
   return internal::FloatFromBits(static_cast<uint32_t>(value.bits) << 16);
 }
 
 // Exact for every half, subnormals, infinities and NaN included, also where the
 // processor flushes subnormal floats to zero, as TensorFlow's threads do. No
 // branch, so that loops over this vectorise.
-inline float Load(Half value) {
+TF_APPROXGRAD_HOST_DEVICE inline float Load(Half value) {
   constexpr uint32_t kRebias = (127u - 15u) << 23;
   const uint32_t sign = static_cast<uint32_t>(value.bits & 0x8000u) << 16;
   const uint32_t shifted = static_cast<uint32_t>(value.bits & 0x7fffu) << 13;
@@ -72,21 +74,21 @@ inline float Load(Half value) {
 }
 
 template <typename T>
-T Store(typename AccumulatorOf<T>::type value);
+TF_APPROXGRAD_HOST_DEVICE T Store(typename AccumulatorOf<T>::type value);
 
 template <>
-inline float Store<float>(float value) {
+TF_APPROXGRAD_HOST_DEVICE inline float Store<float>(float value) {
   return value;
 }
 
 template <>
-inline double Store<double>(double value) {
+TF_APPROXGRAD_HOST_DEVICE inline double Store<double>(double value) {
   return value;
 }
 
 // Rounds to nearest, ties to even; NaN stays NaN.
 template <>
-inline Bfloat16 Store<Bfloat16>(float value) {
+TF_APPROXGRAD_HOST_DEVICE inline Bfloat16 Store<Bfloat16>(float value) {
   const uint32_t bits = internal::BitsOfFloat(value);
   if ((bits & 0x7fffffffu) > 0x7f800000u) {
     return Bfloat16{static_cast<uint16_t>((bits >> 16) | 0x0040u)};
@@ -97,7 +99,7 @@ inline Bfloat16 Store<Bfloat16>(float value) {
 
 // Rounds to nearest, ties to even; overflow becomes infinity, NaN stays NaN.
 template <>
-inline Half Store<Half>(float value) {
+TF_APPROXGRAD_HOST_DEVICE inline Half Store<Half>(float value) {
   const uint32_t bits = internal::BitsOfFloat(value);
   const uint16_t sign = static_cast<uint16_t>((bits >> 16) & 0x8000u);
   const uint32_t magnitude = bits & 0x7fffffffu;

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <string>
 
+#include "cc/kernels/host_device.h"
+
 namespace tf_approxgrad {
 
 // Order of the axes in the input and in the output gradient.
@@ -29,12 +31,22 @@ struct ConvGeometry {
   int64_t dilation_rows = 1, dilation_cols = 1;
   int64_t pad_top = 0, pad_left = 0;
 
-  int64_t positions() const { return out_rows * out_cols; }
-  int64_t taps() const { return filter_rows * filter_cols; }
+  TF_APPROXGRAD_HOST_DEVICE int64_t positions() const {
+    return out_rows * out_cols;
+  }
+  TF_APPROXGRAD_HOST_DEVICE int64_t taps() const {
+    return filter_rows * filter_cols;
+  }
   // Elements of one output channel's filter gradient.
-  int64_t filter_size() const { return taps() * in_depth; }
-  int64_t input_size() const { return batch * in_rows * in_cols * in_depth; }
-  int64_t output_size() const { return batch * positions() * out_depth; }
+  TF_APPROXGRAD_HOST_DEVICE int64_t filter_size() const {
+    return taps() * in_depth;
+  }
+  TF_APPROXGRAD_HOST_DEVICE int64_t input_size() const {
+    return batch * in_rows * in_cols * in_depth;
+  }
+  TF_APPROXGRAD_HOST_DEVICE int64_t output_size() const {
+    return batch * positions() * out_depth;
+  }
 };
 
 // The first thing that is wrong with the sizes, or an empty string: negative

@@ -1,0 +1,185 @@
+// What a stage of the accumulation holds in shared memory, and how it is
+// filled. Only .cu files include this.
+
+#ifndef TF_APPROXGRAD_CC_KERNELS_CUDA_ACCUMULATION_STAGE_H_
+#define TF_APPROXGRAD_CC_KERNELS_CUDA_ACCUMULATION_STAGE_H_
+
+#include <cstdint>
+
+#include "cc/kernels/cuda_elements.h"
+#include "cc/kernels/cuda_kept.h"
+#include "cc/kernels/geometry.h"
+#include "cc/kernels/launch.h"
+
+namespace tf_approxgrad {
+namespace {
+
+// Taps of a block, as bits, that lie inside the input for an output row
+// (column), and the input pixels before its first tap. The pixels wrap around:
+// added up for a tap that lies inside, they are right.
+struct Reach {
+  uint32_t taps;
+  uint32_t offset;
+};
+
+// A kept position as the accumulation wants it.
+template <typename Accumulator>
+struct alignas(16) PreparedKept {
+  Accumulator weight;
+  uint32_t taps;
+  uint32_t offset;
+};
+
+// What a block of the accumulation must know, in the kernel's 32 bits.
+struct AccumulationTask {
+  int batch, in_depth, out_depth, k;
+  // Of an example's input.
+  int pixels;
+  int taps;
+  Layout input_layout;
+  // As in CudaPlan.
+  bool tile_vectors, has_table;
+  int lanes, in_channels, out_channels, stage_examples, stage_kept, pixel_pitch;
+  int in_blocks, out_blocks, splits, split_examples;
+  // From a pixel to the next: bytes in a tile, elements of a pixel read in
+  // vectors, else 1, to be multiplied in 64 bits where it is read.
+  uint32_t pixel_step;
+  // Places in shared memory: the second tile, the kept positions, the table.
+  int second_tile, lists, table;
+};
+
+// `count` taps from `first` on, in the order of the filter.
+struct TapRange {
+  int first, count;
+};
+
+// The taps of `range` that lie inside for an output row, and the pixels before
+// the row. No loop of these two is unrolled: the sums need the registers.
+__device__ inline Reach RowReach(const ConvGeometry& g, TapRange range,
+                                 uint32_t pixel_step, int64_t row) {
+  const int cols = static_cast<int>(g.filter_cols);
+  int64_t at = row * g.stride_rows - g.pad_top;
+  Reach reach = {0, static_cast<uint32_t>(at) *
+                        static_cast<uint32_t>(g.in_cols) * pixel_step};
+  at += range.first / cols * g.dilation_rows;
+  int col = range.first % cols;
+#pragma unroll 1
+  for (int t = 0; t < range.count; ++t) {
+    if (at >= 0 && at < g.in_rows) reach.taps |= 1u << t;
+    if (++col == cols) {
+      col = 0;
+      at += g.dilation_rows;
+    }
+  }
+  return reach;
+}
+
+__device__ inline Reach ColumnReach(const ConvGeometry& g, TapRange range,
+                                    uint32_t pixel_step, int64_t output_col) {
+  const int cols = static_cast<int>(g.filter_cols);
+  const int64_t first = output_col * g.stride_cols - g.pad_left;
+  Reach reach = {0, static_cast<uint32_t>(first) * pixel_step};
+  int col = range.first % cols;
+#pragma unroll 1
+  for (int t = 0; t < range.count; ++t) {
+    const int64_t at = first + col * g.dilation_cols;
+    if (at >= 0 && at < g.in_cols) reach.taps |= 1u << t;
+    if (++col == cols) col = 0;
+  }
+  return reach;
+}
+
+// Fills the reach of every output row and then column. All threads of the
+// block; a __syncthreads must follow.
+__device__ inline void FillTable(const ConvGeometry& g, TapRange range,
+                                 uint32_t pixel_step, Reach* table) {
+  const int rows = static_cast<int>(g.out_rows);
+  const int size = rows + static_cast<int>(g.out_cols);
+  for (int i = threadIdx.x; i < size; i += blockDim.x) {
+    table[i] = i < rows ? RowReach(g, range, pixel_step, i)
+                        : ColumnReach(g, range, pixel_step, i - rows);
+  }
+}
+
+// `table` may be null: then the reach is computed.
+template <typename Accumulator>
+__device__ inline PreparedKept<Accumulator> Prepare(
+    const ConvGeometry& g, TapRange range, uint32_t pixel_step,
+    const Reach* table, const CudaKept<Accumulator>& kept) {
+  const uint32_t position = static_cast<uint32_t>(kept.position);
+  const uint32_t cols = static_cast<uint32_t>(g.out_cols);
+  const uint32_t row = position / cols;
+  const uint32_t col = position - row * cols;
+  const Reach of_row =
+      table == nullptr ? RowReach(g, range, pixel_step, row) : table[row];
+  const Reach of_col = table == nullptr
+                           ? ColumnReach(g, range, pixel_step, col)
+                           : table[static_cast<uint32_t>(g.out_rows) + col];
+  return {kept.weight, of_row.taps & of_col.taps,
+          of_row.offset + of_col.offset};
+}
+
+// Copies the input's channels [channel, channel + in_channels) of `examples`
+// examples from `example` on into `tile` [examples, pixels, pixel_pitch], which
+// is filled with zeros where there is no such channel. All threads of the
+// block; WaitForCopies and a __syncthreads must follow.
+//
+// NHWC: neighbouring threads copy neighbouring 16 bytes of a pixel's channels,
+// a line of 128 bytes where the block has as many, without waiting. NCHW: a
+// warp reads 8 pixels of 4 channels, a sector each, and turns them; with a
+// pitch of 36 words the 32 elements fall into 32 banks.
+template <typename T>
+__device__ void CopyTile(const AccumulationTask& task, const T* input,
+                         int example, int examples, int channel, T* tile) {
+  constexpr int kVector = sizeof(uint4) / sizeof(T);
+  const int pixels = task.pixels;
+  const int pitch = task.pixel_pitch;
+  const int channels = task.in_channels;
+  const int left = task.in_depth - channel;
+  const T* from =
+      input + static_cast<int64_t>(example) * pixels * task.in_depth;
+  if (task.input_layout == Layout::kNCHW) {
+    constexpr int kPixels = 8;
+    for (int plane = threadIdx.x / kPixels; plane < examples * channels;
+         plane += blockDim.x / kPixels) {
+      const int e = plane / channels;
+      const int c = plane % channels;
+      const T* plane_from =
+          from +
+          (static_cast<int64_t>(e) * task.in_depth + channel + c) * pixels;
+      T* plane_to = tile + e * pixels * pitch + c;
+#pragma unroll 4
+      for (int p = threadIdx.x % kPixels; p < pixels; p += kPixels) {
+        plane_to[p * pitch] = c < left ? plane_from[p] : T{};
+      }
+    }
+    return;
+  }
+  from += channel;
+  if (task.tile_vectors) {
+    for (int i = threadIdx.x; i < examples * pixels * task.lanes;
+         i += blockDim.x) {
+      const int pixel = i / task.lanes;
+      const int c = i % task.lanes * kVector;
+      T* to = tile + pixel * pitch + c;
+      if (c < left) {
+        CopyLater(to, from + static_cast<int64_t>(pixel) * task.in_depth + c);
+      } else {
+        *reinterpret_cast<uint4*>(to) = uint4{};
+      }
+    }
+    return;
+  }
+#pragma unroll 4
+  for (int i = threadIdx.x; i < examples * pixels * channels; i += blockDim.x) {
+    const int pixel = i / channels;
+    const int c = i % channels;
+    tile[pixel * pitch + c] =
+        c < left ? from[static_cast<int64_t>(pixel) * task.in_depth + c] : T{};
+  }
+}
+
+}  // namespace
+}  // namespace tf_approxgrad
+
+#endif  // TF_APPROXGRAD_CC_KERNELS_CUDA_ACCUMULATION_STAGE_H_

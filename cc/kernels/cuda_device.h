@@ -1,0 +1,16 @@
+// What the CUDA runtime says of the current device, as the plans want it.
+
+#ifndef TF_APPROXGRAD_CC_KERNELS_CUDA_DEVICE_H_
+#define TF_APPROXGRAD_CC_KERNELS_CUDA_DEVICE_H_
+
+#include "cc/kernels/cuda_plan.h"
+#include "cc/kernels/cuda_runtime_api.h"
+
+namespace tf_approxgrad {
+
+// Asks only attributes, which never waits for the device.
+cudaError_t ReadCudaDevice(CudaDevice* device);
+
+}  // namespace tf_approxgrad
+
+#endif  // TF_APPROXGRAD_CC_KERNELS_CUDA_DEVICE_H_

@@ -1,0 +1,115 @@
+// Elements in device code: conversions, vectors of 16 bytes, sums of a warp,
+// and copies that don't wait. Only .cu files include this.
+
+#ifndef TF_APPROXGRAD_CC_KERNELS_CUDA_ELEMENTS_H_
+#define TF_APPROXGRAD_CC_KERNELS_CUDA_ELEMENTS_H_
+
+#include <cstdint>
+#include <type_traits>
+
+#include "cc/kernels/float_types.h"
+#include "cc/kernels/launch.h"
+
+#ifdef __CUDACC__
+#include <cuda_fp16.h>
+#endif
+
+namespace tf_approxgrad {
+
+constexpr int kWarpLanes = 32;
+constexpr unsigned kAllLanes = 0xffffffffu;
+
+template <typename T>
+__device__ inline typename AccumulatorOf<T>::type LoadElement(T value) {
+  return Load(value);
+}
+
+#ifdef __CUDACC__
+// One instruction instead of a dozen.
+template <>
+__device__ inline float LoadElement<Half>(Half value) {
+  return __half2float(__ushort_as_half(value.bits));
+}
+#endif
+
+__device__ inline float MultiplyAdd(float a, float b, float c) {
+  return fmaf(a, b, c);
+}
+__device__ inline double MultiplyAdd(double a, double b, double c) {
+  return fma(a, b, c);
+}
+
+__device__ inline float Magnitude(float value) { return fabsf(value); }
+__device__ inline double Magnitude(double value) { return fabs(value); }
+
+__device__ inline int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// Neighbouring elements.
+template <typename T, int kCount, bool kIsVector = kCount * sizeof(T) == 16>
+struct Elements {
+  T values[kCount];
+
+  __device__ typename AccumulatorOf<T>::type Get(int i) const {
+    return LoadElement(values[i]);
+  }
+};
+
+// 16 bytes of them stay words: taken apart as elements of 16 bits, each would
+// cost moves of its own.
+template <typename T, int kCount>
+struct Elements<T, kCount, true> {
+  uint32_t words[4];
+
+  __device__ typename AccumulatorOf<T>::type Get(int i) const {
+    if constexpr (std::is_same_v<T, Bfloat16>) {
+      const uint32_t word = words[i / 2];
+      return internal::FloatFromBits(i % 2 == 0 ? word << 16
+                                                : word & 0xffff0000u);
+    } else if constexpr (sizeof(T) == 2) {
+      const uint32_t word = words[i / 2];
+      return LoadElement(
+          T{static_cast<uint16_t>(i % 2 == 0 ? word : word >> 16)});
+    } else {
+      T value;
+      memcpy(&value, words + i * (sizeof(T) / 4), sizeof(T));
+      return value;
+    }
+  }
+};
+
+// An element, or 16 bytes of them that are aligned so.
+template <int kCount, typename T>
+__device__ inline Elements<T, kCount> ReadElements(const T* from) {
+  if constexpr (kCount * sizeof(T) == sizeof(uint4)) {
+    const uint4 bytes = *reinterpret_cast<const uint4*>(from);
+    return {{bytes.x, bytes.y, bytes.z, bytes.w}};
+  } else {
+    static_assert(kCount == 1, "an element or 16 bytes");
+    return {{*from}};
+  }
+}
+
+// The sum over a warp, the same bits in every lane.
+template <typename Accumulator>
+__device__ inline Accumulator WarpSum(Accumulator value) {
+  for (int offset = kWarpLanes / 2; offset > 0; offset /= 2) {
+    value += __shfl_xor_sync(kAllLanes, value, offset);
+  }
+  return value;
+}
+
+// Copies 16 bytes, both ends aligned to them, from global to shared memory, in
+// the background from sm_80 on. They are there after the thread's
+// WaitForCopies, and for the block after a __syncthreads behind it.
+__device__ inline void CopyLater(void* shared, const void* global) {
+  __pipeline_memcpy_async(shared, global, sizeof(uint4));
+}
+
+__device__ inline void WaitForCopies() {
+  __pipeline_commit();
+  __pipeline_wait_prior(0);
+}
+
+}  // namespace tf_approxgrad
+
+#endif  // TF_APPROXGRAD_CC_KERNELS_CUDA_ELEMENTS_H_

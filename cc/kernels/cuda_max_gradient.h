@@ -1,0 +1,64 @@
+// The max method on a GPU: selection and accumulation, and where the batch is
+// split the addition of the parts. Nothing here waits for the device, and the
+// result does not depend on the order in which blocks run.
+
+#ifndef TF_APPROXGRAD_CC_KERNELS_CUDA_MAX_GRADIENT_H_
+#define TF_APPROXGRAD_CC_KERNELS_CUDA_MAX_GRADIENT_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cc/kernels/cuda_kept.h"
+#include "cc/kernels/cuda_plan.h"
+#include "cc/kernels/cuda_runtime_api.h"
+#include "cc/kernels/float_types.h"
+#include "cc/kernels/geometry.h"
+
+namespace tf_approxgrad {
+
+template <typename T>
+class CudaMaxGradient {
+ public:
+  using Accumulator = typename AccumulatorOf<T>::type;
+  using Kept = CudaKept<Accumulator>;
+
+  // All sizes of `geometry` must be positive, k in [1, Ho * Wo], and
+  // CudaPlanProblem silent. `device` describes the one that Compute runs on.
+  CudaMaxGradient(const ConvGeometry& geometry, int64_t k,
+                  const CudaDevice& device,
+                  const CudaPlanOptions& options = {});
+
+  const CudaPlan& plan() const { return plan_; }
+
+  // Device memory that the calls below need, aligned to 256 bytes.
+  size_t scratch_bytes() const;
+
+  // Writes every element of `filter_backprop` [KH, KW, Ci, Co]. The tensors may
+  // have any alignment that their element type allows. As all below, returns
+  // the error of a launch that failed.
+  cudaError_t Compute(double scale, const T* input, const T* out_backprop,
+                      void* scratch, T* filter_backprop,
+                      cudaStream_t stream) const;
+
+  // The two halves of Compute. Select fills kept(scratch), [N, Co, k], which
+  // Accumulate reads.
+  cudaError_t Select(const T* out_backprop, void* scratch,
+                     cudaStream_t stream) const;
+  cudaError_t Accumulate(double scale, const T* input, void* scratch,
+                         T* filter_backprop, cudaStream_t stream) const;
+
+  Kept* kept(void* scratch) const { return static_cast<Kept*>(scratch); }
+
+ private:
+  size_t kept_bytes() const;
+
+  ConvGeometry geometry_;
+  int64_t k_;
+  CudaPlan plan_;
+  // For tensors that aren't aligned to 16 bytes.
+  CudaPlan unaligned_plan_;
+};
+
+}  // namespace tf_approxgrad
+
+#endif  // TF_APPROXGRAD_CC_KERNELS_CUDA_MAX_GRADIENT_H_

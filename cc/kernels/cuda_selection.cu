@@ -1,0 +1,87 @@
+#include "cc/kernels/cuda_elements.h"
+#include "cc/kernels/cuda_selection.h"
+#include "cc/kernels/cuda_selection_kernels.h"
+#include "cc/kernels/cuda_sorted_selection_kernels.h"
+#include "cc/kernels/launch.h"
+
+namespace tf_approxgrad {
+namespace {
+
+unsigned BlocksFor(int64_t items, int64_t items_of_block) {
+  return static_cast<unsigned>((items + items_of_block - 1) / items_of_block);
+}
+
+template <typename T, int kVector>
+cudaError_t SelectLargest(const ConvGeometry& g, const CudaPlan& plan,
+                          const T* out_backprop,
+                          CudaKept<typename AccumulatorOf<T>::type>* kept,
+                          cudaStream_t stream) {
+  LaunchShape shape;
+  shape.block = dim3(kCudaSelectionThreads);
+  const int lanes = static_cast<int>(plan.selection_lanes);
+  if (plan.selection == CudaSelection::kPlanes) {
+    const int64_t planes = g.batch * g.out_depth;
+    shape.grid = dim3(BlocksFor(planes, kCudaSelectionThreads / lanes));
+    return Launch(shape, stream, SelectPlanes<T, kVector>, planes,
+                  g.positions(), lanes, out_backprop, kept);
+  }
+  const int64_t channels = lanes * kVector;
+  const int64_t items = g.batch * ((g.out_depth + channels - 1) / channels);
+  shape.grid = dim3(BlocksFor(items, kSelectionWarps / plan.selection_warps));
+  if (plan.selection_warps > 1) {
+    shape.shared_bytes = kSelectionWarps * channels *
+                         sizeof(Largest<typename AccumulatorOf<T>::type>);
+  }
+  return Launch(shape, stream, SelectRows<T, kVector>, g.batch, g.positions(),
+                g.out_depth, lanes, static_cast<int>(plan.selection_warps),
+                out_backprop, kept);
+}
+
+}  // namespace
+
+template <typename T>
+cudaError_t CudaSelect(const ConvGeometry& g, int64_t k, const CudaPlan& plan,
+                       const T* out_backprop,
+                       CudaKept<typename AccumulatorOf<T>::type>* kept,
+                       cudaStream_t stream) {
+  const bool planes = plan.out_backprop_layout == Layout::kNCHW;
+  LaunchShape shape;
+  shape.block = dim3(kCudaSelectionThreads);
+  const int64_t channels = g.batch * g.out_depth;
+  switch (plan.selection) {
+    case CudaSelection::kPlanes:
+    case CudaSelection::kRows:
+      return plan.selection_vector == 1
+                 ? SelectLargest<T, 1>(g, plan, out_backprop, kept, stream)
+                 : SelectLargest<T, sizeof(uint4) / sizeof(T)>(
+                       g, plan, out_backprop, kept, stream);
+    case CudaSelection::kSorted:
+      if (planes) {
+        shape.grid = dim3(BlocksFor(channels, kSelectionWarps));
+        return Launch(shape, stream, SelectSortedPlanes<T>, channels,
+                      g.positions(), static_cast<int>(k), out_backprop, kept);
+      }
+      shape.grid = dim3(static_cast<unsigned>(g.batch) *
+                        BlocksFor(g.out_depth, kWarpLanes));
+      return Launch(shape, stream, SelectSortedRows<T>, g.positions(),
+                    g.out_depth, static_cast<int>(k), out_backprop, kept);
+    case CudaSelection::kThreshold:
+      break;
+  }
+  shape.grid = dim3(BlocksFor(channels, kSelectionWarps));
+  return Launch(shape, stream, SelectThreshold<T>, g.batch, g.positions(),
+                g.out_depth, planes ? int64_t{1} : g.out_depth, k, out_backprop,
+                kept);
+}
+
+#define TF_APPROXGRAD_INSTANTIATE(T)                           \
+  template cudaError_t CudaSelect<T>(                          \
+      const ConvGeometry&, int64_t, const CudaPlan&, const T*, \
+      CudaKept<typename AccumulatorOf<T>::type>*, cudaStream_t)
+TF_APPROXGRAD_INSTANTIATE(float);
+TF_APPROXGRAD_INSTANTIATE(double);
+TF_APPROXGRAD_INSTANTIATE(Bfloat16);
+TF_APPROXGRAD_INSTANTIATE(Half);
+#undef TF_APPROXGRAD_INSTANTIATE
+
+}  // namespace tf_approxgrad

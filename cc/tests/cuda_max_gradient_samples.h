@@ -1,0 +1,163 @@
+// What the max method's CUDA kernels are tested on: convolutions with their
+// tensors on the device and the gradients that they should give, and the plans
+// that can be asked for.
+
+#ifndef TF_APPROXGRAD_CC_TESTS_CUDA_MAX_GRADIENT_SAMPLES_H_
+#define TF_APPROXGRAD_CC_TESTS_CUDA_MAX_GRADIENT_SAMPLES_H_
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "cc/kernels/cuda_plan.h"
+#include "cc/kernels/max_gradient.h"
+#include "cc/tests/check.h"
+#include "cc/tests/device_array.h"
+#include "cc/tests/max_gradient_problems.h"
+#include "cc/tests/max_gradient_reference.h"
+
+namespace tf_approxgrad {
+
+inline constexpr Layout kLayouts[] = {Layout::kNHWC, Layout::kNCHW};
+constexpr double kScale = 0.5;
+
+inline std::string Describe(const CudaPlan& plan) {
+  static const char* const kSelections[] = {"planes", "rows", "sorted",
+                                            "threshold"};
+  static const char* const kInputs[] = {"tile", "vectors", "elements"};
+  const auto layout = [](Layout l) { return l == Layout::kNHWC ? "C" : "HW"; };
+  return std::string("input of ..") + layout(plan.input_layout) + " as " +
+         kInputs[static_cast<int>(plan.input)] + " (" +
+         std::to_string(plan.vector) + " x " + std::to_string(plan.lanes) +
+         "), dY of .." + layout(plan.out_backprop_layout) + " by " +
+         kSelections[static_cast<int>(plan.selection)] + " (" +
+         std::to_string(plan.selection_vector) + " x " +
+         std::to_string(plan.selection_lanes) + " x " +
+         std::to_string(plan.selection_warps) + "), " +
+         std::to_string(plan.block_out_channels) +
+         " output channels a block, " + std::to_string(plan.splits) +
+         " parts, stages of " + std::to_string(plan.stage_examples) + " x " +
+         std::to_string(plan.stage_kept);
+}
+
+// `values`, in NHWC, in another layout.
+template <typename T>
+std::vector<T> InLayout(Layout layout, const std::vector<T>& values, int64_t n,
+                        int64_t rows, int64_t cols, int64_t channels) {
+  std::vector<T> moved(values.size());
+  int64_t from = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t row = 0; row < rows; ++row) {
+      for (int64_t col = 0; col < cols; ++col) {
+        for (int64_t c = 0; c < channels; ++c) {
+          moved[ImageIndex(layout, i, row, col, c, rows, cols, channels)] =
+              values[from++];
+        }
+      }
+    }
+  }
+  return moved;
+}
+
+// A convolution in NHWC with its tensors, in each layout on the device, and
+// what its gradient should be.
+template <typename T>
+struct Sample {
+  Sample(const ConvGeometry& geometry, int64_t asked_k, const std::vector<T>& x,
+         const std::vector<T>& dy)
+      : g(geometry), k(std::min(asked_k, geometry.positions())) {
+    Check(GeometryProblem(g).empty(), "a test's geometry is wrong");
+    // Not aligned in the second half.
+    for (const int64_t skipped : {0, 1}) {
+      for (const Layout layout : kLayouts) {
+        inputs.emplace_back(
+            InLayout(layout, x, g.batch, g.in_rows, g.in_cols, g.in_depth),
+            skipped);
+        out_backprops.emplace_back(
+            InLayout(layout, dy, g.batch, g.out_rows, g.out_cols, g.out_depth),
+            skipped);
+      }
+    }
+    const auto exact = [](const std::vector<T>& values) {
+      std::vector<double> doubles;
+      for (const T value : values) {
+        doubles.push_back(static_cast<double>(Load(value)));
+      }
+      return doubles;
+    };
+    expected =
+        ReferenceMaxGradient(g, k, kScale, exact(x), exact(dy), &magnitudes);
+    const MaxGradient<T> cpu(g, k, 1);
+    // Aligned to lines, as TensorFlow's allocator does it.
+    std::vector<char> scratch(cpu.scratch_bytes() + 64);
+    void* aligned = scratch.data();
+    size_t space = scratch.size();
+    std::align(64, cpu.scratch_bytes(), aligned, space);
+    of_cpu.resize(expected.size());
+    cpu.Compute(kScale, x.data(), dy.data(), aligned, of_cpu.data(),
+                [](int64_t, const std::function<void()>& work) { work(); });
+  }
+
+  ConvGeometry g;
+  int64_t k;
+  std::vector<DeviceArray<T>> inputs, out_backprops;
+  std::vector<double> expected, magnitudes;
+  std::vector<T> of_cpu;
+};
+
+template <typename T>
+Sample<T> RandomSample(const ConvGeometry& g, int64_t k) {
+  std::mt19937 generator(7);
+  std::vector<double> exact;
+  const auto x = RandomValues<T>(g.input_size(), &generator, &exact);
+  const auto dy = RandomValues<T>(g.output_size(), &generator, &exact);
+  return Sample<T>(g, k, x, dy);
+}
+
+// All that can be asked of a plan for this convolution.
+template <typename T>
+std::vector<CudaPlanOptions> AllOptions(const ConvGeometry& g, int64_t k,
+                                        const CudaDevice& device) {
+  std::vector<CudaPlanOptions> all;
+  CudaPlanOptions o;
+  for (const Layout input_layout : kLayouts) {
+    o.input_layout = input_layout;
+    for (const Layout out_backprop_layout : kLayouts) {
+      o.out_backprop_layout = out_backprop_layout;
+      for (const auto selection :
+           {CudaSelection::kPlanes, CudaSelection::kRows,
+            CudaSelection::kSorted, CudaSelection::kThreshold}) {
+        o.selection = selection;
+        if (!CudaPlanProblem(g, k, o).empty()) continue;
+        for (const auto input :
+             {CudaInput::kTile, CudaInput::kVectors, CudaInput::kElements}) {
+          o.input = input;
+          for (const bool vectors : {true, false}) {
+            o.vectors = vectors;
+            for (const int64_t splits : {int64_t{1}, int64_t{3}, g.batch}) {
+              o.splits = std::min(splits, g.batch);
+              o.block_out_channels.reset();
+              all.push_back(o);
+              // Half as many, down to a warp.
+              using A = typename AccumulatorOf<T>::type;
+              const CudaPlan plan =
+                  PlanCuda(g, k, sizeof(T), sizeof(A), device, o);
+              if (plan.threads < 64) continue;
+              o.block_out_channels = plan.block_out_channels / 2;
+              all.push_back(o);
+            }
+          }
+        }
+      }
+    }
+  }
+  return all;
+}
+
+}  // namespace tf_approxgrad
+
+#endif  // TF_APPROXGRAD_CC_TESTS_CUDA_MAX_GRADIENT_SAMPLES_H_

@@ -4,7 +4,7 @@
 #   cc/find_cuda.sh nvcc       the compiler
 #   cc/find_cuda.sh gpu        the GPU's compute capability, as in 90 (status 2: none)
 #   cc/find_cuda.sh sanitizer  compute-sanitizer
-#   cc/find_cuda.sh cudnn      flags that compile and link with cuDNN
+#   cc/find_cuda.sh cudnn      flags for cuDNN: first for the compiler, then to link
 #
 # CUDACXX names nvcc; CUDA_HOME, or CUDA_PATH, the toolkit's folder; CUDNN_HOME
 # cuDNN's, with include/ and lib/. Otherwise this looks at PATH, at /usr/local and

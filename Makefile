@@ -162,7 +162,7 @@ $(GPU)/%_benchmark: $(GPU)/%_benchmark.cu.o $(GPU_OBJECTS)
 
 $(GPU)/%_benchmark.cu.o: %_benchmark.cu
 	@mkdir -p $(@D)
-	$$(cc/find_cuda.sh nvcc) $(NVCC_FLAGS) -arch=native $$(cc/find_cuda.sh cudnn) -MMD -c $< -o $@
+	$$(cc/find_cuda.sh nvcc) $(NVCC_FLAGS) -arch=native $$(cc/find_cuda.sh cudnn | cut -d ' ' -f 1) -MMD -c $< -o $@
 
 $(GPU)/%.cu.o: %.cu
 	@mkdir -p $(@D)

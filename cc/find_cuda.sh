@@ -4,7 +4,7 @@
 #   cc/find_cuda.sh nvcc       the compiler
 #   cc/find_cuda.sh gpu        the GPU's compute capability, as in 90 (status 2: none)
 #   cc/find_cuda.sh sanitizer  compute-sanitizer
-#   cc/find_cuda.sh cudnn      flags that compile and link with cuDNN
+#   cc/find_cuda.sh cudnn      flags for cuDNN: first for the compiler, then to link
 #
 # CUDACXX names nvcc; CUDA_HOME, or CUDA_PATH, the toolkit's folder; CUDNN_HOME
 # cuDNN's, with include/ and lib/. Otherwise this looks at PATH, at /usr/local and
@@ -83,8 +83,9 @@ find_cudnn() {
       continue
     library=$(first_file "$folder"/lib64/libcudnn.so.9 "$folder"/lib/libcudnn.so.9 \
       "$folder"/lib/*-linux-gnu/libcudnn.so.9) || continue
-    echo "-I$(dirname "$header")" "$library" \
-      "-Xlinker -rpath -Xlinker $(dirname "$library")"
+    folder=$(dirname "$library")
+    echo "-I$(dirname "$header") -L$folder -l:libcudnn.so.9" \
+      "-Xlinker -rpath -Xlinker $folder"
     return
   done
   say "No cuDNN 9 (cudnn.h and libcudnn.so.9) was found in ${CUDNN_HOME:-$toolkit, /usr/local/cudnn, /usr or among pip packages}: install it, for example with \`pip install nvidia-cudnn-cu13\`, or name its folder in CUDNN_HOME."

@@ -199,7 +199,8 @@ def test_a_named_cudnn_is_found_and_its_lack_said(toolkit: Path) -> None:
         (home / name).touch()
     result = run(FINDER, "cudnn", CUDA_HOME=str(toolkit), CUDNN_HOME=str(home))
     assert result.returncode == 0
-    assert result.stdout.split()[:2] == [
+    assert result.stdout.split()[:3] == [
         f"-I{home}/include",
-        f"{home}/lib/libcudnn.so.9",
+        f"-L{home}/lib",
+        "-l:libcudnn.so.9",
     ]

@@ -2,6 +2,9 @@
 #                 package, importable from .venv/bin/python
 # make demo       trains the paper's 2-layer CNN with four methods and compares them
 # make test       the tests that are quick; make test-slow runs the others
+# make test-instruction-sets
+#                 those that compute with the op, on each of the processor's sets
+#                 of vector instructions
 # make bench      times the filter gradient, dense and approximate, on many shapes;
 #                 BENCH_FLAGS=... as examples/benchmark_filter_gradient.py --help says
 # make bench-step times whole training steps of the paper's networks
@@ -34,7 +37,7 @@ STAMP := $(VENV)/.stamp-installed
 CC_SOURCES := $(wildcard cc/ops/*.cc cc/ops/*.h cc/kernels/*.cc cc/kernels/*.cu cc/kernels/*.h)
 CC_FILES := $(wildcard cc/*/*.cc cc/*/*.cu cc/*/*.h)
 
-.PHONY: setup demo test test-slow bench bench-step sanitize lint format clean FORCE
+.PHONY: setup demo test test-slow test-instruction-sets bench bench-step sanitize lint format clean FORCE
 .PHONY: gpu-check gpu-resources gpu-test gpu-bench
 setup: $(STAMP)
 
@@ -79,6 +82,12 @@ test: setup
 
 test-slow: setup
 	$(PY) -m pytest -m slow
+
+OP_TESTS := $(wildcard tests/test_*op.py tests/test_*gradient.py tests/test_convolution*.py)
+test-instruction-sets: setup
+	for set in baseline avx2 avx512; do \
+	  TF_APPROXGRAD_INSTRUCTION_SET=$$set $(PY) -m pytest $(OP_TESTS) || exit 1; \
+	done
 
 bench: setup
 	$(PY) examples/benchmark_filter_gradient.py $(BENCH_FLAGS)

@@ -44,10 +44,10 @@ class ApproxConv2DBackpropFilterOp : public BackpropFilterOp {
     };
     const MaxGradient<Stored> gradient(geometry, k, workers.num_threads);
     Tensor scratch;
-    OP_REQUIRES_OK(context,
-                   context->allocate_temp(
-                       tensorflow::DT_INT8,
-                       TensorShape({gradient.scratch_bytes()}), &scratch));
+    OP_REQUIRES_OK(
+        context, context->allocate_temp(tensorflow::DT_INT8,
+                                        TensorShape({gradient.scratch_bytes()}),
+                                        &scratch));
     gradient.Compute(
         scale, reinterpret_cast<const Stored*>(input.flat<T>().data()),
         reinterpret_cast<const Stored*>(out_backprop.flat<T>().data()),

@@ -159,12 +159,12 @@ def test_row_has_times_of_one_gradient_and_ratios_of_neighbours(monkeypatch):
     )
     row = benchmark_filter_gradient.measure(shape, MACHINE, 1, "float32", "NCHW", 3)
     ((_, k, dtype, data_format, repeats),) = asked
-    assert (k, dtype, data_format, repeats) == (1, "float32", "NCHW", 16)
-    assert row.dense_ms == pytest.approx(1e3 * 0.32 / 16)
+    assert (k, dtype, data_format, repeats) == (1, "float32", "NCHW", 64)
+    assert row.dense_ms == pytest.approx(1e3 * 0.32 / 64)
     assert row.max_ratio == pytest.approx(6.0)
     assert row.zero_ratio == pytest.approx(160)
     bound_ms = 1e3 * shape.bound_seconds(1, 4, MACHINE)
-    assert row.max_over_bound == pytest.approx(1e3 * 0.04 / 16 / bound_ms)
+    assert row.max_over_bound == pytest.approx(1e3 * 0.04 / 64 / bound_ms)
 
 
 def test_group_line_has_geometric_means_and_the_worst_of_max():

@@ -5,8 +5,8 @@
 namespace tf_approxgrad {
 namespace {
 
-AccumulationTask TaskOf(const ConvGeometry& g, int64_t k, const CudaPlan& plan,
-                        uint32_t pixel_step) {
+AccumulationTask TaskOf(const ConvGeometry& g, int64_t k,
+                        const CudaPlan& plan) {
   AccumulationTask task;
   task.batch = static_cast<int>(g.batch);
   task.in_depth = static_cast<int>(g.in_depth);
@@ -27,7 +27,6 @@ AccumulationTask TaskOf(const ConvGeometry& g, int64_t k, const CudaPlan& plan,
   task.out_blocks = static_cast<int>(plan.out_blocks(g));
   task.splits = static_cast<int>(plan.splits);
   task.split_examples = static_cast<int>(plan.split_examples(g));
-  task.pixel_step = pixel_step;
   task.second_tile = static_cast<int>(plan.tile_bytes / 2);
   task.lists = static_cast<int>(plan.tile_bytes);
   task.table = static_cast<int>(plan.tile_bytes + plan.kept_bytes);
@@ -40,10 +39,6 @@ cudaError_t AccumulateFrom(
     const T* input, const CudaKept<typename AccumulatorOf<T>::type>* kept,
     typename AccumulatorOf<T>::type* parts, T* filter_backprop,
     cudaStream_t stream) {
-  const int64_t pixel_step = kInput == CudaInput::kTile
-                                 ? plan.pixel_pitch * sizeof(T)
-                             : kInput == CudaInput::kVectors ? g.in_depth
-                                                             : 1;
   LaunchShape shape;
   shape.grid =
       dim3(static_cast<unsigned>(plan.in_blocks(g) * plan.out_blocks(g) *
@@ -54,9 +49,8 @@ cudaError_t AccumulateFrom(
   const auto kernel = plan.taps == 1
                           ? AccumulatePatches<T, kInput, kVector, 1>
                           : AccumulatePatches<T, kInput, kVector, kCudaTaps>;
-  return Launch(shape, stream, kernel, g,
-                TaskOf(g, k, plan, static_cast<uint32_t>(pixel_step)), scale,
-                input, kept, parts, filter_backprop);
+  return Launch(shape, stream, kernel, g, TaskOf(g, k, plan), scale, input,
+                kept, parts, filter_backprop);
 }
 
 }  // namespace

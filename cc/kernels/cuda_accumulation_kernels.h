@@ -38,9 +38,9 @@ namespace {
 // Shared memory decides, not arithmetic: each multiply-add needs a value of its
 // own, since two output channels seldom keep the same position. A
 // multiprocessor delivers 128 bytes a cycle, 32 floats, and could multiply 128.
-// So four patches of a warp cost 36 cycles of it, and 86 instructions, of which
-// four issue a cycle. In 16 bits they are 194, each value is converted, and
-// issue decides.
+// So a patch of a group costs 9 cycles, and half the bytes (bfloat16) half the
+// time: 8 values a load and as many more instructions to convert them, which
+// still fit.
 template <typename T, CudaInput kInput, int kVector, int kTaps>
 __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
     ConvGeometry g, AccumulationTask task, double scale,
@@ -50,7 +50,6 @@ __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
     T* __restrict__ filter_backprop) {
   using Accumulator = typename AccumulatorOf<T>::type;
   using Prepared = PreparedKept<Accumulator>;
-  using Reader = InputReader<T, kInput, kVector>;
   // Taps that are read before the first is used, as the registers allow.
   constexpr int kTapsAtOnce = kTaps * kVector > 36 ? 1 : kTaps;
 
@@ -75,7 +74,7 @@ __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
   Reach* table = nullptr;
   if (task.has_table) {
     table = reinterpret_cast<Reach*>(shared + task.table);
-    FillTable(g, taps, task.pixel_step, table);
+    FillTable(g, taps, table);
     __syncthreads();
   }
 
@@ -105,9 +104,8 @@ __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
       const int i = threadIdx.x + m * static_cast<int>(blockDim.x);
       if (i >= list_size) continue;
       // Nothing to add beyond the batch, the channels or k.
-      list[i] = pending[m].position < 0
-                    ? Prepared{0, 0, 0}
-                    : Prepare(g, taps, task.pixel_step, table, pending[m]);
+      list[i] = pending[m].position < 0 ? Prepared{0, 0, 0}
+                                        : Prepare(g, taps, table, pending[m]);
     }
   };
   const auto copy_tile = [&](int example, int tile) {
@@ -119,22 +117,16 @@ __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
     }
   };
 
-  Reader reader(task, in_channel, lane);
+  InputReader<T, kInput, kVector> reader(task, in_channel, lane);
   uint32_t tap_offsets[kTaps];
 #pragma unroll
   for (int t = 0; t < kTaps; ++t) {
     const int tap = first_tap + t;
     const int cols = static_cast<int>(g.filter_cols);
-    const uint32_t pixels = tap / cols *
-                                static_cast<uint32_t>(g.dilation_rows) *
-                                static_cast<uint32_t>(g.in_cols) +
-                            tap % cols * static_cast<uint32_t>(g.dilation_cols);
-    tap_offsets[t] = pixels * task.pixel_step;
-    if constexpr (kInput == CudaInput::kTile) {
-      // The same in all lanes. What comes out of a shuffle stays in a register,
-      // where the compiler would multiply anew for each patch.
-      tap_offsets[t] = __shfl_sync(kAllLanes, tap_offsets[t], 0);
-    }
+    tap_offsets[t] =
+        reader.TapOffset(tap / cols * static_cast<uint32_t>(g.dilation_rows) *
+                             static_cast<uint32_t>(g.in_cols) +
+                         tap % cols * static_cast<uint32_t>(g.dilation_cols));
   }
   Accumulator sums[kTaps][kVector];
 #pragma unroll
@@ -178,15 +170,14 @@ __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
       for (int j = 0; j < task.stage_kept; ++j) {
         const Prepared one = *of_group;
         of_group += task.out_channels;
-        const auto start = reader.Start(e, one.offset);
-        const uint32_t inside = reader.has_channels() ? one.taps : 0;
+        const auto start = reader.Start(e, one.pixels);
 #pragma unroll
         for (int first = 0; first < kTaps; first += kTapsAtOnce) {
-          typename Reader::Values read[kTapsAtOnce];
+          Elements<T, kVector> read[kTapsAtOnce];
 #pragma unroll
           for (int t = 0; t < kTapsAtOnce; ++t) {
-            read[t] = {};
-            if (inside & (1u << (first + t))) {
+            read[t] = Elements<T, kVector>{};
+            if (one.taps & (1u << (first + t))) {
               read[t] = reader.Read(start, tap_offsets[first + t]);
             }
           }
@@ -196,7 +187,8 @@ __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
 #pragma unroll
             for (int v = 0; v < kVector; ++v) {
               sums[first + t][v] =
-                  MultiplyAdd(one.weight, read[t].Get(v), sums[first + t][v]);
+                  MultiplyAdd(one.weight, LoadElement(read[t].values[v]),
+                              sums[first + t][v]);
             }
           }
         }

@@ -19,7 +19,7 @@ namespace {
 // added up for a tap that lies inside, they are right.
 struct Reach {
   uint32_t taps;
-  uint32_t offset;
+  uint32_t pixels;
 };
 
 // A kept position as the accumulation wants it.
@@ -27,7 +27,7 @@ template <typename Accumulator>
 struct alignas(16) PreparedKept {
   Accumulator weight;
   uint32_t taps;
-  uint32_t offset;
+  uint32_t pixels;
 };
 
 // What a block of the accumulation must know, in the kernel's 32 bits.
@@ -41,9 +41,6 @@ struct AccumulationTask {
   bool tile_vectors, has_table;
   int lanes, in_channels, out_channels, stage_examples, stage_kept, pixel_pitch;
   int in_blocks, out_blocks, splits, split_examples;
-  // From a pixel to the next: bytes in a tile, elements of a pixel read in
-  // vectors, else 1, to be multiplied in 64 bits where it is read.
-  uint32_t pixel_step;
   // Places in shared memory: the second tile, the kept positions, the table.
   int second_tile, lists, table;
 };
@@ -56,11 +53,11 @@ struct TapRange {
 // The taps of `range` that lie inside for an output row, and the pixels before
 // the row. No loop of these two is unrolled: the sums need the registers.
 __device__ inline Reach RowReach(const ConvGeometry& g, TapRange range,
-                                 uint32_t pixel_step, int64_t row) {
+                                 int64_t row) {
   const int cols = static_cast<int>(g.filter_cols);
   int64_t at = row * g.stride_rows - g.pad_top;
-  Reach reach = {0, static_cast<uint32_t>(at) *
-                        static_cast<uint32_t>(g.in_cols) * pixel_step};
+  Reach reach = {0,
+                 static_cast<uint32_t>(at) * static_cast<uint32_t>(g.in_cols)};
   at += range.first / cols * g.dilation_rows;
   int col = range.first % cols;
 #pragma unroll 1
@@ -75,10 +72,10 @@ __device__ inline Reach RowReach(const ConvGeometry& g, TapRange range,
 }
 
 __device__ inline Reach ColumnReach(const ConvGeometry& g, TapRange range,
-                                    uint32_t pixel_step, int64_t output_col) {
+                                    int64_t output_col) {
   const int cols = static_cast<int>(g.filter_cols);
   const int64_t first = output_col * g.stride_cols - g.pad_left;
-  Reach reach = {0, static_cast<uint32_t>(first) * pixel_step};
+  Reach reach = {0, static_cast<uint32_t>(first)};
   int col = range.first % cols;
 #pragma unroll 1
   for (int t = 0; t < range.count; ++t) {
@@ -92,31 +89,30 @@ __device__ inline Reach ColumnReach(const ConvGeometry& g, TapRange range,
 // Fills the reach of every output row and then column. All threads of the
 // block; a __syncthreads must follow.
 __device__ inline void FillTable(const ConvGeometry& g, TapRange range,
-                                 uint32_t pixel_step, Reach* table) {
+                                 Reach* table) {
   const int rows = static_cast<int>(g.out_rows);
   const int size = rows + static_cast<int>(g.out_cols);
   for (int i = threadIdx.x; i < size; i += blockDim.x) {
-    table[i] = i < rows ? RowReach(g, range, pixel_step, i)
-                        : ColumnReach(g, range, pixel_step, i - rows);
+    table[i] =
+        i < rows ? RowReach(g, range, i) : ColumnReach(g, range, i - rows);
   }
 }
 
 // `table` may be null: then the reach is computed.
 template <typename Accumulator>
 __device__ inline PreparedKept<Accumulator> Prepare(
-    const ConvGeometry& g, TapRange range, uint32_t pixel_step,
-    const Reach* table, const CudaKept<Accumulator>& kept) {
+    const ConvGeometry& g, TapRange range, const Reach* table,
+    const CudaKept<Accumulator>& kept) {
   const uint32_t position = static_cast<uint32_t>(kept.position);
   const uint32_t cols = static_cast<uint32_t>(g.out_cols);
   const uint32_t row = position / cols;
   const uint32_t col = position - row * cols;
-  const Reach of_row =
-      table == nullptr ? RowReach(g, range, pixel_step, row) : table[row];
+  const Reach of_row = table == nullptr ? RowReach(g, range, row) : table[row];
   const Reach of_col = table == nullptr
-                           ? ColumnReach(g, range, pixel_step, col)
+                           ? ColumnReach(g, range, col)
                            : table[static_cast<uint32_t>(g.out_rows) + col];
   return {kept.weight, of_row.taps & of_col.taps,
-          of_row.offset + of_col.offset};
+          of_row.pixels + of_col.pixels};
 }
 
 // Copies the input's channels [channel, channel + in_channels) of `examples`

@@ -5,7 +5,6 @@
 #define TF_APPROXGRAD_CC_KERNELS_CUDA_ELEMENTS_H_
 
 #include <cstdint>
-#include <type_traits>
 
 #include "cc/kernels/float_types.h"
 #include "cc/kernels/launch.h"
@@ -44,49 +43,24 @@ __device__ inline double Magnitude(double value) { return fabs(value); }
 
 __device__ inline int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-// Neighbouring elements.
-template <typename T, int kCount, bool kIsVector = kCount * sizeof(T) == 16>
+// Neighbouring elements that are read in one access.
+template <typename T, int kCount>
 struct Elements {
   T values[kCount];
-
-  __device__ typename AccumulatorOf<T>::type Get(int i) const {
-    return LoadElement(values[i]);
-  }
 };
 
-// 16 bytes of them stay words: taken apart as elements of 16 bits, each would
-// cost moves of its own.
-template <typename T, int kCount>
-struct Elements<T, kCount, true> {
-  uint32_t words[4];
-
-  __device__ typename AccumulatorOf<T>::type Get(int i) const {
-    if constexpr (std::is_same_v<T, Bfloat16>) {
-      const uint32_t word = words[i / 2];
-      return internal::FloatFromBits(i % 2 == 0 ? word << 16
-                                                : word & 0xffff0000u);
-    } else if constexpr (sizeof(T) == 2) {
-      const uint32_t word = words[i / 2];
-      return LoadElement(
-          T{static_cast<uint16_t>(i % 2 == 0 ? word : word >> 16)});
-    } else {
-      T value;
-      memcpy(&value, words + i * (sizeof(T) / 4), sizeof(T));
-      return value;
-    }
-  }
-};
-
-// An element, or 16 bytes of them that are aligned so.
+// `from` is aligned to the access: an element, or 16 bytes of them.
 template <int kCount, typename T>
 __device__ inline Elements<T, kCount> ReadElements(const T* from) {
+  Elements<T, kCount> elements;
   if constexpr (kCount * sizeof(T) == sizeof(uint4)) {
     const uint4 bytes = *reinterpret_cast<const uint4*>(from);
-    return {{bytes.x, bytes.y, bytes.z, bytes.w}};
+    memcpy(&elements, &bytes, sizeof(bytes));
   } else {
     static_assert(kCount == 1, "an element or 16 bytes");
-    return {{*from}};
+    elements.values[0] = *from;
   }
+  return elements;
 }
 
 // The sum over a warp, the same bits in every lane.

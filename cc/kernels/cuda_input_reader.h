@@ -21,71 +21,70 @@ class InputReader;
 template <typename T, int kVector>
 class InputReader<T, CudaInput::kTile, kVector> {
  public:
-  using Values = Elements<T, kVector>;
-
   __device__ InputReader(const AccumulationTask& task, int, int lane)
-      : first_(lane * kVector), example_bytes_(task.pixels * task.pixel_step) {}
+      : first_(lane * kVector),
+        pitch_(task.pixel_pitch),
+        pixels_(task.pixels) {}
 
   // The channel number v of the thread's, among the block's.
   __device__ int Channel(int v) const { return first_ + v; }
-  // Whether the input has any of them; the tile has zeros where not.
-  __device__ bool has_channels() const { return true; }
-  __device__ void StartStage(const T* tile) {
-    tile_ = reinterpret_cast<const unsigned char*>(tile + first_);
+  __device__ uint32_t TapOffset(uint32_t pixels) const {
+    return pixels * pitch_;
   }
-  __device__ uint32_t Start(int example, uint32_t offset) const {
-    return example * example_bytes_ + offset;
+  __device__ void StartStage(const T* tile) { tile_ = tile + first_; }
+  // The sums of pixels wrap around; see Reach.
+  __device__ uint32_t Start(int example, uint32_t pixels) const {
+    return (example * pixels_ + pixels) * pitch_;
   }
-  // Offsets wrap around; see Reach.
-  __device__ Values Read(uint32_t start, uint32_t tap) const {
-    return ReadElements<kVector>(
-        reinterpret_cast<const T*>(tile_ + (start + tap)));
+  __device__ Elements<T, kVector> Read(uint32_t start, uint32_t tap) const {
+    return ReadElements<kVector>(tile_ + (start + tap));
   }
 
  private:
   int first_;
-  uint32_t example_bytes_;
-  const unsigned char* tile_;
-};
-
-// A place in the input itself.
-template <typename T>
-struct InputPlace {
-  const T* example;
-  uint32_t offset;
+  uint32_t pitch_;
+  uint32_t pixels_;
+  const T* tile_;
 };
 
 // In the input itself, NHWC: 16 bytes of channels.
 template <typename T, int kVector>
 class InputReader<T, CudaInput::kVectors, kVector> {
  public:
-  using Values = Elements<T, kVector>;
+  struct Place {
+    const T* example;
+    uint32_t pixels;
+  };
 
   __device__ InputReader(const AccumulationTask& task, int in_channel, int lane)
-      : task_(task),
-        lane_(lane),
+      : first_(lane * kVector),
         in_channel_(in_channel),
-        has_channels_(in_channel + lane * kVector < task.in_depth) {}
+        has_channels_(in_channel + first_ < task.in_depth),
+        depth_(task.in_depth),
+        pixels_(task.pixels) {}
 
-  __device__ int Channel(int v) const { return lane_ * kVector + v; }
-  __device__ bool has_channels() const { return has_channels_; }
+  __device__ int Channel(int v) const { return first_ + v; }
+  __device__ uint32_t TapOffset(uint32_t pixels) const { return pixels; }
   __device__ void StartStage(const T* examples) {
-    examples_ = examples + in_channel_ + lane_ * kVector;
+    examples_ = examples + in_channel_ + first_;
   }
-  __device__ InputPlace<T> Start(int example, uint32_t offset) const {
-    return {examples_ +
-                static_cast<int64_t>(example) * (task_.pixels * task_.in_depth),
-            offset};
+  __device__ Place Start(int example, uint32_t pixels) const {
+    return {examples_ + static_cast<int64_t>(example) * pixels_ * depth_,
+            pixels};
   }
-  __device__ Values Read(const InputPlace<T>& start, uint32_t tap) const {
-    return ReadElements<kVector>(start.example + (start.offset + tap));
+  __device__ Elements<T, kVector> Read(const Place& start, uint32_t tap) const {
+    if (!has_channels_) return {};
+    const uint32_t pixel = start.pixels + tap;
+    return ReadElements<kVector>(start.example +
+                                 static_cast<int64_t>(pixel) * depth_);
   }
 
  private:
-  const AccumulationTask& task_;
-  int lane_;
+  int first_;
   int in_channel_;
   bool has_channels_;
+  int depth_;
+  int pixels_;
   const T* examples_;
 };
 
@@ -95,7 +94,7 @@ class InputReader<T, CudaInput::kVectors, kVector> {
 template <typename T, int kVector>
 class InputReader<T, CudaInput::kElements, kVector> {
  public:
-  using Values = Elements<T, kVector, false>;
+  using Place = typename InputReader<T, CudaInput::kVectors, kVector>::Place;
 
   __device__ InputReader(const AccumulationTask& task, int in_channel, int lane)
       : lane_(lane),
@@ -107,17 +106,17 @@ class InputReader<T, CudaInput::kElements, kVector> {
         example_size_(static_cast<int64_t>(task.pixels) * task.in_depth) {}
 
   __device__ int Channel(int v) const { return v * lanes_ + lane_; }
-  __device__ bool has_channels() const { return lane_ < left_; }
+  __device__ uint32_t TapOffset(uint32_t pixels) const { return pixels; }
   __device__ void StartStage(const T* examples) {
     examples_ = examples + first_;
   }
-  __device__ InputPlace<T> Start(int example, uint32_t pixels) const {
+  __device__ Place Start(int example, uint32_t pixels) const {
     return {examples_ + example * example_size_, pixels};
   }
-  __device__ Values Read(const InputPlace<T>& start, uint32_t tap) const {
-    const uint32_t pixel = start.offset + tap;
+  __device__ Elements<T, kVector> Read(const Place& start, uint32_t tap) const {
+    const uint32_t pixel = start.pixels + tap;
     const T* from = start.example + static_cast<int64_t>(pixel) * pixel_stride_;
-    Values read;
+    Elements<T, kVector> read;
 #pragma unroll
     for (int v = 0; v < kVector; ++v) {
       read.values[v] =

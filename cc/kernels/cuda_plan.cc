@@ -186,12 +186,10 @@ void PlanStages(const ConvGeometry& g, int64_t k, int64_t element_bytes,
   }
 }
 
-// The input in place: in vectors where its channels allow it, and where 32 bits
-// name an example's elements.
+// The input in place: in vectors where its channels allow it.
 CudaInput InputInPlace(const ConvGeometry& g, int64_t element_bytes,
                        const CudaPlanOptions& options, const CudaPlan& plan) {
   const bool vectors = options.vectors && plan.input_layout == Layout::kNHWC &&
-                       g.in_rows * g.in_cols * g.in_depth <= INT32_MAX &&
                        g.in_depth % (kVectorBytes / element_bytes) == 0;
   return vectors ? CudaInput::kVectors : CudaInput::kElements;
 }

@@ -95,7 +95,7 @@ __global__ void __launch_bounds__(kCudaSelectionThreads)
         if (first + u * step < count) {
 #pragma unroll
           for (int v = 0; v < kVector; ++v) {
-            largest.Take(read[u].Get(v), first + u * step + v);
+            largest.Take(LoadElement(read[u].values[v]), first + u * step + v);
           }
         }
       }
@@ -175,7 +175,7 @@ __global__ void __launch_bounds__(kCudaSelectionThreads, 2)
         if (first + u * step < count) {
 #pragma unroll
           for (int v = 0; v < kVector; ++v) {
-            largest[v].Take(read[u].Get(v), first + u * step);
+            largest[v].Take(LoadElement(read[u].values[v]), first + u * step);
           }
         }
       }

@@ -91,17 +91,6 @@ double PredictedMaxSeconds(const ConvGeometry& g, int64_t k,
 
   const double kept = static_cast<double>(g.batch) * g.out_depth * k;
   const double patches = kept * TapsInside(g) * g.in_depth * bytes;
-  // Instructions of a warp, counted in the machine code: for each tap a load,
-  // its address, two that clear, and a multiply-add for each channel, which 16
-  // bits convert before. Four warps issue at a time.
-  const double of_tap = plan.vector * (bytes == 2 ? 2 : 1) + 5;
-  const double issued = kept * plan.tap_blocks(g) * plan.in_blocks(g) *
-                        plan.lanes / 32 * (5 + of_tap * plan.taps) / 4;
-  const double multiplied =
-      bytes == 8
-          ? kept * g.filter_size() /
-                MultiplyAddsPerCycle(arithmetic, device.compute_capability)
-          : 0;
   const double input = static_cast<double>(g.input_size()) * bytes;
   const double gradient =
       static_cast<double>(g.filter_size()) * g.out_depth * accumulator_bytes;
@@ -109,10 +98,10 @@ double PredictedMaxSeconds(const ConvGeometry& g, int64_t k,
   // Each block of output channels reads the input, or its patches if they are
   // fewer, from L2.
   const double read = std::min(patches, input * plan.out_blocks(g));
-  const double accumulation = std::max(
-      {patches / (kSharedBytesPerCycle * cycles), issued / cycles,
-       multiplied / cycles, (read + parts) / (kL2BytesPerCycle * cycles),
-       (std::min(patches, input) + gradient) / memory});
+  const double accumulation =
+      std::max({patches / (kSharedBytesPerCycle * cycles),
+                (read + parts) / (kL2BytesPerCycle * cycles),
+                (std::min(patches, input) + gradient) / memory});
   const int launches = plan.splits > 1 ? 3 : 2;
   return selection + accumulation + launches * kLaunchSeconds;
 }

@@ -268,11 +268,6 @@ void TestWhatIsLeftOutDecides() {
           "half the bytes can't be slower");
     }
   }
-  Check(PredictedMaxSeconds(Table1(256, 8), 1, CudaArithmetic::kFloat64,
-                            Devices()[2]) >
-            2 * PredictedMaxSeconds(Table1(256, 8), 1, CudaArithmetic::kFloat32,
-                                    Devices()[2]),
-        "a GPU with few float64 units must take long");
   // All positions kept are the dense gradient, with a value read for each
   // product.
   const ConvGeometry g = Table1(256, 8);

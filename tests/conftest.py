@@ -5,6 +5,7 @@ import os
 # Read by TensorFlow when it is first imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import hypothesis
 import keras
 import pytest
 import tensorflow as tf
@@ -18,3 +19,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(autouse=True)
 def fixed_seeds() -> None:
     keras.utils.set_random_seed(20190801)
+
+# No test is timed: the first call of a function traces it, and machines are busy.
+hypothesis.settings.register_profile("tf_approxgrad", deadline=None)
+hypothesis.settings.load_profile("tf_approxgrad")

@@ -20,6 +20,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def fixed_seeds() -> None:
     keras.utils.set_random_seed(20190801)
 
+
 # No test is timed: the first call of a function traces it, and machines are busy.
 hypothesis.settings.register_profile("tf_approxgrad", deadline=None)
 hypothesis.settings.load_profile("tf_approxgrad")

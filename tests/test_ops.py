@@ -123,7 +123,7 @@ DAMAGES = {
         f"cut short: .*{LIBRARY} has 0 of",
     ),
     "text for a library": (
-        lambda p: (p / LIBRARY).write_bytes(b"no machine code\n" * 100_000),
+        lambda p: (p / LIBRARY).write_bytes(b"n" * (p / LIBRARY).stat().st_size),
         f"{LIBRARY} .*invalid ELF header",
     ),
     "empty build info": (lambda p: (p / BUILD_INFO).write_text(""), BUILD_INFO),

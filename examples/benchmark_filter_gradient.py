@@ -82,23 +82,25 @@ def make_functions(
         def gradients(
             x: tf.Tensor, sizes: tf.Tensor, dy: tf.Tensor, step: tf.Tensor
         ) -> list[tf.Tensor]:
-            made: list[tf.Tensor] = []
+            # An element of each is returned: a gradient that nobody reads isn't made,
+            # and one that is kept takes new memory, where a training step uses that
+            # of the last step again.
+            elements: list[tf.Tensor] = []
             for number in range(repeats):
                 # One after the other, so that none is taken for another's copy.
-                with tf.control_dependencies(made[-1:]):
-                    made.append(
-                        tfag.conv2d_backprop_filter(
-                            x,
-                            sizes,
-                            dy,
-                            shape.stride,
-                            "SAME",
-                            data_format,
-                            method=method,
-                            step=step + number,
-                        )
+                with tf.control_dependencies(elements[-1:]):
+                    gradient = tfag.conv2d_backprop_filter(
+                        x,
+                        sizes,
+                        dy,
+                        shape.stride,
+                        "SAME",
+                        data_format,
+                        method=method,
+                        step=step + number,
                     )
-            return made
+                    elements.append(gradient[0, 0, 0, 0])
+            return elements
 
         concrete = gradients.get_concrete_function(x, sizes, dy, step)
         return lambda: concrete(x, sizes, dy, step)

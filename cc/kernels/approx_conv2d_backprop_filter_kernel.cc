@@ -3,13 +3,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 
 #include "cc/kernels/backprop_filter_op.h"
 #include "cc/kernels/geometry.h"
 #include "cc/kernels/max_gradient.h"
 #include "cc/kernels/tensorflow_types.h"
+#include "cc/kernels/worker_gate.h"
 #include "tensorflow/core/framework/op_kernel.h"
-#include "tensorflow/core/util/work_sharder.h"
 
 namespace tf_approxgrad {
 namespace {
@@ -35,12 +36,16 @@ class ApproxConv2DBackpropFilterOp : public BackpropFilterOp {
     const auto& workers = *context->device()->tensorflow_cpu_worker_threads();
     const auto run_workers = [&workers](int64_t count,
                                         const std::function<void()>& work) {
-      // More than any unit costs, so that each worker gets a thread.
-      constexpr int64_t kCycles = 1 << 30;
-      tensorflow::Shard(workers.num_threads, workers.workers, count, kCycles,
-                        [&work](int64_t begin, int64_t end) {
-                          for (; begin < end; ++begin) work();
-                        });
+      const auto gate = std::make_shared<WorkerGate>();
+      for (int64_t worker = 1; worker < count; ++worker) {
+        workers.workers->Schedule([gate, &work] {
+          if (!gate->Enter()) return;
+          work();
+          gate->Leave();
+        });
+      }
+      work();
+      gate->Close();
     };
     const MaxGradient<Stored> gradient(geometry, k, workers.num_threads);
     Tensor scratch;

@@ -19,11 +19,15 @@ void SelectBlock(const ConvGeometry& g, const T* values, int64_t co, int width,
     } else if (k > kMostSorted) {
       KeepHeap(values + done, g.positions(), g.out_depth, co + done, k, writer);
       done += 1;
+    } else if (k > 1 && left >= kBlockVectors * kWidth) {
+      KeepSorted<kBlockVectors, false>(values + done, g, co + done,
+                                       kBlockVectors * kWidth, k, writer);
+      done += kBlockVectors * kWidth;
     } else if (k > 1 && left >= kWidth) {
-      KeepSorted<false>(values + done, g, co + done, kWidth, k, writer);
+      KeepSorted<1, false>(values + done, g, co + done, kWidth, k, writer);
       done += kWidth;
     } else if (k > 1) {
-      KeepSorted<true>(values + done, g, co + done, left, k, writer);
+      KeepSorted<1, true>(values + done, g, co + done, left, k, writer);
       done += left;
     } else if (left >= kBlockVectors * kWidth) {
       KeepLargest<kBlockVectors, false>(values + done, g, co + done,

@@ -9,11 +9,10 @@
 //     some reach, a warp's mask that its lanes disagree on. A thread that has
 //     ended is missing at a barrier, though hardware would let that pass;
 //   - with AddressSanitizer, accesses outside of device memory, of a shared
-//   array
-//     and of a local one; with UndefinedBehaviorSanitizer, misaligned vectors;
+//     array and of a local one; with UndefinedBehaviorSanitizer, misaligned
+//     vectors;
 //   - what depends on the order of threads or blocks, and what is read before
-//   it
-//     is written: another Schedule changes both, and then the result.
+//     it is written: another Schedule changes both, and then the result.
 // Atomics and inline PTX are not had.
 
 #ifndef TF_APPROXGRAD_CC_TESTS_CUDA_ON_CPU_H_

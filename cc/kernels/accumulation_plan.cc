@@ -171,6 +171,83 @@ void PlanRuns(const ConvGeometry& g, int64_t k, int64_t lanes,
   }
 }
 
+// Chooses the path, and for kTile the runs. Returns the bytes of a chunk's
+// image in the L2 cache.
+double PlanPath(const ConvGeometry& g, int64_t k, int64_t stored_size,
+                int64_t accumulator_size, int64_t vector_bytes, int64_t workers,
+                const CacheSizes& caches, AccumulationPlan* plan) {
+  const double pixels = static_cast<double>(plan->image_pixels);
+  const double uses = static_cast<double>(g.out_depth) * k * g.taps();
+  const double pixel_bytes =
+      static_cast<double>(plan->chunk) * accumulator_size;
+  const bool can_read_directly =
+      g.layout == Layout::kNHWC && stored_size == accumulator_size &&
+      g.in_depth % plan->chunk == 0 && g.filter_rows <= kLargestMaskedFilter &&
+      g.filter_cols <= kLargestMaskedFilter &&
+      static_cast<double>(g.in_rows + g.pad_top) * g.in_cols * g.in_depth <=
+          kMostOffsets;
+  const bool fits_tile = pixels * pixel_bytes <= kLargestImageBytes;
+  if (fits_tile && (uses >= kTileReuse * pixels || !can_read_directly)) {
+    plan->path = AccumulationPath::kTile;
+    PlanRuns(g, k, vector_bytes / accumulator_size, vector_bytes, workers,
+             caches, plan);
+    return pixels * static_cast<double>(plan->unit_chunks * plan->chunk) *
+           accumulator_size;
+  }
+  plan->clipped = false;
+  const double tile_bytes = kLevel2Share * static_cast<double>(caches.level2);
+  if (can_read_directly) {
+    plan->path = AccumulationPath::kDirect;
+    return std::max(
+        std::min(pixels, uses) * pixel_bytes,
+        tile_bytes * g.in_rows * g.in_cols * g.in_depth / kMostOffsets);
+  }
+  plan->path = AccumulationPath::kGeneral;
+  plan->chunk = g.in_depth;
+  plan->chunks = 1;
+  return tile_bytes / static_cast<double>(g.batch);
+}
+
+// Runs of about one length, and tiles of whole runs.
+void PlanTiles(const ConvGeometry& g, double image_bytes,
+               const CacheSizes& caches, AccumulationPlan* plan) {
+  const double tile_bytes = kLevel2Share * static_cast<double>(caches.level2);
+  plan->tile_images = std::clamp<int64_t>(
+      static_cast<int64_t>(tile_bytes / image_bytes), 1, g.batch);
+  if (plan->run_images == 0) plan->run_images = plan->tile_images;
+  plan->run_images = CeilDivide(g.batch, CeilDivide(g.batch, plan->run_images));
+  if (plan->tile_images < g.batch) {
+    plan->tile_images =
+        std::max<int64_t>(plan->tile_images / plan->run_images, 1) *
+        plan->run_images;
+  }
+  plan->tiles = CeilDivide(g.batch, plan->tile_images);
+  plan->runs = CeilDivide(g.batch, plan->run_images);
+}
+
+// Cuts the work into units, and sizes the scratch of a worker.
+void PlanUnits(const ConvGeometry& g, int64_t workers, AccumulationPlan* plan) {
+  const bool tile = plan->path == AccumulationPath::kTile;
+  plan->part_step = tile ? plan->group : kChannelsOfPart;
+  const int64_t steps = CeilDivide(g.out_depth, plan->part_step);
+  const int64_t chunk_units = CeilDivide(plan->chunks, plan->unit_chunks);
+  // Each part copies the tile for itself.
+  plan->parts = std::clamp<int64_t>(
+      CeilDivide(tile ? workers : kUnitsOfWorker * workers, chunk_units), 1,
+      steps);
+  plan->units = chunk_units * plan->parts;
+  if (tile) {
+    plan->tile_size = AlignedSize(
+        (plan->lead_pixels + plan->tile_images * plan->image_pixels) *
+        plan->chunk);
+  }
+  plan->sums_size = AlignedSize(CeilDivide(steps, plan->parts) *
+                                plan->part_step * g.taps() * plan->chunk);
+  if (plan->clipped) {
+    plan->class_counts_size = g.out_depth * plan->runs * kMostClippedPositions;
+  }
+}
+
 }  // namespace
 
 AccumulationPlan PlanAccumulation(const ConvGeometry& g, int64_t k,
@@ -179,74 +256,16 @@ AccumulationPlan PlanAccumulation(const ConvGeometry& g, int64_t k,
                                   const CacheSizes& caches) {
   AccumulationPlan plan;
   const int64_t lanes = vector_bytes / accumulator_size;
-  const double tile_bytes = kLevel2Share * static_cast<double>(caches.level2);
   plan.clipped = ShouldClip(g);
   plan.group = kGroupStep;
-  SetChunk(g, ChunkVectors(g, lanes, vector_bytes), lanes, &plan);
-  PlanImage(g, &plan);
-  const double pixels = static_cast<double>(plan.image_pixels);
-  const double uses = static_cast<double>(g.out_depth) * k * g.taps();
-  double pixel_bytes = static_cast<double>(plan.chunk) * accumulator_size;
-
-  const bool can_read_directly =
-      g.layout == Layout::kNHWC && stored_size == accumulator_size &&
-      g.in_depth % plan.chunk == 0 && g.filter_rows <= kLargestMaskedFilter &&
-      g.filter_cols <= kLargestMaskedFilter &&
-      static_cast<double>(g.in_rows + g.pad_top) * g.in_cols * g.in_depth <=
-          kMostOffsets;
-  const bool fits_tile = pixels * pixel_bytes <= kLargestImageBytes;
-  double image_bytes = 0;
-  if (fits_tile && (uses >= kTileReuse * pixels || !can_read_directly)) {
-    plan.path = AccumulationPath::kTile;
-    PlanRuns(g, k, lanes, vector_bytes, workers, caches, &plan);
-    pixel_bytes =
-        static_cast<double>(plan.unit_chunks * plan.chunk) * accumulator_size;
-    image_bytes = pixels * pixel_bytes;
-  } else if (can_read_directly) {
-    plan.path = AccumulationPath::kDirect;
-    image_bytes = std::max(
-        std::min(pixels, uses) * pixel_bytes,
-        tile_bytes * g.in_rows * g.in_cols * g.in_depth / kMostOffsets);
-  } else {
-    plan.path = AccumulationPath::kGeneral;
-    plan.chunk = g.in_depth;
-    plan.chunks = 1;
-    image_bytes = tile_bytes / static_cast<double>(g.batch);
-  }
-  plan.clipped = plan.clipped && plan.path == AccumulationPath::kTile;
-
-  plan.tile_images = std::clamp<int64_t>(
-      static_cast<int64_t>(tile_bytes / image_bytes), 1, g.batch);
-  if (plan.run_images == 0) plan.run_images = plan.tile_images;
-  // Runs of about one length, and tiles of whole runs.
-  plan.run_images = CeilDivide(g.batch, CeilDivide(g.batch, plan.run_images));
-  if (plan.tile_images < g.batch) {
-    plan.tile_images =
-        std::max<int64_t>(plan.tile_images / plan.run_images, 1) *
-        plan.run_images;
-  }
-  plan.tiles = CeilDivide(g.batch, plan.tile_images);
-  plan.runs = CeilDivide(g.batch, plan.run_images);
-  const bool tile = plan.path == AccumulationPath::kTile;
-  plan.part_step = tile ? plan.group : kChannelsOfPart;
-  const int64_t steps = CeilDivide(g.out_depth, plan.part_step);
-  const int64_t chunk_units = CeilDivide(plan.chunks, plan.unit_chunks);
-  // Each part copies the tile for itself.
-  plan.parts = std::clamp<int64_t>(
-      CeilDivide(tile ? workers : kUnitsOfWorker * workers, chunk_units), 1,
-      steps);
-  plan.units = chunk_units * plan.parts;
-  if (tile) {
-    plan.tile_size = AlignedSize(
-        (plan.lead_pixels + plan.tile_images * plan.image_pixels) * plan.chunk);
-  }
-  plan.sums_size = AlignedSize(CeilDivide(steps, plan.parts) * plan.part_step *
-                               g.taps() * plan.chunk);
   plan.streams_filter =
       g.filter_size() * g.out_depth * stored_size > caches.level2;
-  if (plan.clipped) {
-    plan.class_counts_size = g.out_depth * plan.runs * kMostClippedPositions;
-  }
+  SetChunk(g, ChunkVectors(g, lanes, vector_bytes), lanes, &plan);
+  PlanImage(g, &plan);
+  const double image_bytes = PlanPath(g, k, stored_size, accumulator_size,
+                                      vector_bytes, workers, caches, &plan);
+  PlanTiles(g, image_bytes, caches, &plan);
+  PlanUnits(g, workers, &plan);
   return plan;
 }
 

@@ -11,6 +11,9 @@
 # make sanitize   the kernels' own tests under AddressSanitizer and
 #                 UndefinedBehaviorSanitizer, without TensorFlow; the CUDA kernels
 #                 run on the processor, each thread a fiber
+# make test-aarch64
+#                 the kernels' own tests on an emulated ARM processor; needs a cross
+#                 compiler and qemu
 # make gpu-check  compiles the CUDA kernels for every GPU, needs none, and compares
 #                 their registers and spills with cc/kernels/cuda_resources.txt;
 #                 make gpu-resources rewrites that file
@@ -38,7 +41,7 @@ CC_SOURCES := $(wildcard cc/ops/*.cc cc/ops/*.h cc/kernels/*.cc cc/kernels/*.cu 
 CC_FILES := $(wildcard cc/*/*.cc cc/*/*.cu cc/*/*.h)
 
 .PHONY: setup demo test test-slow test-instruction-sets bench bench-step sanitize lint format clean FORCE
-.PHONY: gpu-check gpu-resources gpu-test gpu-bench
+.PHONY: test-aarch64 gpu-check gpu-resources gpu-test gpu-bench
 setup: $(STAMP)
 
 # An interpreter that is asked for by name replaces a .venv of another version.
@@ -133,15 +136,24 @@ $(SANITIZED)/%.cu.o: %.cu
 .SECONDARY: $(KERNEL_OBJECTS) $(CUDA_OBJECTS) $(TEST_SOURCES:%.cc=$(SANITIZED)/%.o) $(CUDA_TEST_SOURCES:%=$(SANITIZED)/%.o)
 -include $(wildcard $(SANITIZED)/cc/*/*.d)
 
+# setup.py has the same flags.
+NVCC_FLAGS := -std=c++17 -O3 -fmad=false -Werror=all-warnings -Xcompiler=-Wall,-Wextra,-Werror -I.
+
+# The tests, which only a GPU runs, must compile as well.
 gpu-check:
 	$(PYTHON) cc/cuda_resources.py check
+	@! cc/find_cuda.sh nvcc > /dev/null 2>&1 || $(MAKE) $(CUDA_TEST_SOURCES:%=build/gpu-check/%.o)
+
+build/gpu-check/%.cu.o: %.cu
+	@mkdir -p $(@D)
+	$$(cc/find_cuda.sh nvcc) $(NVCC_FLAGS) -MMD -c $< -o $@
+-include $(wildcard build/gpu-check/cc/*/*.d)
 
 gpu-resources:
 	$(PYTHON) cc/cuda_resources.py write
 
-# What needs a GPU is built for the one that is here. setup.py has the same flags.
+# What needs a GPU is built for the one that is here.
 GPU := build/gpu
-NVCC_FLAGS := -std=c++17 -O3 -fmad=false -Werror=all-warnings -Xcompiler=-Wall,-Wextra,-Werror -I.
 GPU_OBJECTS := $(KERNEL_SOURCES:%.cc=$(GPU)/%.o) $(CUDA_SOURCES:%=$(GPU)/%.o)
 GPU_TESTS := $(CUDA_TEST_SOURCES:%.cu=$(GPU)/%)
 GPU_BENCHMARK := $(GPU)/cc/benchmarks/cuda_max_gradient_benchmark
@@ -171,11 +183,11 @@ $(GPU)/%_benchmark: $(GPU)/%_benchmark.cu.o $(GPU_OBJECTS)
 
 $(GPU)/%_benchmark.cu.o: %_benchmark.cu
 	@mkdir -p $(@D)
-	$$(cc/find_cuda.sh nvcc) $(NVCC_FLAGS) -arch=native $$(cc/find_cuda.sh cudnn | cut -d ' ' -f 1) -MMD -c $< -o $@
+	$$(cc/find_cuda.sh nvcc) $(NVCC_FLAGS) -arch=sm_$$(cc/find_cuda.sh gpu) $$(cc/find_cuda.sh cudnn | cut -d ' ' -f 1) -MMD -c $< -o $@
 
 $(GPU)/%.cu.o: %.cu
 	@mkdir -p $(@D)
-	$$(cc/find_cuda.sh nvcc) $(NVCC_FLAGS) -arch=native -MMD -c $< -o $@
+	$$(cc/find_cuda.sh nvcc) $(NVCC_FLAGS) -arch=sm_$$(cc/find_cuda.sh gpu) -MMD -c $< -o $@
 
 $(GPU)/%.o: %.cc
 	@mkdir -p $(@D)
@@ -183,6 +195,23 @@ $(GPU)/%.o: %.cc
 
 .SECONDARY: $(GPU_OBJECTS) $(GPU_TESTS:%=%.cu.o) $(GPU_BENCHMARK).cu.o
 -include $(wildcard $(GPU)/cc/*/*.d)
+
+# Needs Debian's g++-aarch64-linux-gnu and qemu-user-static.
+AARCH64 := build/aarch64
+AARCH64_TESTS := $(filter-out %/cuda_on_cpu_test %_mistakes_test,$(TEST_SOURCES:%.cc=$(AARCH64)/%))
+
+test-aarch64: $(AARCH64_TESTS)
+	@for program in $^; do qemu-aarch64-static $$program || exit 1; done
+
+$(AARCH64)/%_test: $(AARCH64)/%_test.o $(KERNEL_SOURCES:%.cc=$(AARCH64)/%.o)
+	aarch64-linux-gnu-g++ -static $^ -o $@
+
+$(AARCH64)/%.o: %.cc
+	@mkdir -p $(@D)
+	aarch64-linux-gnu-g++ $(CC_FLAGS) -O2 -MMD -c $< -o $@
+
+.SECONDARY: $(AARCH64_TESTS:%=%.o) $(KERNEL_SOURCES:%.cc=$(AARCH64)/%.o)
+-include $(wildcard $(AARCH64)/cc/*/*.d)
 
 lint: setup
 	$(PY) -m ruff check

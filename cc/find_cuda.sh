@@ -76,7 +76,7 @@ find_sanitizer() {
 find_cudnn() {
   bin=$(toolkit_bin) || exit
   toolkit=$(dirname "$bin")
-  for folder in $CUDNN_HOME $(pip_folders) "$toolkit" /usr/local/cudnn /usr; do
+  for folder in $CUDNN_HOME "$toolkit" /usr/local/cudnn /usr $(pip_folders); do
     # A folder that the user names is the only one.
     [ -z "$CUDNN_HOME" ] || [ "$folder" = "$CUDNN_HOME" ] || continue
     header=$(first_file "$folder/include/cudnn.h" "$folder"/include/*/cudnn.h) ||
@@ -88,7 +88,7 @@ find_cudnn() {
       "-Xlinker -rpath -Xlinker $folder"
     return
   done
-  say "No cuDNN 9 (cudnn.h and libcudnn.so.9) was found in ${CUDNN_HOME:-$toolkit, /usr/local/cudnn, /usr or among pip packages}: install it, for example with \`pip install nvidia-cudnn-cu13\`, or name its folder in CUDNN_HOME."
+  say "No cuDNN 9 (cudnn.h and libcudnn.so.9) was found in ${CUDNN_HOME:-$toolkit, /usr/local/cudnn, /usr or among pip packages}: install it, for example with \`pip install nvidia-cudnn-cu13\` for CUDA 13, or name its folder in CUDNN_HOME."
 }
 
 case $1 in

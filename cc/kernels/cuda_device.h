@@ -8,7 +8,8 @@
 
 namespace tf_approxgrad {
 
-// Asks only attributes, which never waits for the device.
+// Asks only attributes, which never waits for the device, and each device once:
+// some of them take as long as a kernel.
 cudaError_t ReadCudaDevice(CudaDevice* device);
 
 }  // namespace tf_approxgrad

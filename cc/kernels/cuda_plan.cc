@@ -127,11 +127,6 @@ int64_t ResidentBlocks(const CudaPlan& plan) {
   return std::clamp<int64_t>(kCudaMostThreads / plan.threads, 1, 8);
 }
 
-// What a multiprocessor moves between L2 and itself in a cycle.
-constexpr double kL2BytesPerCycle = 24;
-constexpr double kSharedBytesPerCycle = 128;
-constexpr double kLaunchSeconds = 2e-6;
-
 int64_t ChooseSplits(const ConvGeometry& g, int64_t k, int64_t element_bytes,
                      int64_t accumulator_bytes, const CudaDevice& device,
                      const CudaPlan& plan) {

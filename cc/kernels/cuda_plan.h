@@ -27,6 +27,12 @@ struct CudaDevice {
   double bytes_per_second = 3.35e12;
 };
 
+// What a multiprocessor moves in a cycle between L2 or its shared memory and
+// its registers, and what a launch takes; unmeasured, from what is published.
+constexpr double kL2BytesPerCycle = 24;
+constexpr double kSharedBytesPerCycle = 128;
+constexpr double kLaunchSeconds = 2e-6;
+
 // How the kept positions of a channel are found.
 enum class CudaSelection {
   // k = 1, NCHW: lanes of a warp, or a block, share a plane.

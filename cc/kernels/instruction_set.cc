@@ -1,5 +1,6 @@
 #include "cc/kernels/instruction_set.h"
 
+#include <cstdio>
 #include <cstdlib>
 
 namespace tf_approxgrad {
@@ -31,6 +32,11 @@ InstructionSet Choose() {
       return candidate;
     }
   }
+  std::fprintf(stderr,
+               "tf_approxgrad: TF_APPROXGRAD_INSTRUCTION_SET is \"%s\", but it "
+               "must be baseline, or avx2 or avx512 where the processor has "
+               "them; %s is used.\n",
+               asked, InstructionSetName(widest).c_str());
   return widest;
 }
 

@@ -11,6 +11,9 @@
 #define TF_APPROXGRAD_CC_KERNELS_LAUNCH_H_
 
 #include <cstddef>
+#include <mutex>
+#include <set>
+#include <utility>
 
 #ifdef TF_APPROXGRAD_CUDA_ON_CPU
 #include "cc/tests/cuda_on_cpu.h"
@@ -48,6 +51,36 @@ __device__ T* DynamicShared() {
 }
 #endif
 
+#ifndef TF_APPROXGRAD_CUDA_ON_CPU
+// Lets a kernel have as much dynamic shared memory as the device gives a block:
+// more than 48 KB, static arrays included, is had only on request. The limit
+// belongs to all threads that start the kernel, so that none may set what its
+// own launch needs.
+inline cudaError_t RaiseSharedLimit(const void* kernel) {
+  static std::mutex mutex;
+  static std::set<std::pair<int, const void*>> raised;
+  int device = 0;
+  cudaError_t status = cudaGetDevice(&device);
+  if (status != cudaSuccess) return status;
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (raised.count({device, kernel}) > 0) return cudaSuccess;
+  int most = 0;
+  cudaFuncAttributes attributes;
+  status = cudaDeviceGetAttribute(
+      &most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  if (status == cudaSuccess) {
+    status = cudaFuncGetAttributes(&attributes, kernel);
+  }
+  if (status == cudaSuccess) {
+    status = cudaFuncSetAttribute(
+        kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+        most - static_cast<int>(attributes.sharedSizeBytes));
+  }
+  if (status == cudaSuccess) raised.emplace(device, kernel);
+  return status;
+}
+#endif
+
 // Starts `kernel` on `stream` and returns what the runtime says of it, which
 // may be the error of an earlier launch. Never waits.
 template <typename... Parameters, typename... Arguments>
@@ -59,10 +92,8 @@ cudaError_t Launch(const LaunchShape& shape, cudaStream_t stream,
                           [=] { kernel(arguments...); });
 #else
   if (shape.shared_bytes > 0) {
-    // More than 48 KB, static arrays included, is had only on request.
-    const cudaError_t status = cudaFuncSetAttribute(
-        kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-        static_cast<int>(shape.shared_bytes));
+    const cudaError_t status =
+        RaiseSharedLimit(reinterpret_cast<const void*>(kernel));
     if (status != cudaSuccess) {
       // It is returned, so nobody shall find it a second time.
       cudaGetLastError();

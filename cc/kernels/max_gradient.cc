@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 
-#include "cc/kernels/cache_sizes.h"
 #include "cc/kernels/unit_queue.h"
 
 namespace tf_approxgrad {
@@ -30,14 +29,14 @@ int64_t LineBytes(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 template <typename T>
 MaxGradient<T>::MaxGradient(const ConvGeometry& geometry, int64_t k,
-                            int64_t threads, InstructionSet instruction_set)
+                            int64_t threads, InstructionSet instruction_set,
+                            const CacheSizes& caches)
     : geometry_(geometry),
       k_(k),
       kernels_(MaxKernelsFor<T>(instruction_set)),
       workers_(UsefulWorkers(geometry, k, threads)),
       plan_(PlanAccumulation(geometry, k, sizeof(T), sizeof(Accumulator),
-                             kernels_.vector_bytes, workers_,
-                             DetectedCacheSizes())) {}
+                             kernels_.vector_bytes, workers_, caches)) {}
 
 template <typename T>
 int64_t MaxGradient<T>::scratch_bytes() const {

@@ -7,14 +7,16 @@
 #include <cstdint>
 #include <functional>
 
+#include "cc/kernels/accumulation_plan.h"
+#include "cc/kernels/cache_sizes.h"
 #include "cc/kernels/float_types.h"
 #include "cc/kernels/geometry.h"
 #include "cc/kernels/max_kernels.h"
 
 namespace tf_approxgrad {
 
-// Calls `work` `workers` times, at the same time or one after the other, on any
-// threads, and returns when all calls have.
+// Calls `work` at least once and at most `workers` times, at the same time or
+// one after the other, on any threads, and returns when all calls have.
 using RunWorkers =
     std::function<void(int64_t workers, const std::function<void()>& work)>;
 
@@ -26,7 +28,10 @@ class MaxGradient {
   // All sizes of `geometry` must be positive and k in [1, Ho * Wo]. `threads`
   // is how many there are, at least 1; a small gradient takes fewer.
   MaxGradient(const ConvGeometry& geometry, int64_t k, int64_t threads,
-              InstructionSet instruction_set = ChosenInstructionSet());
+              InstructionSet instruction_set = ChosenInstructionSet(),
+              const CacheSizes& caches = DetectedCacheSizes());
+
+  const AccumulationPlan& plan() const { return plan_; }
 
   // Bytes of scratch for Compute, which must be aligned to 64.
   int64_t scratch_bytes() const;

@@ -9,9 +9,6 @@ namespace {
 // what these kernels do of theirs.
 constexpr double kDenseShare = 0.7;
 constexpr double kMaxShare = 0.8;
-constexpr double kLaunchSeconds = 2e-6;
-constexpr double kL2BytesPerCycle = 24;
-constexpr double kSharedBytesPerCycle = 128;
 
 int64_t ElementBytes(CudaArithmetic arithmetic) {
   switch (arithmetic) {

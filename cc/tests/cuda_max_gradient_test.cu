@@ -65,6 +65,7 @@ std::vector<T> Compute(const Sample<T>& sample, const CudaDevice& device,
   ++RunsOf()[plan.splits > 1 ? "several parts" : "one part"];
   ++RunsOf()[plan.stage_examples > 1 ? "several examples" : "one example"];
   ++RunsOf()[plan.taps > 1 ? "many taps" : "one tap"];
+  ++RunsOf()[plan.has_tables() ? "a table" : "no table"];
   return first;
 }
 
@@ -217,7 +218,7 @@ int main(int argc, char** argv) {
   for (const char* kernel :
        {"selection 0", "selection 1", "selection 2", "selection 3", "input 0",
         "input 1", "input 2", "one part", "several parts", "one example",
-        "several examples", "one tap", "many taps"}) {
+        "several examples", "one tap", "many taps", "a table", "no table"}) {
     Check(RunsOf()[kernel] > 0, std::string("never run: ") + kernel);
   }
   return FailedChecks("cuda_max_gradient_test");

@@ -38,12 +38,13 @@ inline constexpr Problem kProblems[] = {
     {5, 2, 3, 6, 5, 3, 3, 1, 1, 3, 3, 3, 3, 3, 3},
     // More positions than pixels.
     {40, 1, 1, 5, 6, 3, 3, 1, 1, 1, 1, 2, 2, 2, 2},
-    // Few output channels on large maps: X is read where it lies, or patch by
-    // patch.
+    // Few output channels on large maps: X is read where it lies.
     {2, 40, 38, 32, 2, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
     {1, 90, 80, 3, 2, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
     // Several tiles.
     {20, 30, 28, 16, 24, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
+    // A row longer than a table of positions on a GPU.
+    {1, 1, 2100, 5, 3, 1, 3, 1, 1, 1, 1, 0, 0, 1, 1},
 };
 
 inline ConvGeometry GeometryOf(const Problem& p, Layout layout) {

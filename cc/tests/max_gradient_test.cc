@@ -10,17 +10,30 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <random>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "cc/kernels/accumulation_plan.h"
+#include "cc/kernels/cache_sizes.h"
 #include "cc/tests/check.h"
 #include "cc/tests/max_gradient_problems.h"
 #include "cc/tests/max_gradient_reference.h"
 
 namespace tf_approxgrad {
 namespace {
+
+constexpr Problem kLargeProblems[] = {
+    // Clipped maps of several runs.
+    {150, 2, 2, 64, 33, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
+    {150, 4, 4, 33, 20, 5, 5, 1, 1, 1, 1, 2, 2, 2, 2},
+    // An image that fits no tile, of channels that fill no chunk.
+    {2, 300, 290, 3, 2, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
+    // Enough chunks for two of them to make a unit, and a dF larger than L2.
+    {3, 5, 5, 320, 96, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
+};
 
 // One worker after the other, as when no thread is free.
 void RunOneByOne(int64_t workers, const std::function<void()>& work) {
@@ -35,20 +48,55 @@ void RunTogether(int64_t workers, const std::function<void()>& work) {
   for (std::thread& thread : threads) thread.join();
 }
 
+// Those of a small processor, so that small shapes take every path.
+constexpr CacheSizes kCaches{/*level1=*/32 * 1024, /*level2=*/256 * 1024};
+
+// As TensorFlow's allocator gives it: aligned, and not cleared.
+struct AlignedMemory {
+  explicit AlignedMemory(size_t bytes) {
+    if (posix_memalign(&data, 64, bytes) != 0) std::abort();
+    std::memset(data, 0xff, bytes);
+  }
+  AlignedMemory(const AlignedMemory&) = delete;
+  ~AlignedMemory() { std::free(data); }
+
+  void* data = nullptr;
+};
+
+// How often each path of the accumulation has been taken.
+std::map<std::string, int>& RunsOf() {
+  static std::map<std::string, int> runs;
+  return runs;
+}
+
+void NotePaths(const AccumulationPlan& plan) {
+  const bool tile = plan.path == AccumulationPath::kTile;
+  ++RunsOf()[tile ? (plan.clipped ? "clipped" : "tile")
+             : plan.path == AccumulationPath::kDirect ? "direct"
+                                                      : "general"];
+  if (tile) {
+    if (plan.clipped && plan.runs > 1) ++RunsOf()["clipped runs"];
+    if (!plan.clipped && plan.runs > plan.tiles) ++RunsOf()["runs in a tile"];
+    if (plan.tiles > 1) ++RunsOf()["several tiles"];
+    if (plan.unit_chunks > 1) ++RunsOf()["two chunks a unit"];
+    if (plan.parts > 1) ++RunsOf()["several parts"];
+  }
+  if (plan.streams_filter) ++RunsOf()["streamed filter"];
+}
+
 template <typename T>
 std::vector<T> Compute(const ConvGeometry& g, int64_t k, double scale,
                        const std::vector<T>& x, const std::vector<T>& dy,
                        int64_t threads, InstructionSet instruction_set) {
-  const MaxGradient<T> gradient(g, k, threads, instruction_set);
-  // What TensorFlow's allocator gives.
-  void* scratch = nullptr;
-  if (posix_memalign(&scratch, 64, gradient.scratch_bytes()) != 0) std::abort();
-  // What it gives isn't cleared either.
-  std::memset(scratch, 0xff, gradient.scratch_bytes());
+  const MaxGradient<T> gradient(g, k, threads, instruction_set, kCaches);
+  NotePaths(gradient.plan());
+  const AlignedMemory scratch(gradient.scratch_bytes());
   std::vector<T> result(g.filter_size() * g.out_depth);
-  gradient.Compute(scale, x.data(), dy.data(), scratch, result.data(),
+  const AlignedMemory filter_backprop(result.size() * sizeof(T));
+  gradient.Compute(scale, x.data(), dy.data(), scratch.data,
+                   static_cast<T*>(filter_backprop.data),
                    threads % 2 == 0 ? RunTogether : RunOneByOne);
-  std::free(scratch);
+  std::memcpy(result.data(), filter_backprop.data, result.size() * sizeof(T));
   return result;
 }
 
@@ -130,6 +178,14 @@ void TestNonFiniteChannelShows(const Problem& problem, Layout layout,
 
 int main() {
   using namespace tf_approxgrad;
+  // More work than the other problems, for float32 alone.
+  for (const Problem& problem : kLargeProblems) {
+    for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
+      for (const int64_t k : {1, 3}) {
+        TestAgreesWithTheReference<float>(problem, layout, k, 1e-6);
+      }
+    }
+  }
   for (const Problem& problem : kProblems) {
     for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
       for (const int64_t k : {1, 2, 5, 1000}) {
@@ -142,6 +198,12 @@ int main() {
       TestNonFiniteChannelShows(problem, layout, NAN);
       TestNonFiniteChannelShows(problem, layout, INFINITY);
     }
+  }
+  for (const char* path :
+       {"tile", "runs in a tile", "several tiles", "two chunks a unit",
+        "several parts", "clipped", "clipped runs", "direct", "general",
+        "streamed filter"}) {
+    Check(RunsOf()[path] > 0, std::string("never taken: ") + path);
   }
   return FailedChecks("max_gradient_test");
 }

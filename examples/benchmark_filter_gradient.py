@@ -6,8 +6,8 @@ The shapes are those of the paper's Table 1, at batch 128, and of ResNet-50, at 
 32. All methods run through TensorFlow in one process and take turns, and a ratio is the
 median of the ratios of neighbouring calls. The bound is the time that the machine needs
 if nothing helps: to read X and dY and to write dF once, at the bandwidth of a copy, or
-to do the multiply-adds of the kept positions at the rate of a loop of nothing else. What
-stays in the caches, or of X isn't among the kept patches, takes less.
+to do the multiply-adds of the kept positions at the rate of a loop of nothing else.
+What stays in the caches, or of X isn't among the kept patches, takes less.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 // How the accumulation of one convolution is cut into pieces. Pure arithmetic
 // on sizes. The number of workers changes no bit of the result. Nor does
 // anything else on kTile, whose clipped runs, which decide the order of a sum,
-// depend on the convolution and the instruction set alone. On kDirect a run adds
-// its inside patches before those at the border, and is as long as the L2 cache
-// allows: there another processor may round differently.
+// depend on the convolution and the instruction set alone. On kDirect a run
+// adds its inside patches before those at the border, and is as long as the L2
+// cache allows: there another processor may round differently.
 
 #ifndef TF_APPROXGRAD_CC_KERNELS_ACCUMULATION_PLAN_H_
 #define TF_APPROXGRAD_CC_KERNELS_ACCUMULATION_PLAN_H_

@@ -42,6 +42,9 @@ class ApproximateLayer:
         `approximate_gradients`; here so that a saved model keeps it.
       layer_index: The layer's index for the schedule, from 1.
       layer_count: How many layers of the model were converted with this one.
+      left_out: Whether the gradient is exact, whatever `method` says. Set where
+        `layers` of `approximate_gradients` doesn't name a layer that can't become one
+        of `stock`, because it is of a user's own class, and by `strip_approximation`.
       **kwargs: As for `stock`. `groups` must be 1.
 
     Raises:
@@ -57,6 +60,7 @@ class ApproximateLayer:
         "schedule",
         "layer_index",
         "layer_count",
+        "left_out",
     )
 
     # Those of a layer of Keras, which this one is mixed with.
@@ -69,6 +73,7 @@ class ApproximateLayer:
         schedule: Schedule | dict[str, Any] | None = None,
         layer_index: int = 0,
         layer_count: int = 0,
+        left_out: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -90,7 +95,12 @@ class ApproximateLayer:
                 "at least 1, and no schedule with the layer index 0."
             )
         self._assignment = Assignment(
-            self.name, methods.get(method), restored, layer_index, count=layer_count
+            self.name,
+            methods.get(method),
+            restored,
+            layer_index,
+            count=layer_count,
+            left_out=left_out,
         )
 
     @property
@@ -125,6 +135,8 @@ class ApproximateLayer:
             )
             config["layer_index"] = assignment.index
             config["layer_count"] = assignment.count
+        if assignment.left_out:
+            config["left_out"] = True
         return config
 
     @classmethod

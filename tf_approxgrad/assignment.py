@@ -29,6 +29,7 @@ class Assignment:
       index: The layer's index in its model, from 1; 0 until it is known.
       step: Reads the training step; `None` until it is bound.
       count: How many layers of the model were converted together; 0 if unknown.
+      left_out: Whether the gradient is exact, whatever `method` says.
     """
 
     layer_name: str
@@ -37,17 +38,24 @@ class Assignment:
     index: int = 0
     step: StepReader | None = None
     count: int = 0
+    left_out: bool = False
     # The row of a schedule and an index: `Schedule.row` compares many steps.
     _cached: tuple[Any, tuple[GradientMethod, ...]] | None = None
 
     def row(self) -> tuple[GradientMethod, ...]:
         """The methods of the layer, one period of each of the schedule's segments."""
+        if self.left_out:
+            return (FullGradient(),)
         if self.schedule is None:
             return (self.method,)
         key = (self.schedule, self.index)
         if self._cached is None or self._cached[0] != key:
             self._cached = (key, self.schedule.row(self.index))
         return self._cached[1]
+
+    def leave_out(self) -> None:
+        """Makes the gradient exact until the layer is converted again."""
+        self.schedule, self.index, self.count, self.left_out = None, 0, 0, True
 
     def is_exact(self) -> bool:
         """Whether nothing is ever approximated."""

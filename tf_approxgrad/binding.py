@@ -9,7 +9,11 @@ import keras
 import tensorflow as tf
 
 from tf_approxgrad.approximate_layer import ApproximateLayer
-from tf_approxgrad.model_layers import approximated_layers, convertible_layers
+from tf_approxgrad.model_layers import (
+    approximated_layers,
+    convertible_layers,
+    is_approximated,
+)
 from tf_approxgrad.schedules import Schedule
 
 
@@ -86,7 +90,7 @@ def require_approximated_layers(model: keras.Model) -> list[ApproximateLayer]:
 def _indexed_layers(model: keras.Model) -> list[tuple[int, ApproximateLayer]]:
     """The converted layers, with their places among those that could be."""
     layers = enumerate(convertible_layers(model), start=1)
-    return [(i, layer) for i, layer in layers if isinstance(layer, ApproximateLayer)]
+    return [(i, layer) for i, layer in layers if is_approximated(layer)]
 
 
 def _check_still_converted(

@@ -15,6 +15,7 @@ from tf_approxgrad.model_layers import (
     all_layers,
     check_model,
     convertible_layers,
+    is_approximated,
     reason_not_convertible,
 )
 
@@ -157,10 +158,14 @@ def conversion_report(model: keras.Model) -> ConversionReport:
 def _row(
     layer: keras.layers.Layer, index: int | None, cost: int | None, total: int | None
 ) -> ReportRow:
-    converted = isinstance(layer, ApproximateLayer)
-    if converted:
+    if is_approximated(layer):
         methods = dict.fromkeys(method.label for method in layer.assignment.row())
         note = ", ".join(methods)
+    elif isinstance(layer, ApproximateLayer):
+        note = (
+            "left exact: a subclass may compute something else than "
+            f"{layer.stock.__name__}"
+        )
     else:
         note = reason_not_convertible(layer) or "not converted"
     return ReportRow(
@@ -168,7 +173,7 @@ def _row(
         type(layer).__qualname__,
         index,
         output_shape(layer),
-        converted,
+        is_approximated(layer),
         note,
         cost / total if cost is not None and total else None,
     )

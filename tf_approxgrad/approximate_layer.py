@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -41,7 +41,8 @@ class ApproximateLayer:
       schedule: A schedule that picks the method by layer index and step. Set by
         `approximate_gradients`; here so that a saved model keeps it.
       layer_index: The layer's index for the schedule, from 1.
-      layer_count: How many layers of the model were converted with this one.
+      layer_count: How many convertible layers the model had.
+      converted_layers: The indices of those that were converted.
       left_out: Whether the gradient is exact, whatever `method` says. Set where
         `layers` of `approximate_gradients` doesn't name a layer that can't become one
         of `stock`, because it is of a user's own class, and by `strip_approximation`.
@@ -60,6 +61,7 @@ class ApproximateLayer:
         "schedule",
         "layer_index",
         "layer_count",
+        "converted_layers",
         "left_out",
     )
 
@@ -73,6 +75,7 @@ class ApproximateLayer:
         schedule: Schedule | dict[str, Any] | None = None,
         layer_index: int = 0,
         layer_count: int = 0,
+        converted_layers: Sequence[int] = (),
         left_out: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -100,6 +103,7 @@ class ApproximateLayer:
             restored,
             layer_index,
             count=layer_count,
+            converted=tuple(converted_layers),
             left_out=left_out,
         )
 
@@ -135,6 +139,7 @@ class ApproximateLayer:
             )
             config["layer_index"] = assignment.index
             config["layer_count"] = assignment.count
+            config["converted_layers"] = list(assignment.converted)
         if assignment.left_out:
             config["left_out"] = True
         return config

@@ -28,7 +28,9 @@ class Assignment:
       schedule: Picks the method by (layer index, step).
       index: The layer's index in its model, from 1; 0 until it is known.
       step: Reads the training step; `None` until it is bound.
-      count: How many layers of the model were converted together; 0 if unknown.
+      count: How many convertible layers the model had when it was converted; 0 if
+        unknown.
+      converted: The indices of those that were converted, this one among them.
       left_out: Whether the gradient is exact, whatever `method` says.
     """
 
@@ -38,6 +40,7 @@ class Assignment:
     index: int = 0
     step: StepReader | None = None
     count: int = 0
+    converted: tuple[int, ...] = ()
     left_out: bool = False
     # The row of a schedule and an index: `Schedule.row` compares many steps.
     _cached: tuple[Any, tuple[GradientMethod, ...]] | None = None
@@ -55,7 +58,8 @@ class Assignment:
 
     def leave_out(self) -> None:
         """Makes the gradient exact until the layer is converted again."""
-        self.schedule, self.index, self.count, self.left_out = None, 0, 0, True
+        self.schedule, self.index, self.left_out = None, 0, True
+        self.count, self.converted = 0, ()
 
     def is_exact(self) -> bool:
         """Whether nothing is ever approximated."""

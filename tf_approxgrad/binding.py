@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -69,10 +69,14 @@ def set_step_reader(model: keras.Model, read_step: Callable[[], tf.Tensor]) -> N
 
 def assign_schedule(model: keras.Model, schedule: Schedule) -> None:
     """Checks that `schedule` fits the model, and sets it on the converted layers."""
-    resolved = schedule.resolve(convertible_layers(model))
-    for index, layer in _indexed_layers(model):
+    convertible = convertible_layers(model)
+    resolved = schedule.resolve(convertible)
+    layers = _indexed_layers(model)
+    for index, layer in layers:
         layer.assignment.schedule = resolved
         layer.assignment.index = index
+        layer.assignment.count = len(convertible)
+        layer.assignment.converted = tuple(index for index, _ in layers)
 
 
 def require_approximated_layers(model: keras.Model) -> list[ApproximateLayer]:
@@ -83,7 +87,7 @@ def require_approximated_layers(model: keras.Model) -> list[ApproximateLayer]:
             f"model {model.name!r} has no ApproxConv2D layer; convert it with "
             "model = tf_approxgrad.approximate_gradients(model, schedule) first."
         )
-    _check_still_converted(model, layers)
+    _check_still_converted(model)
     return layers
 
 
@@ -93,16 +97,25 @@ def _indexed_layers(model: keras.Model) -> list[tuple[int, ApproximateLayer]]:
     return [(i, layer) for i, layer in layers if is_approximated(layer)]
 
 
-def _check_still_converted(
-    model: keras.Model, layers: Sequence[ApproximateLayer]
-) -> None:
+def _check_still_converted(model: keras.Model) -> None:
     """Refuses a converted model some of whose convolutions are plain again.
 
     A layer of a user's own that makes its convolutions itself makes plain ones when it
-    is loaded from a file.
+    is loaded from a file. Those of a model that was made of some of the layers of a
+    converted one may be plain because they always were.
     """
-    plain = [x.name for x in convertible_layers(model) if x not in layers]
-    if plain and len(layers) < max(layer.assignment.count for layer in layers):
+    convertible, expected = convertible_layers(model), set()
+    for place, layer in _indexed_layers(model):
+        # How many come before those of the model that the layer was converted in.
+        before = place - layer.assignment.index
+        if 0 <= before <= len(convertible) - layer.assignment.count:
+            expected |= {before + index for index in layer.assignment.converted}
+    plain = [
+        layer.name
+        for place, layer in enumerate(convertible, start=1)
+        if place in expected and not isinstance(layer, ApproximateLayer)
+    ]
+    if plain:
         raise ValueError(
             f"model {model.name!r} was converted, but its layers {', '.join(plain)} "
             "are plain layers of Keras, as after loading a layer of your own from a "

@@ -108,8 +108,6 @@ def approximate_gradients(
             else:
                 layer.assignment.leave_out()
     assign_schedule(converted, schedule)
-    for layer in approximated_layers(converted):
-        layer.assignment.count = len(chosen)
     return converted
 
 

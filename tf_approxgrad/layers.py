@@ -39,7 +39,8 @@ class ApproxConv2D(ApproximateLayer, keras.layers.Conv2D):
       schedule: A schedule that picks the method by layer index and step. Set by
         `approximate_gradients`; here so that a saved model keeps it.
       layer_index: The layer's index for the schedule, from 1.
-      layer_count: How many layers of the model were converted with this one.
+      layer_count: How many convertible layers the model had.
+      converted_layers: The indices of those that were converted.
       left_out: Whether the gradient is exact, whatever `method` says. Set for a layer
         of a user's own class that is left out of a conversion.
       **kwargs: As for `keras.layers.Conv2D`. `groups` must be 1.
@@ -83,7 +84,7 @@ class ApproxConv1D(ApproximateLayer, keras.layers.Conv1D):
     Args:
       *args: As for `keras.layers.Conv1D`.
       method: As for `ApproxConv2D`, and so are `schedule`, `layer_index`,
-        `layer_count` and `left_out`.
+        `layer_count`, `converted_layers` and `left_out`.
       **kwargs: As for `keras.layers.Conv1D`. `groups` must be 1.
 
     Raises:
@@ -136,7 +137,7 @@ class ApproxSeparableConv2D(ApproximateLayer, keras.layers.SeparableConv2D):
     Args:
       *args: As for `keras.layers.SeparableConv2D`.
       method: As for `ApproxConv2D`, and so are `schedule`, `layer_index`,
-        `layer_count` and `left_out`.
+        `layer_count`, `converted_layers` and `left_out`.
       **kwargs: As for `keras.layers.SeparableConv2D`.
 
     Raises:
@@ -184,7 +185,7 @@ class ApproxConv2DTranspose(ApproximateLayer, keras.layers.Conv2DTranspose):
     Args:
       *args: As for `keras.layers.Conv2DTranspose`.
       method: As for `ApproxConv2D`, and so are `schedule`, `layer_index`,
-        `layer_count` and `left_out`.
+        `layer_count`, `converted_layers` and `left_out`.
       **kwargs: As for `keras.layers.Conv2DTranspose`.
 
     Raises:

@@ -28,6 +28,7 @@ class Assignment:
       schedule: Picks the method by (layer index, step).
       index: The layer's index in its model, from 1; 0 until it is known.
       step: Reads the training step; `None` until it is bound.
+      stream: The number that its random draws go by; 0 until the step is bound.
       count: How many convertible layers the model had when it was converted; 0 if
         unknown.
       converted: The indices of those that were converted, this one among them.
@@ -39,6 +40,7 @@ class Assignment:
     schedule: Schedule | None = None
     index: int = 0
     step: StepReader | None = None
+    stream: int = 0
     count: int = 0
     converted: tuple[int, ...] = ()
     left_out: bool = False
@@ -123,13 +125,22 @@ class Assignment:
                 "compile: train without XLA (jit_compile=False). Keras does so by "
                 "itself if the model is compiled after its conversion."
             )
-        backprop = dataclasses.replace(backprop, layer=self.index, step=self.step)
+        backprop = self.placed(backprop)
         methods = list(dict.fromkeys(row))
         if len(methods) == 1:
             return compute(methods[0], backprop)
         return tf.switch_case(
             self._branch([methods.index(method) for method in row]),
             [_branch_function(compute, method, backprop) for method in methods],
+        )
+
+    def placed(self, backprop: Backprop) -> Backprop:
+        """What to compute the gradient from, with the layer's index and step."""
+        return dataclasses.replace(
+            backprop,
+            layer=self.index,
+            stream=self.stream or self.index,
+            step=self.step,
         )
 
     def _branch(self, branches: list[int]) -> tf.Tensor:

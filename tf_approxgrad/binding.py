@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -59,12 +60,21 @@ def bind_step(model: keras.Model, step: Any) -> None:
 def set_step_reader(model: keras.Model, read_step: Callable[[], tf.Tensor]) -> None:
     """Gives every layer the step, and an index to those that have none yet.
 
-    The index goes into the random numbers of a layer, so that two layers of the
-    same seed draw different ones.
+    Random numbers go by the index, so that two layers of the same seed draw different
+    ones. In a model of several converted ones layers may share an index: the first
+    draws by it, each other by the next number that is no index.
     """
+    assignments = []
     for index, layer in _indexed_layers(model):
         layer.assignment.step = read_step
         layer.assignment.index = layer.assignment.index or index
+        assignments.append(layer.assignment)
+    indices, drawn = {assignment.index for assignment in assignments}, set()
+    free = (number for number in itertools.count(1) if number not in indices)
+    for assignment in assignments:
+        taken = assignment.index in drawn
+        assignment.stream = next(free) if taken else assignment.index
+        drawn.add(assignment.index)
 
 
 def assign_schedule(model: keras.Model, schedule: Schedule) -> None:
@@ -74,7 +84,7 @@ def assign_schedule(model: keras.Model, schedule: Schedule) -> None:
     layers = _indexed_layers(model)
     for index, layer in layers:
         layer.assignment.schedule = resolved
-        layer.assignment.index = index
+        layer.assignment.index = layer.assignment.stream = index
         layer.assignment.count = len(convertible)
         layer.assignment.converted = tuple(index for index, _ in layers)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -157,6 +158,31 @@ class ApproximateLayer:
             yield
         finally:
             _training.reset(token)
+
+    def rematerialized_call(
+        self,
+        layer_call: Callable[..., Any],
+        *args: Any,
+        training: bool | None = None,
+        **kwargs: Any,
+    ) -> Callable[..., Any]:
+        """Makes a call whose results are computed again in the backward pass."""
+
+        # What is recomputed may take no keyword argument in a graph.
+        @functools.wraps(layer_call)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return layer_call(*args, **kwargs, training=training)
+
+        rematerialized = super().rematerialized_call(call, *args, **kwargs)  # type: ignore[misc]
+
+        @functools.wraps(layer_call)
+        def without_training(
+            *args: Any, training: bool | None = None, **kwargs: Any
+        ) -> Any:
+            del training
+            return rematerialized(*args, **kwargs)
+
+        return without_training
 
     def _approximates(self) -> bool:
         """Whether the layer trains with a filter gradient that isn't always exact."""

@@ -71,8 +71,22 @@ class ApproxConv2D(ApproximateLayer, keras.layers.Conv2D):
         )
 
 
+class _ConvolvingLayer(ApproximateLayer):
+    """Base class for layers of Keras that have no `convolution_op` to override."""
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        with self._training_is(training):
+            if not self._approximates():
+                return super().call(inputs)  # type: ignore[misc]
+            return _activated(self, self._convolve(inputs))
+
+    def _convolve(self, inputs: Any) -> tf.Tensor:
+        """The convolution alone, without bias and activation."""
+        raise NotImplementedError
+
+
 @keras.saving.register_keras_serializable(package="tf_approxgrad", name="ApproxConv1D")
-class ApproxConv1D(ApproximateLayer, keras.layers.Conv1D):
+class ApproxConv1D(_ConvolvingLayer, keras.layers.Conv1D):
     """`keras.layers.Conv1D` whose filter gradient is made by `method`.
 
     A convolution along one axis is one along two, the other of size 1.
@@ -92,12 +106,6 @@ class ApproxConv1D(ApproximateLayer, keras.layers.Conv1D):
     """
 
     stock = keras.layers.Conv1D
-
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        with self._training_is(training):
-            if not self._approximates():
-                return super().call(inputs)
-            return _activated(self, self._convolve(inputs))
 
     def _convolve(self, inputs: Any) -> tf.Tensor:
         inputs, padding = keras.ops.convert_to_tensor(inputs), self.padding
@@ -124,7 +132,7 @@ class ApproxConv1D(ApproximateLayer, keras.layers.Conv1D):
 @keras.saving.register_keras_serializable(
     package="tf_approxgrad", name="ApproxSeparableConv2D"
 )
-class ApproxSeparableConv2D(ApproximateLayer, keras.layers.SeparableConv2D):
+class ApproxSeparableConv2D(_ConvolvingLayer, keras.layers.SeparableConv2D):
     """`keras.layers.SeparableConv2D`, its pointwise filter gradient by `method`.
 
     The pointwise convolution is a `Conv2D` of kernel size 1 and has nearly all of the
@@ -146,12 +154,6 @@ class ApproxSeparableConv2D(ApproximateLayer, keras.layers.SeparableConv2D):
 
     stock = keras.layers.SeparableConv2D
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        with self._training_is(training):
-            if not self._approximates():
-                return super().call(inputs)
-            return _activated(self, self._convolve(inputs))
-
     def _convolve(self, inputs: Any) -> tf.Tensor:
         depthwise = keras.ops.depthwise_conv(
             inputs,
@@ -172,7 +174,7 @@ class ApproxSeparableConv2D(ApproximateLayer, keras.layers.SeparableConv2D):
 @keras.saving.register_keras_serializable(
     package="tf_approxgrad", name="ApproxConv2DTranspose"
 )
-class ApproxConv2DTranspose(ApproximateLayer, keras.layers.Conv2DTranspose):
+class ApproxConv2DTranspose(_ConvolvingLayer, keras.layers.Conv2DTranspose):
     """`keras.layers.Conv2DTranspose` whose filter gradient is made by `method`.
 
     The positions that a method keeps are those of the gradient of the layer's output,
@@ -194,14 +196,10 @@ class ApproxConv2DTranspose(ApproximateLayer, keras.layers.Conv2DTranspose):
 
     stock = keras.layers.Conv2DTranspose
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        with self._training_is(training):
-            if not self._approximates():
-                return super().call(inputs)
-            outputs = transposed_convolution(
-                self, inputs, _as_tensor(self.kernel), self._assignment.filter_gradient
-            )
-            return _activated(self, outputs)
+    def _convolve(self, inputs: Any) -> tf.Tensor:
+        return transposed_convolution(
+            self, inputs, _as_tensor(self.kernel), self._assignment.filter_gradient
+        )
 
 
 APPROXIMATE_LAYERS: tuple[type[ApproximateLayer], ...] = (

@@ -103,7 +103,7 @@ def test_step_that_is_no_counter_is_refused(step):
 
 
 def test_model_without_approximated_layers_is_refused():
-    with pytest.raises(ValueError, match=r"no ApproxConv2D layer.*approximate_grad"):
+    with pytest.raises(ValueError, match=r"no converted layer.*approximate_grad"):
         tfag.bind_step(make_model(None), tf.Variable(0))
 
 

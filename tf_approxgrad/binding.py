@@ -32,14 +32,14 @@ def bind_step(model: keras.Model, step: Any) -> None:
     >>> tfag.bind_step(model, optimizer.iterations)
 
     Args:
-      model: A model with `ApproxConv2D` layers. The call that is differentiated
-        must be `model(x, training=True)`.
+      model: A model with converted layers. The call that is differentiated must be
+        `model(x, training=True)`.
       step: The step counter, from 0: a scalar integer variable such as
         `optimizer.iterations`; or the optimizer itself, which is needed where it
         accumulates gradients, because it then has no variable of its steps.
 
     Raises:
-      ValueError: If the model has no `ApproxConv2D` layer, or `step` is neither.
+      ValueError: If the model has no converted layer, or `step` is neither.
     """
     if isinstance(step, keras.optimizers.Optimizer):
         optimizer = step
@@ -94,7 +94,7 @@ def require_approximated_layers(model: keras.Model) -> list[ApproximateLayer]:
     layers = approximated_layers(model)
     if not layers:
         raise ValueError(
-            f"model {model.name!r} has no ApproxConv2D layer; convert it with "
+            f"model {model.name!r} has no converted layer; convert it with "
             "model = tf_approxgrad.approximate_gradients(model, schedule) first."
         )
     _check_still_converted(model)

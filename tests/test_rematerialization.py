@@ -79,6 +79,28 @@ class Pair(keras.layers.Layer):
         return self.last(self.first(x))
 
 
+class PlainInside(Pair):
+    """Is computed again as a whole; the layers in it are not by themselves."""
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        with keras.RematScope(mode=None):
+            self.first = keras.layers.Conv2D(3, 3, padding="same", name="inner")
+            self.last = keras.layers.Conv2D(3, 3, padding="same", name="last")
+
+
+class Twice(Pair):
+    def call(self, x):
+        return self.first(self.last(self.first(x)))
+
+
+class OwnRemat(Pair):
+    """Decides by itself what is computed again."""
+
+    def call(self, x):
+        return keras.remat(lambda x: self.last(self.first(x)))(x)
+
+
 def with_pair():
     with keras.RematScope():
         pair = Pair()
@@ -172,6 +194,28 @@ def test_training_is_that_without_rematerialisation(kind, scope, compiled):
     )
     for expected, found in zip(plain, remat, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("cls", [Pair, PlainInside, Twice, OwnRemat])
+@pytest.mark.parametrize("graph", [True, False], ids=["graph", "eager"])
+def test_layer_inside_what_is_rematerialised_is_approximated_in_training(cls, graph):
+    with keras.RematScope(mode=None if cls is OwnRemat else "full"):
+        layer = cls()
+    model = keras.Sequential([keras.Input((8, 8, 3)), layer])
+    model = tfag.approximate_gradients(model, tfag.Constant("zero"))
+
+    def gradients(**arguments):
+        with tf.GradientTape(persistent=True) as tape:
+            loss = tf.reduce_sum(model(tf.constant(X), **arguments) ** 2)
+        kernels = [v.value for v in model.trainable_weights if v.name == "kernel"]
+        return [tape.gradient(loss, kernels) for _ in range(2)]
+
+    run = tf.function(gradients) if graph else gradients
+    for _ in range(2):
+        assert not np.any(tf.nest.flatten(run(training=True)))
+        # Outside training it is exact, whatever came before.
+        assert all(map(np.any, tf.nest.flatten(run())))
+        assert all(map(np.any, tf.nest.flatten(run(training=False))))
 
 
 def test_each_step_runs_the_schedules_method():

@@ -10,6 +10,10 @@ from typing import Any, ClassVar
 
 import keras
 
+# What tf.recompute_grad is made of. TensorFlow has no public name for it.
+from tensorflow.python import pywrap_tfe
+from tensorflow.python.eager import record
+
 from tf_approxgrad import methods
 from tf_approxgrad.assignment import Assignment
 from tf_approxgrad.methods import GradientMethod, MaxGradient
@@ -68,6 +72,8 @@ class ApproximateLayer:
 
     # Those of a layer of Keras, which this one is mixed with.
     name: str
+
+    _training_unrecorded: bool | None = None
 
     def __init__(
         self,
@@ -153,7 +159,7 @@ class ApproximateLayer:
     @contextlib.contextmanager
     def _training_is(self, training: bool | None) -> Iterator[None]:
         """Sets what `_approximates` answers while the layer is called."""
-        token = _training.set(bool(training))
+        token = _training.set(bool(self._resolved(training)))
         try:
             yield
         finally:
@@ -167,6 +173,8 @@ class ApproximateLayer:
         **kwargs: Any,
     ) -> Callable[..., Any]:
         """Makes a call whose results are computed again in the backward pass."""
+
+        training = self._resolved(training)
 
         # What is recomputed may take no keyword argument in a graph.
         @functools.wraps(layer_call)
@@ -183,6 +191,19 @@ class ApproximateLayer:
             return rematerialized(*args, **kwargs)
 
         return without_training
+
+    def _resolved(self, training: bool | None) -> bool | None:
+        """Whether the layer trains, also where Keras doesn't tell it.
+
+        What `keras.remat` or a `keras.RematScope` makes of a layer around this one is
+        called with nothing recorded, and again in the backward pass. By then Keras has
+        forgotten whether the model trains.
+        """
+        if pywrap_tfe.TFE_Py_TapeSetIsStopped():
+            self._training_unrecorded = training
+        elif training is None and record.could_possibly_record():
+            return self._training_unrecorded
+        return training
 
     def _approximates(self) -> bool:
         """Whether the layer trains with a filter gradient that isn't always exact."""

@@ -130,3 +130,26 @@ def test_stripped_model_keeps_a_subclass_and_trains_it_in_full(make):
     model = tfag.approximate_gradients(model, tfag.Constant("zero"))
     assert not has_gradient(model)
     assert tfag.conversion_report(model).converted == ["plain", "own"]
+
+
+class NotTold(tfag.ApproxConv2D):
+    """Keras can't tell it that it trains: its call has no argument for it."""
+
+    def call(self, inputs):
+        return super().call(inputs)
+
+
+@pytest.mark.parametrize("remat", [False, True])
+def test_subclass_that_is_not_told_that_it_trains_is_reported_as_skipped(remat):
+    with keras.RematScope(mode="full" if remat else None):
+        layer = NotTold(3, 3, padding="same", name="own")
+    model = keras.Sequential([keras.Input(IMAGE), conv(3, name="plain"), layer])
+    model = tfag.approximate_gradients(model, tfag.Constant("zero"))
+    tfag.bind_step(model, tf.Variable(0))
+    assert (has_gradient(model, "plain"), has_gradient(model)) == (False, True)
+    report = tfag.conversion_report(model)
+    assert report.converted == ["plain"]
+    assert report.skipped == [
+        ("own", "call of NotTold has no argument training, so that it stays exact")
+    ]
+    assert type(layer_of(tfag.strip_approximation(model))) is NotTold

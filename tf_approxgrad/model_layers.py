@@ -64,8 +64,12 @@ def approximated_layers(model: keras.Model) -> list[ApproximateLayer]:
 
 
 def is_approximated(layer: keras.layers.Layer) -> TypeGuard[ApproximateLayer]:
-    """Whether a layer is a converted one, and not left out of the conversion."""
-    return isinstance(layer, ApproximateLayer) and not layer.assignment.left_out
+    """Whether a layer is a converted one, and neither left out nor always exact."""
+    return (
+        isinstance(layer, ApproximateLayer)
+        and not layer.assignment.left_out
+        and reason_not_convertible(layer) is None
+    )
 
 
 def approximate_class(layer: keras.layers.Layer) -> type[ApproximateLayer] | None:
@@ -103,6 +107,10 @@ def reason_not_convertible(layer: keras.layers.Layer) -> str | None:
         return f"{name} isn't supported" + (f": {reason}" if reason else "")
     if getattr(layer, "groups", 1) != 1:
         return f"groups={layer.groups} isn't supported"
+    is_ours = isinstance(layer, ApproximateLayer)
+    if is_ours and "training" not in inspect.signature(layer.call).parameters:
+        name = type(layer).__name__
+        return f"call of {name} has no argument training, so that it stays exact"
     return None
 
 

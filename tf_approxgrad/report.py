@@ -186,13 +186,11 @@ def _row(
     if is_approximated(layer):
         methods = dict.fromkeys(method.label for method in layer.assignment.row())
         note = ", ".join(methods)
-    elif isinstance(layer, ApproximateLayer):
-        note = (
-            "left exact: a subclass may compute something else than "
-            f"{layer.stock.__name__}"
-        )
     else:
         note = reason_not_convertible(layer) or "not converted"
+        if index is not None and isinstance(layer, ApproximateLayer):
+            stock = layer.stock.__name__
+            note = f"left exact: a subclass may compute something else than {stock}"
     share = cost / total if cost is not None and total else None
     converted_share = share
     if not is_approximated(layer):

@@ -230,3 +230,11 @@ def test_converted_model_predicts_and_is_stripped():
     plain = tfag.strip_approximation(model)
     assert_all_equal(plain.predict(X, verbose=0), expected)
     plain.fit(X, X, verbose=0)
+
+
+def test_gradient_outside_training_is_exact_after_training():
+    model = train(functional(), tfag.Constant("zero"))
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model(X) ** 2)
+    kernels = [v.value for v in model.trainable_weights if v.name == "kernel"]
+    assert all(map(np.any, tape.gradient(loss, kernels)))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import keras
 
-# What tf.recompute_grad is made of. TensorFlow has no public name for it.
+# Whether tf.recompute_grad runs. TensorFlow has no public name for it.
 from tensorflow.python import pywrap_tfe
 from tensorflow.python.eager import record
 
@@ -73,6 +74,7 @@ class ApproximateLayer:
     # Those of a layer of Keras, which this one is mixed with.
     name: str
 
+    # What `training` was in the last call of which nothing was recorded.
     _training_unrecorded: bool | None = None
 
     def __init__(
@@ -166,31 +168,33 @@ class ApproximateLayer:
             _training.reset(token)
 
     def rematerialized_call(
-        self,
-        layer_call: Callable[..., Any],
-        *args: Any,
-        training: bool | None = None,
-        **kwargs: Any,
+        self, layer_call: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> Callable[..., Any]:
-        """Makes a call whose results are computed again in the backward pass."""
+        """Makes a call whose results are computed again in the backward pass.
 
-        training = self._resolved(training)
+        Keras asks for it. What is recomputed may take no keyword argument in a graph,
+        so that `training` is settled here.
+        """
+        settled = {}
+        if "training" in inspect.signature(layer_call).parameters:
+            settled["training"] = self._resolved(kwargs.pop("training", None))
 
-        # What is recomputed may take no keyword argument in a graph.
         @functools.wraps(layer_call)
         def call(*args: Any, **kwargs: Any) -> Any:
-            return layer_call(*args, **kwargs, training=training)
+            before = self._training_unrecorded
+            try:
+                return layer_call(*args, **kwargs, **settled)
+            finally:
+                self._training_unrecorded = before
 
         rematerialized = super().rematerialized_call(call, *args, **kwargs)  # type: ignore[misc]
 
         @functools.wraps(layer_call)
-        def without_training(
-            *args: Any, training: bool | None = None, **kwargs: Any
-        ) -> Any:
-            del training
+        def settled_call(*args: Any, **kwargs: Any) -> Any:
+            kwargs.pop("training", None)
             return rematerialized(*args, **kwargs)
 
-        return without_training
+        return settled_call
 
     def _resolved(self, training: bool | None) -> bool | None:
         """Whether the layer trains, also where Keras doesn't tell it.

@@ -37,9 +37,9 @@ class Backprop:
       out_backprop: Gradient of the output, in the layout of `input`.
       arguments: Strides, padding, layout and dilations.
       layer: Layer index, from 1; 0 outside a model.
+      step: Reads the training step; needed if the method's `needs_step` is true.
       stream: What keeps the random numbers of a model's layers apart: the layer index,
         or a number of its own for a layer whose index another has as well.
-      step: Reads the training step; needed if the method's `needs_step` is true.
     """
 
     input: tf.Tensor
@@ -47,8 +47,8 @@ class Backprop:
     out_backprop: tf.Tensor
     arguments: ConvArguments
     layer: int = 0
-    stream: int = 0
     step: StepReader | None = None
+    stream: int = 0
 
 
 @functools.singledispatch

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from model_zoo import Block, conv
 from recording import RAN, Recording
 
 import tf_approxgrad as tfag
@@ -102,5 +103,51 @@ def test_step_that_is_no_counter_is_refused(step):
 
 
 def test_model_without_approximated_layers_is_refused():
-    with pytest.raises(ValueError, match=r"no ApproxConv2D layer.*approximate_grad"):
+    with pytest.raises(ValueError, match=r"no converted layer.*approximate_grad"):
         tfag.bind_step(make_model(None), tf.Variable(0))
+
+
+@pytest.mark.parametrize(
+    ("converted", "taken"),
+    [
+        ([1, 2, 4], [1, 3]),  # The third one's place is now that of a converted one.
+        ([1, 2, 4], [3, 4]),
+        ([1, 4], [3, 4]),
+        ([2, 4], [1, 2, 3]),
+        ([1, 2], [2, 3, 4]),
+        ([1, 2, 3], [1, 4]),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("again", [False, True], ids=["once", "given a schedule"])
+def test_shorter_model_of_a_partly_converted_one_trains(converted, taken, again):
+    model = tfag.approximate_gradients(
+        make_model(None, layers=4), tfag.Constant("zero"), converted
+    )
+    layers = [model.layers[index - 1] for index in taken]
+    shorter = keras.Sequential([keras.Input((6, 6, 2)), *layers])
+    shorter.compile("sgd", "mse")
+    if again:
+        callback = tfag.ApproximationCallback(tfag.Constant("zero"))
+        shorter.fit(X, X, verbose=0, callbacks=[callback])
+    before = [layer.kernel.numpy() for layer in layers]
+    shorter.fit(X, X, verbose=0, callbacks=[tfag.ApproximationCallback()])
+    kept = [
+        np.array_equal(layer.kernel, old)
+        for layer, old in zip(layers, before, strict=True)
+    ]
+    assert kept == [index in converted for index in taken]
+
+
+@pytest.mark.parametrize("other", ["plain", "converted"])
+def test_layers_that_are_plain_again_are_noticed_in_a_larger_model(other, tmp_path):
+    part = keras.Sequential([keras.Input((6, 6, 3)), Block(), conv(3, name="last")])
+    tfag.approximate_gradients(part, tfag.Constant("max")).save(tmp_path / "part.keras")
+    part = keras.models.load_model(tmp_path / "part.keras")
+    first = keras.Sequential([keras.Input((6, 6, 3)), conv(3, name="first")])
+    if other == "converted":
+        first = tfag.approximate_gradients(first, tfag.Constant("max"))
+    inputs = keras.Input((6, 6, 3))
+    model = keras.Model(inputs, conv(name="head")(part(first(inputs))))
+    with pytest.raises(ValueError, match=r"layers inner1, inner2 are plain"):
+        tfag.bind_step(model, tf.Variable(0))

@@ -202,7 +202,7 @@ def test_schedule_that_does_not_fit_is_refused_before_training(schedule, match):
 
 
 def test_model_that_is_not_converted_is_refused():
-    refused(ValueError, "no ApproxConv2D layer.*approximate_gradients", make_model())
+    refused(ValueError, "no converted layer.*approximate_gradients", make_model())
 
 
 def test_layers_with_different_schedules_are_refused():

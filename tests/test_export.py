@@ -200,7 +200,7 @@ def test_resnet50_keeps_its_outputs_and_serves_without_the_package(tmp_path):
     np.testing.assert_array_equal(converted(x), model(x))
     report = tfag.conversion_report(converted)
     assert len(report.converted) == 53
-    assert report.skipped == {}
+    assert report.skipped == []
     converted.export(str(tmp_path / "model"), verbose=False)
     assert_serves_elsewhere(tmp_path, x, model(x).numpy())
 

@@ -219,7 +219,7 @@ def test_model_that_is_not_converted_is_refused_in_words():
     model = keras.Sequential([keras.Input((6, 6, 2)), keras.layers.Conv2D(2, 3)])
     callback = tfag.SwitchToFullOnPlateau(patience=1)
     callback.set_model(model)
-    with pytest.raises(ValueError, match=r"no ApproxConv2D layer"):
+    with pytest.raises(ValueError, match=r"no converted layer"):
         callback.on_train_begin()
 
 

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,6 +11,7 @@ from gradients import filter_gradient
 from reference import Problem
 
 import tf_approxgrad as tfag
+from tf_approxgrad import ops
 
 DTYPES = ["float32", "float64", "bfloat16", "half"]
 
@@ -98,3 +100,89 @@ def test_random_without_a_step_is_refused(function: str) -> None:
     }[function]
     with pytest.raises(ValueError, match=r"step.*None"):
         call(strides=1, padding="SAME", method=tfag.RandomGradient())
+
+
+IMAGE = (6, 6, 2)
+DRAWN = tfag.Constant(tfag.RandomGradient(stddev=1.0, seed=5))
+COUNTER = 9
+
+
+def backbone(layers: int = 2, schedule: tfag.Schedule = DRAWN) -> keras.Model:
+    convolutions = [keras.layers.Conv2D(2, 3, padding="same") for _ in range(layers)]
+    model = keras.Sequential([keras.Input(IMAGE), *convolutions])
+    return tfag.approximate_gradients(model, schedule)
+
+
+def one_after_the_other(*parts: keras.Model) -> keras.Model:
+    inputs = outputs = keras.Input(IMAGE)
+    for part in parts:
+        outputs = part(outputs)
+    return keras.Model(inputs, outputs)
+
+
+def drawn(model: keras.Model, jit_compile: bool = False) -> list[np.ndarray]:
+    """The gradients of the model's kernels, in order."""
+    tfag.bind_step(model, tf.Variable(COUNTER, dtype=tf.int64))
+    kernels = [v.value for v in model.trainable_weights if v.name == "kernel"]
+
+    @tf.function(jit_compile=jit_compile)
+    def gradients() -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(model(tf.ones((1, *IMAGE)), training=True))
+        return tape.gradient(loss, kernels)
+
+    return [gradient.numpy() for gradient in gradients()]
+
+
+def numbers_of(layer: int) -> np.ndarray:
+    numbers = ops.approx_random_filter_gradient(
+        filter_sizes=[3, 3, 2, 2],
+        out_backprop=tf.zeros((1, *IMAGE)),
+        step=tf.constant(COUNTER, tf.int64),
+        seed=5,
+        layer=layer,
+        stddev=1.0,
+        mean_over_batch=False,
+    )
+    return numbers.numpy()
+
+
+def assert_numbers(found: list[np.ndarray], layers: list[int]) -> None:
+    for gradient, layer in zip(found, layers, strict=True):
+        np.testing.assert_allclose(gradient, numbers_of(layer), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_layers_of_two_converted_models_in_one_draw_different_numbers(
+    jit_compile: bool,
+) -> None:
+    """Both models have layers 1 and 2."""
+    model = one_after_the_other(backbone(), backbone())
+    assert_numbers(drawn(model, jit_compile), [1, 2, 3, 4])
+    # Each by itself draws what its own indices say.
+    for part in model.layers[1:]:
+        assert_numbers(drawn(part), [1, 2])
+    assert_numbers(drawn(model), [1, 2, 3, 4])
+
+
+def test_no_layer_draws_the_numbers_of_another_ones_index() -> None:
+    second = backbone(3)
+    shorter = keras.Sequential([keras.Input(IMAGE), *second.layers[1:]])
+    assert_numbers(drawn(shorter), [2, 3])
+    assert_numbers(drawn(one_after_the_other(backbone(), shorter)), [1, 2, 4, 3])
+
+
+def test_layers_draw_by_their_index_whichever_are_converted() -> None:
+    model = keras.models.clone_model(tfag.strip_approximation(backbone(4)))
+    model = tfag.approximate_gradients(model, DRAWN, [2, 4])
+    _, second, _, fourth = drawn(model)
+    assert_numbers([second, fourth], [2, 4])
+
+
+def test_schedule_reads_the_index_and_not_the_number_that_is_drawn_by() -> None:
+    first_layer = tfag.TableSchedule([[tfag.RandomGradient(1.0, 5)], ["zero"]])
+    model = one_after_the_other(*(backbone(2, first_layer) for _ in range(2)))
+    found = drawn(model)
+    assert_numbers([found[0], found[2]], [1, 3])
+    assert not np.any(found[1])
+    assert not np.any(found[3])

@@ -92,12 +92,25 @@ def test_report_reads_as_a_table_of_keras():
     ]
     assert total.split(": ")[1].startswith("2 of 3 convolutions, 80.0% of the cost")
     assert report.converted == ["a", "last"]
-    assert report.skipped == {"grouped": "groups=2 isn't supported"}
+    assert report.skipped == [("grouped", "groups=2 isn't supported")]
     # The borders are those of `summary`, whose columns are wider.
     summary = io.StringIO()
     model.summary(print_fn=lambda text, **_: summary.write(text))
     borders = {c for c in summary.getvalue() if "─" <= c <= "╿"}
     assert {c for c in str(report) if "─" <= c <= "╿"} == borders
+
+
+def test_layers_of_one_name_are_each_skipped():
+    inputs = outputs = keras.Input((8, 8, 4))
+    for groups in (2, 4):
+        part = sequence(conv("same", groups=groups))
+        part.name = f"part{groups}"
+        outputs = part(outputs)
+    report = tfag.conversion_report(keras.Model(inputs, outputs))
+    assert report.skipped == [
+        ("same", "groups=2 isn't supported"),
+        ("same", "groups=4 isn't supported"),
+    ]
 
 
 def test_rich_prints_the_report_in_colours():
@@ -200,6 +213,28 @@ def test_cost_is_the_multiply_adds_of_the_exact_gradient(kind, shape, arguments,
     model = keras.Model(inputs, [outputs, conv("known")(inputs[1])])
     share = costs(model)["layer"]
     assert share / (1 - share) == pytest.approx(cost / (64 * 9 * 4 * 4))
+
+
+def test_depthwise_part_of_a_separable_layer_is_not_counted_as_converted():
+    separable = keras.layers.SeparableConv2D(
+        5, 3, padding="same", depth_multiplier=2, name="separable"
+    )
+    model = sequence(separable, conv("plain", filters=6))
+    report = tfag.conversion_report(
+        tfag.approximate_gradients(model, tfag.Constant("max"), "separable")
+    )
+    depthwise, pointwise, plain = 9 * 4 * 2, 4 * 2 * 5, 9 * 5 * 6
+    total = depthwise + pointwise + plain
+    row = report.rows[0]
+    assert row.share == pytest.approx((depthwise + pointwise) / total)
+    assert row.converted_share == pytest.approx(pointwise / total)
+    assert report.rows[1].converted_share == 0
+    assert report.share == row.converted_share
+    assert str(report).endswith(
+        f"1 of 2 convolutions, {pointwise / total:.1%} of the cost of the exact filter "
+        "gradients"
+    )
+    assert tfag.conversion_report(model).share == 0
 
 
 def test_layer_counts_once_for_each_time_that_it_is_called():

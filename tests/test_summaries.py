@@ -215,5 +215,5 @@ def test_model_that_is_not_converted_is_refused(tmp_path):
     model = keras.Sequential([keras.Input((6, 6, 2)), keras.layers.Conv2D(3, 1)])
     model.compile("sgd", "mse")
     callback = tfag.ApproximationSummaries(tmp_path)
-    with pytest.raises(ValueError, match="no ApproxConv2D layer"):
+    with pytest.raises(ValueError, match="no converted layer"):
         model.fit(X, Y, verbose=0, callbacks=[callback])

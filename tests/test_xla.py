@@ -132,24 +132,43 @@ def test_only_what_is_compiled_is_lowered():
     assert not xla.is_compiling()
 
 
-def make_model(schedule, dtype=None, **compiled):
+KINDS = {
+    cls.__name__: cls
+    for cls in (
+        keras.layers.Conv2D,
+        keras.layers.Conv1D,
+        keras.layers.SeparableConv2D,
+        keras.layers.Conv2DTranspose,
+    )
+}
+each_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def data(kind):
+    """Inputs and targets: for Conv1D the images' first lines."""
+    return (X[:, 0], Y[:, 0]) if kind == "Conv1D" else (X, Y)
+
+
+def make_model(schedule, kind="Conv2D", **compiled):
     keras.utils.set_random_seed(1)
     layers = [
-        keras.layers.Conv2D(3, 3, padding="same", activation="relu", dtype=dtype)
-        for _ in range(3)
+        KINDS[kind](3, 3, padding="same", activation="relu", name=f"layer{index}")
+        for index in range(3)
     ]
-    model = keras.Sequential([keras.Input((8, 8, 2)), *layers])
+    model = keras.Sequential([keras.Input(data(kind)[0].shape[1:]), *layers])
     model = tfag.approximate_gradients(model, schedule)
+    assert len(tfag.conversion_report(model).converted) == 3
     model.compile(keras.optimizers.SGD(0.1), "mse", **compiled)
     return model
 
 
-def fit(model, **arguments):
+def fit(model, kind="Conv2D"):
     callbacks = [tfag.ApproximationCallback()]
-    defaults = {"batch_size": 4, "shuffle": False, "verbose": 0, "epochs": 2}
-    model.fit(X, Y, callbacks=callbacks, **(defaults | arguments))
+    arguments = {"batch_size": 4, "shuffle": False, "verbose": 0, "epochs": 2}
+    model.fit(*data(kind), callbacks=callbacks, **arguments)
 
 
+@each_kind
 @pytest.mark.parametrize(
     "schedule",
     [
@@ -163,15 +182,16 @@ def fit(model, **arguments):
 @pytest.mark.parametrize(
     "steps_per_execution", [1, pytest.param(4, marks=pytest.mark.slow)]
 )
-def test_fit_trains_compiled_as_it_does_without(schedule, steps_per_execution):
+def test_fit_trains_compiled_as_it_does_without(schedule, kind, steps_per_execution):
     weights = []
     for jit_compile in (False, True):
         model = make_model(
             schedule,
+            kind,
             jit_compile=jit_compile,
             steps_per_execution=steps_per_execution,
         )
-        fit(model)
+        fit(model, kind)
         assert model.jit_compile is jit_compile
         assert int(model.optimizer.iterations) == 12
         weights.append(model.get_weights())
@@ -179,25 +199,30 @@ def test_fit_trains_compiled_as_it_does_without(schedule, steps_per_execution):
         np.testing.assert_allclose(compiled, plain, rtol=1e-4, atol=1e-5)
 
 
-def test_compiled_model_evaluates_and_predicts():
-    model = make_model(tfag.Alternate("max"), jit_compile=True)
-    fit(model)
-    assert np.isfinite(model.evaluate(X, Y, verbose=0))
+@each_kind
+def test_compiled_model_evaluates_and_predicts(kind):
+    model = make_model(tfag.Alternate("max"), kind, jit_compile=True)
+    fit(model, kind)
+    x, y = data(kind)
+    assert np.isfinite(model.evaluate(x, y, verbose=0))
     np.testing.assert_allclose(
-        model.predict(X, verbose=0), model(X), rtol=1e-4, atol=1e-5
+        model.predict(x, verbose=0), model(x), rtol=1e-4, atol=1e-5
     )
 
 
-def test_own_compiled_loop_follows_the_schedule():
-    model = make_model(tfag.EveryNthStep("zero", n=3, start=2))
+@each_kind
+def test_own_compiled_loop_follows_the_schedule(kind):
+    model = make_model(tfag.EveryNthStep("zero", n=3, start=2), kind)
     step = tf.Variable(0, dtype=tf.int64)
     tfag.bind_step(model, step)
-    kernels = [layer.kernel.value for layer in model.layers]
+    name = "pointwise_kernel" if kind == "SeparableConv2D" else "kernel"
+    kernels = [getattr(layer, name).value for layer in model.layers]
+    x, y = data(kind)
 
     @tf.function(jit_compile=True)
     def gradients():
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean((model(X, training=True) - Y) ** 2)
+            loss = tf.reduce_mean((model(x, training=True) - y) ** 2)
         return tape.gradient(loss, kernels)
 
     for number in range(7):

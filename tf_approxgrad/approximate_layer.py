@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import Iterator
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import keras
+
+# Whether tf.recompute_grad runs. TensorFlow has no public name for it.
+from tensorflow.python import pywrap_tfe
+from tensorflow.python.eager import record
 
 from tf_approxgrad import methods
 from tf_approxgrad.assignment import Assignment
@@ -41,7 +47,11 @@ class ApproximateLayer:
       schedule: A schedule that picks the method by layer index and step. Set by
         `approximate_gradients`; here so that a saved model keeps it.
       layer_index: The layer's index for the schedule, from 1.
-      layer_count: How many layers of the model were converted with this one.
+      layer_count: How many convertible layers the model had.
+      converted_layers: The indices of those that were converted.
+      left_out: Whether the gradient is exact, whatever `method` says. Set where
+        `layers` of `approximate_gradients` doesn't name a layer that can't become one
+        of `stock`, because it is of a user's own class, and by `strip_approximation`.
       **kwargs: As for `stock`. `groups` must be 1.
 
     Raises:
@@ -57,10 +67,15 @@ class ApproximateLayer:
         "schedule",
         "layer_index",
         "layer_count",
+        "converted_layers",
+        "left_out",
     )
 
     # Those of a layer of Keras, which this one is mixed with.
     name: str
+
+    # What `training` was in the last call of which nothing was recorded.
+    _training_unrecorded: bool | None = None
 
     def __init__(
         self,
@@ -69,6 +84,8 @@ class ApproximateLayer:
         schedule: Schedule | dict[str, Any] | None = None,
         layer_index: int = 0,
         layer_count: int = 0,
+        converted_layers: Sequence[int] = (),
+        left_out: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -90,7 +107,13 @@ class ApproximateLayer:
                 "at least 1, and no schedule with the layer index 0."
             )
         self._assignment = Assignment(
-            self.name, methods.get(method), restored, layer_index, count=layer_count
+            self.name,
+            methods.get(method),
+            restored,
+            layer_index,
+            count=layer_count,
+            converted=tuple(converted_layers),
+            left_out=left_out,
         )
 
     @property
@@ -125,6 +148,9 @@ class ApproximateLayer:
             )
             config["layer_index"] = assignment.index
             config["layer_count"] = assignment.count
+            config["converted_layers"] = list(assignment.converted)
+        if assignment.left_out:
+            config["left_out"] = True
         return config
 
     @classmethod
@@ -135,11 +161,53 @@ class ApproximateLayer:
     @contextlib.contextmanager
     def _training_is(self, training: bool | None) -> Iterator[None]:
         """Sets what `_approximates` answers while the layer is called."""
-        token = _training.set(bool(training))
+        token = _training.set(bool(self._resolved(training)))
         try:
             yield
         finally:
             _training.reset(token)
+
+    def rematerialized_call(
+        self, layer_call: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Callable[..., Any]:
+        """Makes a call whose results are computed again in the backward pass.
+
+        Keras asks for it. What is recomputed may take no keyword argument in a graph,
+        so that `training` is settled here.
+        """
+        settled = {}
+        if "training" in inspect.signature(layer_call).parameters:
+            settled["training"] = self._resolved(kwargs.pop("training", None))
+
+        @functools.wraps(layer_call)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            before = self._training_unrecorded
+            try:
+                return layer_call(*args, **kwargs, **settled)
+            finally:
+                self._training_unrecorded = before
+
+        rematerialized = super().rematerialized_call(call, *args, **kwargs)  # type: ignore[misc]
+
+        @functools.wraps(layer_call)
+        def settled_call(*args: Any, **kwargs: Any) -> Any:
+            kwargs.pop("training", None)
+            return rematerialized(*args, **kwargs)
+
+        return settled_call
+
+    def _resolved(self, training: bool | None) -> bool | None:
+        """Whether the layer trains, also where Keras doesn't tell it.
+
+        What `keras.remat` or a `keras.RematScope` makes of a layer around this one is
+        called with nothing recorded, and again in the backward pass. By then Keras has
+        forgotten whether the model trains.
+        """
+        if pywrap_tfe.TFE_Py_TapeSetIsStopped():
+            self._training_unrecorded = training
+        elif training is None and record.could_possibly_record():
+            return self._training_unrecorded
+        return training
 
     def _approximates(self) -> bool:
         """Whether the layer trains with a filter gradient that isn't always exact."""

@@ -28,7 +28,11 @@ class Assignment:
       schedule: Picks the method by (layer index, step).
       index: The layer's index in its model, from 1; 0 until it is known.
       step: Reads the training step; `None` until it is bound.
-      count: How many layers of the model were converted together; 0 if unknown.
+      stream: The number that its random draws go by; 0 until the step is bound.
+      count: How many convertible layers the model had when it was converted; 0 if
+        unknown.
+      converted: The indices of those that were converted, this one among them.
+      left_out: Whether the gradient is exact, whatever `method` says.
     """
 
     layer_name: str
@@ -36,18 +40,28 @@ class Assignment:
     schedule: Schedule | None = None
     index: int = 0
     step: StepReader | None = None
+    stream: int = 0
     count: int = 0
+    converted: tuple[int, ...] = ()
+    left_out: bool = False
     # The row of a schedule and an index: `Schedule.row` compares many steps.
     _cached: tuple[Any, tuple[GradientMethod, ...]] | None = None
 
     def row(self) -> tuple[GradientMethod, ...]:
         """The methods of the layer, one period of each of the schedule's segments."""
+        if self.left_out:
+            return (FullGradient(),)
         if self.schedule is None:
             return (self.method,)
         key = (self.schedule, self.index)
         if self._cached is None or self._cached[0] != key:
             self._cached = (key, self.schedule.row(self.index))
         return self._cached[1]
+
+    def leave_out(self) -> None:
+        """Makes the gradient exact until the layer is converted again."""
+        self.schedule, self.index, self.left_out = None, 0, True
+        self.count, self.converted = 0, ()
 
     def is_exact(self) -> bool:
         """Whether nothing is ever approximated."""
@@ -111,13 +125,22 @@ class Assignment:
                 "compile: train without XLA (jit_compile=False). Keras does so by "
                 "itself if the model is compiled after its conversion."
             )
-        backprop = dataclasses.replace(backprop, layer=self.index, step=self.step)
+        backprop = self.placed(backprop)
         methods = list(dict.fromkeys(row))
         if len(methods) == 1:
             return compute(methods[0], backprop)
         return tf.switch_case(
             self._branch([methods.index(method) for method in row]),
             [_branch_function(compute, method, backprop) for method in methods],
+        )
+
+    def placed(self, backprop: Backprop) -> Backprop:
+        """What to compute the gradient from, with the layer's index and step."""
+        return dataclasses.replace(
+            backprop,
+            layer=self.index,
+            stream=self.stream or self.index,
+            step=self.step,
         )
 
     def _branch(self, branches: list[int]) -> tf.Tensor:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tf_approxgrad.approximate_layer import ApproximateLayer
-from tf_approxgrad.model_layers import approximated_layers, convertible_layers
+from tf_approxgrad.model_layers import (
+    approximated_layers,
+    convertible_layers,
+    is_approximated,
+)
 from tf_approxgrad.schedules import Schedule
 
 
@@ -27,14 +32,14 @@ def bind_step(model: keras.Model, step: Any) -> None:
     >>> tfag.bind_step(model, optimizer.iterations)
 
     Args:
-      model: A model with `ApproxConv2D` layers. The call that is differentiated
-        must be `model(x, training=True)`.
+      model: A model with converted layers. The call that is differentiated must be
+        `model(x, training=True)`.
       step: The step counter, from 0: a scalar integer variable such as
         `optimizer.iterations`; or the optimizer itself, which is needed where it
         accumulates gradients, because it then has no variable of its steps.
 
     Raises:
-      ValueError: If the model has no `ApproxConv2D` layer, or `step` is neither.
+      ValueError: If the model has no converted layer, or `step` is neither.
     """
     if isinstance(step, keras.optimizers.Optimizer):
         optimizer = step
@@ -55,20 +60,33 @@ def bind_step(model: keras.Model, step: Any) -> None:
 def set_step_reader(model: keras.Model, read_step: Callable[[], tf.Tensor]) -> None:
     """Gives every layer the step, and an index to those that have none yet.
 
-    The index goes into the random numbers of a layer, so that two layers of the
-    same seed draw different ones.
+    Random numbers go by the index, so that two layers of the same seed draw different
+    ones. In a model of several converted ones layers may share an index: the first
+    draws by it, each other by the next number that is no index.
     """
+    assignments = []
     for index, layer in _indexed_layers(model):
         layer.assignment.step = read_step
         layer.assignment.index = layer.assignment.index or index
+        assignments.append(layer.assignment)
+    indices, drawn = {assignment.index for assignment in assignments}, set()
+    free = (number for number in itertools.count(1) if number not in indices)
+    for assignment in assignments:
+        taken = assignment.index in drawn
+        assignment.stream = next(free) if taken else assignment.index
+        drawn.add(assignment.index)
 
 
 def assign_schedule(model: keras.Model, schedule: Schedule) -> None:
     """Checks that `schedule` fits the model, and sets it on the converted layers."""
-    resolved = schedule.resolve(convertible_layers(model))
-    for index, layer in _indexed_layers(model):
+    convertible = convertible_layers(model)
+    resolved = schedule.resolve(convertible)
+    layers = _indexed_layers(model)
+    for index, layer in layers:
         layer.assignment.schedule = resolved
-        layer.assignment.index = index
+        layer.assignment.index = layer.assignment.stream = index
+        layer.assignment.count = len(convertible)
+        layer.assignment.converted = tuple(index for index, _ in layers)
 
 
 def require_approximated_layers(model: keras.Model) -> list[ApproximateLayer]:
@@ -76,29 +94,38 @@ def require_approximated_layers(model: keras.Model) -> list[ApproximateLayer]:
     layers = approximated_layers(model)
     if not layers:
         raise ValueError(
-            f"model {model.name!r} has no ApproxConv2D layer; convert it with "
+            f"model {model.name!r} has no converted layer; convert it with "
             "model = tf_approxgrad.approximate_gradients(model, schedule) first."
         )
-    _check_still_converted(model, layers)
+    _check_still_converted(model)
     return layers
 
 
 def _indexed_layers(model: keras.Model) -> list[tuple[int, ApproximateLayer]]:
     """The converted layers, with their places among those that could be."""
     layers = enumerate(convertible_layers(model), start=1)
-    return [(i, layer) for i, layer in layers if isinstance(layer, ApproximateLayer)]
+    return [(i, layer) for i, layer in layers if is_approximated(layer)]
 
 
-def _check_still_converted(
-    model: keras.Model, layers: Sequence[ApproximateLayer]
-) -> None:
+def _check_still_converted(model: keras.Model) -> None:
     """Refuses a converted model some of whose convolutions are plain again.
 
     A layer of a user's own that makes its convolutions itself makes plain ones when it
-    is loaded from a file.
+    is loaded from a file. Those of a model that was made of some of the layers of a
+    converted one may be plain because they always were.
     """
-    plain = [x.name for x in convertible_layers(model) if x not in layers]
-    if plain and len(layers) < max(layer.assignment.count for layer in layers):
+    convertible, expected = convertible_layers(model), set()
+    for place, layer in _indexed_layers(model):
+        # How many come before those of the model that the layer was converted in.
+        before = place - layer.assignment.index
+        if 0 <= before <= len(convertible) - layer.assignment.count:
+            expected |= {before + index for index in layer.assignment.converted}
+    plain = [
+        layer.name
+        for place, layer in enumerate(convertible, start=1)
+        if place in expected and not isinstance(layer, ApproximateLayer)
+    ]
+    if plain:
         raise ValueError(
             f"model {model.name!r} was converted, but its layers {', '.join(plain)} "
             "are plain layers of Keras, as after loading a layer of your own from a "

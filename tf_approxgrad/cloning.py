@@ -55,9 +55,12 @@ def _models(model: keras.Model) -> list[keras.Model]:
 
 
 def _copy(model: keras.Model, classes: Mapping[int, LayerClass]) -> keras.Model:
+    # Of layers, and of the operations between them.
     def clone_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
         cls = classes.get(id(layer), type(layer))
-        return cls.from_config(_config_for(layer, cls))
+        copy = cls.from_config(_config_for(layer, cls))
+        _copy_rematerialization(layer, copy)
+        return copy
 
     with model.distribute_strategy.scope(), _uncompiled(model):
         clone = keras.models.clone_model(
@@ -116,7 +119,7 @@ def _change_in_place(
 def _copy_state(
     old: Sequence[keras.layers.Layer], new: Sequence[keras.layers.Layer]
 ) -> None:
-    """Copies names, weights, the state of random seeds, and what is trainable.
+    """Copies names, weights, random seeds, what is trainable and rematerialised.
 
     Owners come before the layers in them, so that what is set on a layer is not
     overwritten by its owner.
@@ -137,6 +140,7 @@ def _copy_state(
             )
         if target.trainable != source.trainable:
             target.trainable = source.trainable
+        _copy_rematerialization(source, target)
     copied: set[int] = set()
     for source, target in zip(old, new, strict=True):
         pairs = list(zip(source.variables, target.variables, strict=True))
@@ -147,6 +151,12 @@ def _copy_state(
             copy.assign(variable)
             if copy.trainable != variable.trainable:
                 copy.trainable = variable.trainable
+
+
+def _copy_rematerialization(source: Any, target: Any) -> None:
+    # Keras has no public name for it, and sets it in the constructor alone.
+    if hasattr(source, "_remat_mode"):
+        target._remat_mode = source._remat_mode
 
 
 def _copy_compilation(model: keras.Model, clone: keras.Model) -> None:

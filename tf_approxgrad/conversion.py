@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import keras
 
+from tf_approxgrad.approximate_layer import ApproximateLayer
 from tf_approxgrad.binding import assign_schedule
 from tf_approxgrad.cloning import with_classes
 from tf_approxgrad.layer_references import (
@@ -19,6 +20,7 @@ from tf_approxgrad.model_layers import (
     approximated_layers,
     check_model,
     convertible_layers,
+    plain_class,
     why_fit_is_exact,
 )
 from tf_approxgrad.report import conversion_report
@@ -56,7 +58,8 @@ def approximate_gradients(
       layers: Which convolutions to convert: an index, a name, a compiled regular
         expression that is searched for in the names, a predicate, which is a function
         of the layer; or a list of these. `None` means all. The others are plain layers
-        of Keras in the result.
+        of Keras in the result; of a user's subclass of `ApproxConv2D` or its like, the
+        gradient is exact.
 
     Returns:
       The converted model. Train it with `ApproximationCallback`, or call `bind_step`.
@@ -90,7 +93,7 @@ def approximate_gradients(
     for index, layer in enumerate(convertible, start=1):
         cls = approximate_class(layer)
         assert cls is not None
-        classes[id(layer)] = cls if index in chosen else cls.stock
+        classes[id(layer)] = cls if index in chosen else plain_class(layer)
     reason = why_fit_is_exact(model)
     if reason is not None:
         warnings.warn(
@@ -98,9 +101,13 @@ def approximate_gradients(
             stacklevel=2,
         )
     converted = with_classes(model, classes)
+    for index, layer in enumerate(convertible_layers(converted), start=1):
+        if isinstance(layer, ApproximateLayer):
+            if index in chosen:
+                layer.assignment.left_out = False
+            else:
+                layer.assignment.leave_out()
     assign_schedule(converted, schedule)
-    for layer in approximated_layers(converted):
-        layer.assignment.count = len(chosen)
     return converted
 
 
@@ -120,7 +127,9 @@ def strip_approximation(model: keras.Model) -> keras.Model:
 
     Returns:
       A model of the same weights, layer names and outputs, copied or converted in
-      place as by `approximate_gradients`.
+      place as by `approximate_gradients`. A layer of a user's subclass of
+      `ApproxConv2D` or its like keeps its class, because Keras' own may compute
+      something else; its gradient is exact.
 
     Raises:
       TypeError: If the argument isn't a model.
@@ -130,4 +139,7 @@ def strip_approximation(model: keras.Model) -> keras.Model:
     layers = approximated_layers(model)
     if not layers:
         return model
-    return with_classes(model, {id(layer): layer.stock for layer in layers})
+    stripped = with_classes(model, {id(layer): plain_class(layer) for layer in layers})
+    for layer in approximated_layers(stripped):
+        layer.assignment.leave_out()
+    return stripped

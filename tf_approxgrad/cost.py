@@ -43,6 +43,16 @@ def filter_gradient_costs(model: keras.Model) -> dict[int, int | None]:
     return costs
 
 
+def convertible_share(layer: keras.layers.Layer) -> float:
+    """The part of a convolution's cost that is that of the filters that are converted.
+
+    Of a separable layer these are the pointwise ones. From 0 to 1.
+    """
+    if not isinstance(layer, _SEPARABLE):
+        return 1.0
+    return layer.filters / (math.prod(layer.kernel_size) + layer.filters)
+
+
 def output_shape(layer: keras.layers.Layer) -> Shape | None:
     """The shape of what a convolution returns; `None` if it isn't built."""
     shape = _built_shape(layer)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import dataclasses
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -35,9 +34,7 @@ class Comparison:
         compute: Callable[[GradientMethod, Backprop], tf.Tensor],
     ) -> tf.Tensor:
         """Computes the gradient by each method of the layer; returns the exact one."""
-        backprop = dataclasses.replace(
-            backprop, layer=assignment.index, step=assignment.step
-        )
+        backprop = assignment.placed(backprop)
         exact = FullGradient()
         for method in dict.fromkeys([exact, *assignment.row()]):
             key = (id(assignment), method)

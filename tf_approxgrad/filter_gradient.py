@@ -38,6 +38,8 @@ class Backprop:
       arguments: Strides, padding, layout and dilations.
       layer: Layer index, from 1; 0 outside a model.
       step: Reads the training step; needed if the method's `needs_step` is true.
+      stream: What keeps the random numbers of a model's layers apart: the layer index,
+        or a number of its own for a layer whose index another has as well.
     """
 
     input: tf.Tensor
@@ -46,6 +48,7 @@ class Backprop:
     arguments: ConvArguments
     layer: int = 0
     step: StepReader | None = None
+    stream: int = 0
 
 
 @functools.singledispatch
@@ -101,7 +104,7 @@ def _random(method: RandomGradient, backprop: Backprop) -> tf.Tensor:
         )
     if xla.is_compiling():
         normals = xla.random_filter_gradient(
-            backprop.filter_sizes, backprop.step(), method.seed, backprop.layer
+            backprop.filter_sizes, backprop.step(), method.seed, backprop.stream
         )
         return _scaled(normals, method.stddev, backprop)
     by_batch = method.stddev is None
@@ -112,7 +115,7 @@ def _random(method: RandomGradient, backprop: Backprop) -> tf.Tensor:
         out_backprop=backprop.out_backprop,
         step=tf.cast(backprop.step(), tf.int64),
         seed=method.seed,
-        layer=backprop.layer,
+        layer=backprop.stream,
         stddev=1.0 if by_batch or scaled_after else method.stddev,
         mean_over_batch=by_batch,
     )

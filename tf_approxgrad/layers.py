@@ -39,7 +39,10 @@ class ApproxConv2D(ApproximateLayer, keras.layers.Conv2D):
       schedule: A schedule that picks the method by layer index and step. Set by
         `approximate_gradients`; here so that a saved model keeps it.
       layer_index: The layer's index for the schedule, from 1.
-      layer_count: How many layers of the model were converted with this one.
+      layer_count: How many convertible layers the model had.
+      converted_layers: The indices of those that were converted.
+      left_out: Whether the gradient is exact, whatever `method` says. Set for a layer
+        of a user's own class that is left out of a conversion.
       **kwargs: As for `keras.layers.Conv2D`. `groups` must be 1.
 
     Raises:
@@ -68,8 +71,22 @@ class ApproxConv2D(ApproximateLayer, keras.layers.Conv2D):
         )
 
 
+class _ConvolvingLayer(ApproximateLayer):
+    """Base class for layers of Keras that have no `convolution_op` to override."""
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        with self._training_is(training):
+            if not self._approximates():
+                return super().call(inputs)  # type: ignore[misc]
+            return _activated(self, self._convolve(inputs))
+
+    def _convolve(self, inputs: Any) -> tf.Tensor:
+        """The convolution alone, without bias and activation."""
+        raise NotImplementedError
+
+
 @keras.saving.register_keras_serializable(package="tf_approxgrad", name="ApproxConv1D")
-class ApproxConv1D(ApproximateLayer, keras.layers.Conv1D):
+class ApproxConv1D(_ConvolvingLayer, keras.layers.Conv1D):
     """`keras.layers.Conv1D` whose filter gradient is made by `method`.
 
     A convolution along one axis is one along two, the other of size 1.
@@ -80,8 +97,8 @@ class ApproxConv1D(ApproximateLayer, keras.layers.Conv1D):
 
     Args:
       *args: As for `keras.layers.Conv1D`.
-      method: As for `ApproxConv2D`, and so are `schedule`, `layer_index` and
-        `layer_count`.
+      method: As for `ApproxConv2D`, and so are `schedule`, `layer_index`,
+        `layer_count`, `converted_layers` and `left_out`.
       **kwargs: As for `keras.layers.Conv1D`. `groups` must be 1.
 
     Raises:
@@ -89,12 +106,6 @@ class ApproxConv1D(ApproximateLayer, keras.layers.Conv1D):
     """
 
     stock = keras.layers.Conv1D
-
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        with self._training_is(training):
-            if not self._approximates():
-                return super().call(inputs)
-            return _activated(self, self._convolve(inputs))
 
     def _convolve(self, inputs: Any) -> tf.Tensor:
         inputs, padding = keras.ops.convert_to_tensor(inputs), self.padding
@@ -121,7 +132,7 @@ class ApproxConv1D(ApproximateLayer, keras.layers.Conv1D):
 @keras.saving.register_keras_serializable(
     package="tf_approxgrad", name="ApproxSeparableConv2D"
 )
-class ApproxSeparableConv2D(ApproximateLayer, keras.layers.SeparableConv2D):
+class ApproxSeparableConv2D(_ConvolvingLayer, keras.layers.SeparableConv2D):
     """`keras.layers.SeparableConv2D`, its pointwise filter gradient by `method`.
 
     The pointwise convolution is a `Conv2D` of kernel size 1 and has nearly all of the
@@ -133,8 +144,8 @@ class ApproxSeparableConv2D(ApproximateLayer, keras.layers.SeparableConv2D):
 
     Args:
       *args: As for `keras.layers.SeparableConv2D`.
-      method: As for `ApproxConv2D`, and so are `schedule`, `layer_index` and
-        `layer_count`.
+      method: As for `ApproxConv2D`, and so are `schedule`, `layer_index`,
+        `layer_count`, `converted_layers` and `left_out`.
       **kwargs: As for `keras.layers.SeparableConv2D`.
 
     Raises:
@@ -142,12 +153,6 @@ class ApproxSeparableConv2D(ApproximateLayer, keras.layers.SeparableConv2D):
     """
 
     stock = keras.layers.SeparableConv2D
-
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        with self._training_is(training):
-            if not self._approximates():
-                return super().call(inputs)
-            return _activated(self, self._convolve(inputs))
 
     def _convolve(self, inputs: Any) -> tf.Tensor:
         depthwise = keras.ops.depthwise_conv(
@@ -169,7 +174,7 @@ class ApproxSeparableConv2D(ApproximateLayer, keras.layers.SeparableConv2D):
 @keras.saving.register_keras_serializable(
     package="tf_approxgrad", name="ApproxConv2DTranspose"
 )
-class ApproxConv2DTranspose(ApproximateLayer, keras.layers.Conv2DTranspose):
+class ApproxConv2DTranspose(_ConvolvingLayer, keras.layers.Conv2DTranspose):
     """`keras.layers.Conv2DTranspose` whose filter gradient is made by `method`.
 
     The positions that a method keeps are those of the gradient of the layer's output,
@@ -181,8 +186,8 @@ class ApproxConv2DTranspose(ApproximateLayer, keras.layers.Conv2DTranspose):
 
     Args:
       *args: As for `keras.layers.Conv2DTranspose`.
-      method: As for `ApproxConv2D`, and so are `schedule`, `layer_index` and
-        `layer_count`.
+      method: As for `ApproxConv2D`, and so are `schedule`, `layer_index`,
+        `layer_count`, `converted_layers` and `left_out`.
       **kwargs: As for `keras.layers.Conv2DTranspose`.
 
     Raises:
@@ -191,14 +196,10 @@ class ApproxConv2DTranspose(ApproximateLayer, keras.layers.Conv2DTranspose):
 
     stock = keras.layers.Conv2DTranspose
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        with self._training_is(training):
-            if not self._approximates():
-                return super().call(inputs)
-            outputs = transposed_convolution(
-                self, inputs, _as_tensor(self.kernel), self._assignment.filter_gradient
-            )
-            return _activated(self, outputs)
+    def _convolve(self, inputs: Any) -> tf.Tensor:
+        return transposed_convolution(
+            self, inputs, _as_tensor(self.kernel), self._assignment.filter_gradient
+        )
 
 
 APPROXIMATE_LAYERS: tuple[type[ApproximateLayer], ...] = (

@@ -133,7 +133,9 @@ class RandomGradient(GradientMethod):
 
     The elements of dF are independent draws from Normal(0, stddev), drawn afresh at
     every step. They are a pure function of (seed, layer, step) from a counter-based
-    generator (Philox), so the same run twice gives the same numbers.
+    generator (Philox), so the same run twice gives the same numbers. The layer is its
+    index. Where a model is made of several converted ones, so that layers share an
+    index, the first draws by it and each other by the next number that is no index.
 
     Source: the paper's "random gradient", which uses 1/N as the deviation.
 

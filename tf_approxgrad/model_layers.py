@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 import keras
 
@@ -60,18 +60,41 @@ def why_fit_is_exact(model: keras.Model) -> str | None:
 
 def approximated_layers(model: keras.Model) -> list[ApproximateLayer]:
     """The converted layers of `model` in order."""
-    return [x for x in all_layers(model) if isinstance(x, ApproximateLayer)]
+    return [x for x in all_layers(model) if is_approximated(x)]
+
+
+def is_approximated(layer: keras.layers.Layer) -> TypeGuard[ApproximateLayer]:
+    """Whether a layer is a converted one, and neither left out nor always exact."""
+    return (
+        isinstance(layer, ApproximateLayer)
+        and not layer.assignment.left_out
+        and reason_not_convertible(layer) is None
+    )
 
 
 def approximate_class(layer: keras.layers.Layer) -> type[ApproximateLayer] | None:
     """The class that takes the place of a layer's, or is it; `None` if there is none.
 
-    A subclass of one of Keras' layers has none: it may compute something else.
+    A subclass of one of Keras' layers has none: it may compute something else. One of
+    ours is its own.
     """
+    if isinstance(layer, ApproximateLayer):
+        return type(layer)
     for cls in APPROXIMATE_LAYERS:
-        if type(layer) in (cls, cls.stock):
+        if type(layer) is cls.stock:
             return cls
     return None
+
+
+def plain_class(layer: keras.layers.Layer) -> type[keras.layers.Layer]:
+    """The class of a layer where it isn't converted.
+
+    A user's subclass of one of ours stays what it is: it may compute something else.
+    """
+    for cls in APPROXIMATE_LAYERS:
+        if type(layer) is cls:
+            return cls.stock
+    return type(layer)
 
 
 def reason_not_convertible(layer: keras.layers.Layer) -> str | None:
@@ -84,6 +107,10 @@ def reason_not_convertible(layer: keras.layers.Layer) -> str | None:
         return f"{name} isn't supported" + (f": {reason}" if reason else "")
     if getattr(layer, "groups", 1) != 1:
         return f"groups={layer.groups} isn't supported"
+    is_ours = isinstance(layer, ApproximateLayer)
+    if is_ours and "training" not in inspect.signature(layer.call).parameters:
+        name = type(layer).__name__
+        return f"call of {name} has no argument training, so that it stays exact"
     return None
 
 

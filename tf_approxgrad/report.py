@@ -10,11 +10,17 @@ import rich.markup
 import rich.table
 
 from tf_approxgrad.approximate_layer import ApproximateLayer
-from tf_approxgrad.cost import CONVOLUTIONS, filter_gradient_costs, output_shape
+from tf_approxgrad.cost import (
+    CONVOLUTIONS,
+    convertible_share,
+    filter_gradient_costs,
+    output_shape,
+)
 from tf_approxgrad.model_layers import (
     all_layers,
     check_model,
     convertible_layers,
+    is_approximated,
     reason_not_convertible,
 )
 
@@ -36,6 +42,9 @@ class ReportRow:
       note: Why it isn't converted, or its methods if it is.
       share: Its part of the cost (multiply-adds) of all the model's exact filter
         gradients, from 0 to 1; `None` if a size isn't known.
+      converted_share: What of `share` a method can replace: 0 if the layer isn't
+        converted; without the depthwise filters, which stay exact, if it is a
+        `SeparableConv2D`.
     """
 
     name: str
@@ -45,6 +54,7 @@ class ReportRow:
     converted: bool
     note: str
     share: float | None
+    converted_share: float | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +62,22 @@ class ConversionReport:
     """Which convolutions of a model were converted, which not and why.
 
     `print` shows it as a table, and so does `rich.print`, in colours.
+
+    >>> import keras
+    >>> import tf_approxgrad as tfag
+    >>> model = keras.Sequential([
+    ...     keras.Input((8, 8, 4)),
+    ...     keras.layers.Conv2D(4, 3, padding="same", name="first"),
+    ...     keras.layers.Conv2D(4, 3, padding="same", name="grouped", groups=4),
+    ... ])
+    >>> model = tfag.approximate_gradients(model, tfag.Constant("max"))
+    >>> report = tfag.conversion_report(model)
+    >>> report.converted
+    ['first']
+    >>> report.skipped
+    [('grouped', "groups=4 isn't supported")]
+    >>> report.share
+    0.8
 
     Attributes:
       model_name: The model's name.
@@ -67,14 +93,14 @@ class ConversionReport:
         return [row.name for row in self.rows if row.converted]
 
     @property
-    def skipped(self) -> dict[str, str]:
-        """Reasons by name, for the layers that can't be converted."""
-        return {row.name: row.note for row in self.rows if row.index is None}
+    def skipped(self) -> list[tuple[str, str]]:
+        """The name of each layer that can't be converted, and the reason."""
+        return [(row.name, row.note) for row in self.rows if row.index is None]
 
     @property
     def share(self) -> float | None:
-        """The converted layers' part of the cost of the filter gradients."""
-        shares = [row.share for row in self.rows if row.converted]
+        """What of the cost of the exact filter gradients methods can replace."""
+        shares = [row.converted_share for row in self.rows]
         known = [share for share in shares if share is not None]
         return sum(known) if len(known) == len(shares) else None
 
@@ -157,20 +183,29 @@ def conversion_report(model: keras.Model) -> ConversionReport:
 def _row(
     layer: keras.layers.Layer, index: int | None, cost: int | None, total: int | None
 ) -> ReportRow:
-    converted = isinstance(layer, ApproximateLayer)
-    if converted:
+    if is_approximated(layer):
         methods = dict.fromkeys(method.label for method in layer.assignment.row())
         note = ", ".join(methods)
     else:
         note = reason_not_convertible(layer) or "not converted"
+        if index is not None and isinstance(layer, ApproximateLayer):
+            stock = layer.stock.__name__
+            note = f"left exact: a subclass may compute something else than {stock}"
+    share = cost / total if cost is not None and total else None
+    converted_share = share
+    if not is_approximated(layer):
+        converted_share = 0.0
+    elif share is not None:
+        converted_share = share * convertible_share(layer)
     return ReportRow(
         layer.name,
         type(layer).__qualname__,
         index,
         output_shape(layer),
-        converted,
+        is_approximated(layer),
         note,
-        cost / total if cost is not None and total else None,
+        share,
+        converted_share,
     )
 
 

@@ -11,6 +11,7 @@ import keras
 
 from tf_approxgrad import methods
 from tf_approxgrad.assignment import Assignment
+from tf_approxgrad.fidelity import current_comparison
 from tf_approxgrad.methods import GradientMethod, MaxGradient
 from tf_approxgrad.schedules import Schedule
 
@@ -135,6 +136,9 @@ class ApproximateLayer:
     @contextlib.contextmanager
     def _training_is(self, training: bool | None) -> Iterator[None]:
         """Sets what `_approximates` answers while the layer is called."""
+        # A comparison of gradients isn't training, though the model is told so.
+        if training and current_comparison() is None:
+            self._assignment.note_training()
         token = _training.set(bool(training))
         try:
             yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -29,6 +30,7 @@ class Assignment:
       index: The layer's index in its model, from 1; 0 until it is known.
       step: Reads the training step; `None` until it is bound.
       count: How many layers of the model were converted together; 0 if unknown.
+      traced: This, as it was when the layer was last called in training.
     """
 
     layer_name: str
@@ -37,6 +39,7 @@ class Assignment:
     index: int = 0
     step: StepReader | None = None
     count: int = 0
+    traced: Assignment | None = None
     # The row of a schedule and an index: `Schedule.row` compares many steps.
     _cached: tuple[Any, tuple[GradientMethod, ...]] | None = None
 
@@ -57,6 +60,17 @@ class Assignment:
         """Whether the gradient depends on the step."""
         row = self.row()
         return len(set(row)) > 1 or any(method.needs_step for method in row)
+
+    def note_training(self) -> None:
+        """Remembers that the layer is called in training, as things are now."""
+        self.traced = copy.copy(self)
+        self.traced.traced = None
+
+    def graph_key(self) -> tuple[Any, ...]:
+        """What a traced call of the layer depends on: if it changes, that is stale."""
+        pieces = None if self.schedule is None else segments.segments_of(self.schedule)
+        counted = (self.index, self.step) if self.needs_step() else None
+        return self.row(), pieces, counted
 
     def supports_jit(self) -> bool:
         """Whether XLA can compile every method of the layer."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -36,30 +36,14 @@ def bind_step(model: keras.Model, step: Any) -> None:
     Raises:
       ValueError: If the model has no `ApproxConv2D` layer, or `step` is neither.
     """
-    if isinstance(step, keras.optimizers.Optimizer):
-        optimizer = step
-
-        def read_step() -> tf.Tensor:
-            return tf.convert_to_tensor(optimizer.iterations)
-
-    else:
+    if not isinstance(step, keras.optimizers.Optimizer):
         _check_counter(step)
-
-        def read_step() -> tf.Tensor:
-            return tf.convert_to_tensor(step)
-
     require_approximated_layers(model)
-    set_step_reader(model, read_step)
-
-
-def set_step_reader(model: keras.Model, read_step: Callable[[], tf.Tensor]) -> None:
-    """Gives every layer the step, and an index to those that have none yet.
-
-    The index goes into the random numbers of a layer, so that two layers of the
-    same seed draw different ones.
-    """
+    read_step = _StepReader(step)
     for index, layer in _indexed_layers(model):
         layer.assignment.step = read_step
+        # It goes into the random numbers of a layer, so that two layers of the same
+        # seed draw different ones.
         layer.assignment.index = layer.assignment.index or index
 
 
@@ -81,6 +65,31 @@ def require_approximated_layers(model: keras.Model) -> list[ApproximateLayer]:
         )
     _check_still_converted(model, layers)
     return layers
+
+
+class _StepReader:
+    """Reads the step from a variable or an optimizer; equal if both read the same."""
+
+    def __init__(self, counter: Any) -> None:
+        self._counter = counter
+
+    def __call__(self) -> tf.Tensor:
+        return tf.convert_to_tensor(self._read())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _StepReader) and self._source() is other._source()
+
+    def __hash__(self) -> int:
+        return id(self._source())
+
+    def _read(self) -> Any:
+        is_optimizer = isinstance(self._counter, keras.optimizers.Optimizer)
+        return self._counter.iterations if is_optimizer else self._counter
+
+    def _source(self) -> Any:
+        # An optimizer that accumulates gradients computes its steps afresh.
+        value = self._read()
+        return value if isinstance(value, keras.Variable) else self._counter
 
 
 def _indexed_layers(model: keras.Model) -> list[tuple[int, ApproximateLayer]]:

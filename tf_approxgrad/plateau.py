@@ -16,6 +16,7 @@ from tf_approxgrad.binding import assign_schedule, require_approximated_layers
 from tf_approxgrad.checks import check_finite, check_integer
 from tf_approxgrad.composed_schedules import Until
 from tf_approxgrad.schedules import Schedule, TableSchedule
+from tf_approxgrad.trace_check import TraceCheck
 
 # Under this name the model holds the state.
 _ATTRIBUTE = "tf_approxgrad_plateau"
@@ -77,6 +78,9 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
             raise ValueError(f"mode={mode!r} must be 'auto', 'min' or 'max'.")
         self.min_delta = check_finite("min_delta", min_delta, "a number >= 0", low=0.0)
         self.state = PlateauState()
+        self._trace_check = TraceCheck()
+        # Keras needn't wait for each batch.
+        self.async_safe = True
 
     def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
@@ -95,7 +99,13 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
         # Weights may have been restored since training began.
         self._follow_state()
 
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        self._trace_check.end_batch(self.model)
+
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._trace_check.end_epoch(self.model)
         logs, state = logs or {}, self.state
         if state.is_full:
             return
@@ -142,6 +152,7 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
             return
         assign_schedule(self.model, Until(schedule, step))
         self.model.make_train_function(force=True)
+        self._trace_check.start()
 
 
 class PlateauState(tf.Module):

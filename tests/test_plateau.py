@@ -215,6 +215,46 @@ def test_model_of_layers_with_methods_of_their_own_switches():
     assert model.layers[1].assignment.method_at(0) == Recording("b")
 
 
+def test_model_that_mixes_such_layers_with_plain_ones_switches():
+    model = keras.Sequential(
+        [
+            keras.Input((6, 6, 2)),
+            keras.layers.Conv2D(2, 3, padding="same"),
+            tfag.ApproxConv2D(2, 3, padding="same", method=Recording("a")),
+            keras.layers.Conv2D(2, 3, padding="same"),
+            tfag.ApproxConv2D(2, 3, padding="same", method=Recording("b")),
+        ]
+    )
+    model.compile("sgd", "mse")
+    fit(model, tfag.SwitchToFullOnPlateau(patience=2), STALLS)
+    assert len(RAN) == 5 * STEPS * 2
+    # As it was numbered in training.
+    assert set(RAN) == {("a", 2), ("b", 4)}
+    first, second = (model.layers[i].assignment for i in (1, 3))
+    assert (first.index, second.index) == (2, 4)
+    assert first.method_at(5 * STEPS - 1) == Recording("a")
+    assert second.method_at(5 * STEPS - 1) == Recording("b")
+    RAN.clear()
+    fit(model, tfag.SwitchToFullOnPlateau(patience=2), STALLS)
+    assert RAN == []
+
+
+def test_layers_keep_their_places_in_the_schedule_when_it_ends():
+    # Each part was converted by itself, and the table has a row for its one layer.
+    def part(tag):
+        layer = keras.layers.Conv2D(2, 3, padding="same")
+        model = keras.Sequential([keras.Input((6, 6, 2)), layer])
+        return tfag.approximate_gradients(
+            model, tfag.TableSchedule([[Recording(tag), "full"]])
+        )
+
+    inputs = keras.Input((6, 6, 2))
+    model = keras.Model(inputs, part("a")(part("a")(inputs)))
+    model.compile("sgd", "mse")
+    fit(model, tfag.SwitchToFullOnPlateau(patience=2), STALLS)
+    assert len(RAN) == 8 * 2  # At the even ones of 15 steps.
+
+
 def test_model_that_is_not_converted_is_refused_in_words():
     model = keras.Sequential([keras.Input((6, 6, 2)), keras.layers.Conv2D(2, 3)])
     callback = tfag.SwitchToFullOnPlateau(patience=1)

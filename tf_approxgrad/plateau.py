@@ -12,10 +12,15 @@ import tensorflow as tf
 
 from tf_approxgrad.approximate_layer import ApproximateLayer
 from tf_approxgrad.assignment import share_approximated
-from tf_approxgrad.binding import assign_schedule, require_approximated_layers
+from tf_approxgrad.binding import (
+    assign_schedule,
+    require_approximated_layers,
+)
 from tf_approxgrad.checks import check_finite, check_integer
 from tf_approxgrad.composed_schedules import Until
-from tf_approxgrad.schedules import Schedule, TableSchedule
+from tf_approxgrad.methods import FullGradient
+from tf_approxgrad.model_layers import convertible_layers
+from tf_approxgrad.schedules import Constant, TableSchedule
 from tf_approxgrad.trace_check import TraceCheck
 
 # Under this name the model holds the state.
@@ -145,12 +150,8 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
         """Makes the layers full from the step that the state says."""
         if not self.state.is_full:
             return
-        step = int(self.state.full_from)
-        layers = require_approximated_layers(self.model)
-        schedule = _schedule_of(layers)
-        if isinstance(schedule, Until) and schedule.end <= step:
+        if not _end_schedules(self.model, int(self.state.full_from)):
             return
-        assign_schedule(self.model, Until(schedule, step))
         self.model.make_train_function(force=True)
         self._trace_check.start()
 
@@ -212,11 +213,28 @@ def _names(state: PlateauState) -> list[str]:
     return sorted(name for name, v in vars(state).items() if isinstance(v, tf.Variable))
 
 
-def _schedule_of(layers: list[ApproximateLayer]) -> Schedule:
-    schedule = layers[0].assignment.schedule
-    if schedule is None:
-        return TableSchedule([[layer.method] for layer in layers])
-    return schedule
+def _end_schedules(model: keras.Model, step: int) -> bool:
+    """Makes the layers full from a step on; returns whether that is new."""
+    assignments = [x.assignment for x in require_approximated_layers(model)]
+    if all(assignment.schedule is None for assignment in assignments):
+        # One schedule for all, with a row for each layer that has an index.
+        methods = [
+            layer.method if isinstance(layer, ApproximateLayer) else FullGradient()
+            for layer in convertible_layers(model)
+        ]
+        table = TableSchedule([[method] for method in methods])
+        assign_schedule(model, Until(table, step))
+        return True
+    is_new = False
+    for assignment in assignments:
+        schedule = assignment.schedule
+        if schedule is None:
+            schedule = Constant(assignment.method)
+        if not isinstance(schedule, Until) or schedule.end > step:
+            # The index stays: parts of the model may have been converted each by itself.
+            assignment.schedule = Until(schedule, step)
+            is_new = True
+    return is_new
 
 
 def _infer_mode(monitor: str) -> str:

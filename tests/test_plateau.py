@@ -255,6 +255,14 @@ def test_layers_keep_their_places_in_the_schedule_when_it_ends():
     assert len(RAN) == 8 * 2  # At the even ones of 15 steps.
 
 
+def test_constant_schedule_needs_no_other_callback_to_switch():
+    model = make_model()
+    plateau = tfag.SwitchToFullOnPlateau(patience=2)
+    arguments = {"batch_size": 4, "verbose": 0, "epochs": len(STALLS)}
+    model.fit(X, Y, callbacks=[Say(STALLS), plateau], **arguments)
+    assert len(RAN) == 5 * STEPS * 2
+
+
 def test_model_that_is_not_converted_is_refused_in_words():
     model = keras.Sequential([keras.Input((6, 6, 2)), keras.layers.Conv2D(2, 3)])
     callback = tfag.SwitchToFullOnPlateau(patience=1)

@@ -14,6 +14,7 @@ from tf_approxgrad.approximate_layer import ApproximateLayer
 from tf_approxgrad.assignment import share_approximated
 from tf_approxgrad.binding import (
     assign_schedule,
+    bind_step,
     require_approximated_layers,
 )
 from tf_approxgrad.checks import check_finite, check_integer
@@ -152,6 +153,9 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
             return
         if not _end_schedules(self.model, int(self.state.full_from)):
             return
+        # Schedules that didn't need the step do now.
+        if any(assignment.step is None for assignment in self._assignments()):
+            bind_step(self.model, self.model.optimizer)
         self.model.make_train_function(force=True)
         self._trace_check.start()
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import keras
 
 from tf_approxgrad import methods
-from tf_approxgrad.assignment import Assignment
+from tf_approxgrad.assignment import Assignment, Past
 from tf_approxgrad.fidelity import current_comparison
 from tf_approxgrad.methods import GradientMethod, MaxGradient
 from tf_approxgrad.schedules import Schedule
@@ -43,6 +43,8 @@ class ApproximateLayer:
         `approximate_gradients`; here so that a saved model keeps it.
       layer_index: The layer's index for the schedule, from 1.
       layer_count: How many layers of the model were converted with this one.
+      history: What a layer that has trained followed before; here so that a saved
+        model knows the share that was approximated.
       **kwargs: As for `stock`. `groups` must be 1.
 
     Raises:
@@ -58,6 +60,7 @@ class ApproximateLayer:
         "schedule",
         "layer_index",
         "layer_count",
+        "history",
     )
 
     # Those of a layer of Keras, which this one is mixed with.
@@ -70,6 +73,7 @@ class ApproximateLayer:
         schedule: Schedule | dict[str, Any] | None = None,
         layer_index: int = 0,
         layer_count: int = 0,
+        history: Sequence[dict[str, Any]] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -91,7 +95,13 @@ class ApproximateLayer:
                 "at least 1, and no schedule with the layer index 0."
             )
         self._assignment = Assignment(
-            self.name, methods.get(method), restored, layer_index, count=layer_count
+            self.name,
+            methods.get(method),
+            restored,
+            layer_index,
+            count=layer_count,
+            past=tuple(Past.from_config(past) for past in history or ()),
+            has_trained=history is not None,
         )
 
     @property
@@ -126,6 +136,8 @@ class ApproximateLayer:
             )
             config["layer_index"] = assignment.index
             config["layer_count"] = assignment.count
+        if assignment.has_trained or assignment.traced is not None:
+            config["history"] = [past.get_config() for past in assignment.past]
         return config
 
     @classmethod

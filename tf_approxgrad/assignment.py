@@ -7,13 +7,47 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from tf_approxgrad import ops, segments, xla
 from tf_approxgrad.fidelity import current_comparison
 from tf_approxgrad.filter_gradient import Backprop, StepReader, filter_gradient
 from tf_approxgrad.methods import FullGradient, GradientMethod
-from tf_approxgrad.schedules import Schedule
+from tf_approxgrad.schedules import Constant, Schedule
+
+
+@dataclasses.dataclass(frozen=True)
+class Past:
+    """What a layer followed up to a step.
+
+    Attributes:
+      end: The first step of what came after.
+      schedule: The schedule.
+      index: The layer's index in it.
+    """
+
+    end: int
+    schedule: Schedule
+    index: int
+
+    def count_approximated(self, steps: int) -> int:
+        """At how many of the first `steps` steps the schedule isn't full."""
+        row, pieces = self.schedule.row(self.index), segments.segments_of(self.schedule)
+        flags = [not isinstance(method, FullGradient) for method in row]
+        return segments.count(flags, pieces, steps)
+
+    def get_config(self) -> dict[str, Any]:
+        """Values that JSON can hold."""
+        schedule = keras.saving.serialize_keras_object(self.schedule)
+        return {"end": self.end, "schedule": schedule, "index": self.index}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Past:
+        schedule = config["schedule"]
+        if isinstance(schedule, dict):
+            schedule = keras.saving.deserialize_keras_object(schedule)
+        return cls(config["end"], schedule, config["index"])
 
 
 @dataclasses.dataclass(eq=False)
@@ -30,6 +64,9 @@ class Assignment:
       index: The layer's index in its model, from 1; 0 until it is known.
       step: Reads the training step; `None` until it is bound.
       count: How many layers of the model were converted together; 0 if unknown.
+      past: What was followed before, in order, the last one until the step from which
+        on this is.
+      has_trained: Whether the layer was trained by this before it was loaded or copied.
       traced: This, as it was when the layer was last called in training.
     """
 
@@ -39,6 +76,8 @@ class Assignment:
     index: int = 0
     step: StepReader | None = None
     count: int = 0
+    past: tuple[Past, ...] = ()
+    has_trained: bool = False
     traced: Assignment | None = None
     # The row of a schedule and an index: `Schedule.row` compares many steps.
     _cached: tuple[Any, tuple[GradientMethod, ...]] | None = None
@@ -61,6 +100,15 @@ class Assignment:
         row = self.row()
         return len(set(row)) > 1 or any(method.needs_step for method in row)
 
+    def assign(self, schedule: Schedule, index: int, step: int) -> None:
+        """Sets what to follow from a step on."""
+        if (schedule, index) == (self.schedule, self.index):
+            return
+        # What the layer never trained by needn't be remembered.
+        if self.has_trained or self.traced is not None:
+            self.past = (*self.past, self._until(step))
+        self.schedule, self.index = schedule, index
+
     def note_training(self) -> None:
         """Remembers that the layer is called in training, as things are now."""
         self.traced = copy.copy(self)
@@ -81,12 +129,29 @@ class Assignment:
         row = self.row()
         return row[0 if self.schedule is None else self.schedule.column(step)]
 
+    def begin(self, step: int) -> None:
+        """Says that the layer was one of Keras' own before a step."""
+        self.past = (Past(step, Constant(FullGradient()), 1),)
+
+    def rewind(self, step: int) -> None:
+        """Says that the counter is at a step, as after a new optimizer's first."""
+        self.past = tuple(
+            dataclasses.replace(past, end=min(past.end, step)) for past in self.past
+        )
+
     def count_approximated(self, steps: int) -> int:
-        """At how many of the first `steps` steps the layer isn't full."""
-        flags = [not isinstance(method, FullGradient) for method in self.row()]
-        if self.schedule is None:
-            return steps * flags[0]
-        return segments.count(flags, segments.segments_of(self.schedule), steps)
+        """At how many of the first `steps` steps the layer wasn't full."""
+        total = begin = 0
+        for past in (*self.past, self._until(steps)):
+            end = min(past.end, steps)
+            if begin < end:
+                total += past.count_approximated(end) - past.count_approximated(begin)
+                begin = end
+        return total
+
+    def _until(self, step: int) -> Past:
+        schedule = Constant(self.method) if self.schedule is None else self.schedule
+        return Past(step, schedule, max(self.index, 1))
 
     def filter_gradient(
         self,

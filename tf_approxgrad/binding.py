@@ -49,10 +49,16 @@ def bind_step(model: keras.Model, step: Any) -> None:
 
 def assign_schedule(model: keras.Model, schedule: Schedule) -> None:
     """Checks that `schedule` fits the model, and sets it on the converted layers."""
+    step = current_step(model)
     resolved = schedule.resolve(convertible_layers(model))
     for index, layer in _indexed_layers(model):
-        layer.assignment.schedule = resolved
-        layer.assignment.index = index
+        layer.assignment.assign(resolved, index, step)
+
+
+def current_step(model: keras.Model) -> int:
+    """The step that the model's optimizer is at; 0 if it has none."""
+    optimizer = getattr(model, "optimizer", None)
+    return 0 if optimizer is None else int(tf.convert_to_tensor(optimizer.iterations))
 
 
 def require_approximated_layers(model: keras.Model) -> list[ApproximateLayer]:

@@ -13,6 +13,7 @@ from tf_approxgrad.assignment import share_approximated
 from tf_approxgrad.binding import (
     assign_schedule,
     bind_step,
+    current_step,
     require_approximated_layers,
 )
 from tf_approxgrad.model_layers import why_fit_is_exact
@@ -63,6 +64,8 @@ class ApproximationCallback(keras.callbacks.Callback):
         reason = why_fit_is_exact(self.model)
         if reason is not None:
             raise ValueError(reason)
+        for layer in layers:
+            layer.assignment.rewind(current_step(self.model))
         if self.schedule is not None:
             assign_schedule(self.model, self.schedule)
         schedules = {layer.assignment.schedule for layer in layers}
@@ -96,7 +99,7 @@ class ApproximationCallback(keras.callbacks.Callback):
             layers = require_approximated_layers(self.model)
             logs["share_approximated"] = share_approximated(
                 [layer.assignment for layer in layers],
-                int(self.model.optimizer.iterations),
+                current_step(self.model),
             )
 
     def _check_xla(self, layers: Sequence[ApproximateLayer]) -> None:

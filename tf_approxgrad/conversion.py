@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 import keras
 
-from tf_approxgrad.binding import assign_schedule
+from tf_approxgrad.approximate_layer import ApproximateLayer
+from tf_approxgrad.binding import assign_schedule, current_step
 from tf_approxgrad.cloning import with_classes
 from tf_approxgrad.layer_references import (
     LayerReference,
@@ -97,10 +98,17 @@ def approximate_gradients(
             f"{reason} A training loop of your own can call model(x, training=True).",
             stacklevel=2,
         )
+    was_plain = [
+        not isinstance(convertible[index - 1], ApproximateLayer)
+        for index in sorted(chosen)
+    ]
     converted = with_classes(model, classes)
     assign_schedule(converted, schedule)
-    for layer in approximated_layers(converted):
+    layers_now = approximated_layers(converted)
+    for layer, is_new in zip(layers_now, was_plain, strict=True):
         layer.assignment.count = len(chosen)
+        if is_new:
+            layer.assignment.begin(current_step(converted))
     return converted
 
 

@@ -40,6 +40,8 @@ class ApproxConv2D(ApproximateLayer, keras.layers.Conv2D):
         `approximate_gradients`; here so that a saved model keeps it.
       layer_index: The layer's index for the schedule, from 1.
       layer_count: How many layers of the model were converted with this one.
+      history: What a layer that has trained followed before; here so that a saved
+        model knows the share that was approximated.
       **kwargs: As for `keras.layers.Conv2D`. `groups` must be 1.
 
     Raises:
@@ -80,8 +82,8 @@ class ApproxConv1D(ApproximateLayer, keras.layers.Conv1D):
 
     Args:
       *args: As for `keras.layers.Conv1D`.
-      method: As for `ApproxConv2D`, and so are `schedule`, `layer_index` and
-        `layer_count`.
+      method: As for `ApproxConv2D`, and so are `schedule`, `layer_index`,
+        `layer_count` and `history`.
       **kwargs: As for `keras.layers.Conv1D`. `groups` must be 1.
 
     Raises:
@@ -133,8 +135,8 @@ class ApproxSeparableConv2D(ApproximateLayer, keras.layers.SeparableConv2D):
 
     Args:
       *args: As for `keras.layers.SeparableConv2D`.
-      method: As for `ApproxConv2D`, and so are `schedule`, `layer_index` and
-        `layer_count`.
+      method: As for `ApproxConv2D`, and so are `schedule`, `layer_index`,
+        `layer_count` and `history`.
       **kwargs: As for `keras.layers.SeparableConv2D`.
 
     Raises:
@@ -181,8 +183,8 @@ class ApproxConv2DTranspose(ApproximateLayer, keras.layers.Conv2DTranspose):
 
     Args:
       *args: As for `keras.layers.Conv2DTranspose`.
-      method: As for `ApproxConv2D`, and so are `schedule`, `layer_index` and
-        `layer_count`.
+      method: As for `ApproxConv2D`, and so are `schedule`, `layer_index`,
+        `layer_count` and `history`.
       **kwargs: As for `keras.layers.Conv2DTranspose`.
 
     Raises:

@@ -15,6 +15,7 @@ from tf_approxgrad.assignment import share_approximated
 from tf_approxgrad.binding import (
     assign_schedule,
     bind_step,
+    current_step,
     require_approximated_layers,
 )
 from tf_approxgrad.checks import check_finite, check_integer
@@ -132,7 +133,7 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
         state.wait.assign_add(1)
         if int(state.wait) < self.patience:
             return
-        step = max(1, int(self.model.optimizer.iterations))
+        step = max(1, current_step(self.model))
         state.full_from.assign(step)
         self._follow_state()
         if self.verbose:
@@ -235,7 +236,7 @@ def _end_schedules(model: keras.Model, step: int) -> bool:
         if schedule is None:
             schedule = Constant(assignment.method)
         if not isinstance(schedule, Until) or schedule.end > step:
-            # The index stays: parts of the model may have been converted each by itself.
+            # The index stays: parts of the model may have been converted on their own.
             assignment.schedule = Until(schedule, step)
             is_new = True
     return is_new

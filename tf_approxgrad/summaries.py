@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tf_approxgrad.approximate_layer import ApproximateLayer
 from tf_approxgrad.assignment import share_approximated
-from tf_approxgrad.binding import require_approximated_layers
+from tf_approxgrad.binding import current_step, require_approximated_layers
 from tf_approxgrad.checks import check_integer
 from tf_approxgrad.fidelity import MEASURES, comparing
 
@@ -79,21 +79,21 @@ class ApproximationSummaries(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         require_approximated_layers(self.model)
         self._writer = tf.summary.create_file_writer(self.log_dir)
-        self._step = int(self.model.optimizer.iterations)
+        self._step = current_step(self.model)
 
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
         if self.update_freq is None:
             return
-        before, self._step = self._step, int(self.model.optimizer.iterations)
+        before, self._step = self._step, current_step(self.model)
         # Several steps may have passed, or none.
         if self._step // self.update_freq > before // self.update_freq:
             self.write()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self.update_freq is None:
-            self._step = int(self.model.optimizer.iterations)
+            self._step = current_step(self.model)
             self.write()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:

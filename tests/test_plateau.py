@@ -204,6 +204,63 @@ def test_exported_model_holds_nothing_of_it(tmp_path):
     assert not hasattr(loaded, "tf_approxgrad_plateau")
 
 
+def test_other_metric_starts_with_a_best_of_its_own():
+    model = make_model()
+    fit(model, tfag.SwitchToFullOnPlateau(patience=2), STALLS[:4])
+    accuracy = tfag.SwitchToFullOnPlateau("val_accuracy", patience=2)
+    # An accuracy below the best loss isn't a stall.
+    fit(model, accuracy, [0.1, 0.2, 0.3], name="val_accuracy")
+    assert float(accuracy.state.best) == 0.3
+    assert not accuracy.state.is_full
+    fit(model, tfag.SwitchToFullOnPlateau(patience=2), [9.0, 8.0])
+    assert len(RAN) == 9 * STEPS * 2
+
+
+def test_other_mode_starts_with_a_best_of_its_own():
+    model = make_model()
+    fit(model, tfag.SwitchToFullOnPlateau(patience=1, mode="min"), [3.0, 2.0])
+    falling = tfag.SwitchToFullOnPlateau(patience=1, mode="max")
+    fit(model, falling, [1.0, 1.5])
+    assert not falling.state.is_full
+
+
+def test_same_metric_goes_on_waiting_in_the_next_fit():
+    model = make_model()
+    for values in (STALLS[:4], STALLS[4:]):
+        fit(model, tfag.SwitchToFullOnPlateau(patience=2), values)
+    assert len(RAN) == 5 * STEPS * 2
+
+
+def test_weights_file_says_what_was_monitored(tmp_path):
+    model = make_model()
+    fit(model, tfag.SwitchToFullOnPlateau(patience=2), STALLS[:4])
+    model.save_weights(tmp_path / "model.weights.h5")
+    for name, waited in (("val_loss", 1), ("val_accuracy", 0)):
+        again = make_model()
+        again.optimizer.build(again.trainable_variables)
+        callback = tfag.SwitchToFullOnPlateau(name, patience=2)
+        callback.set_model(again)
+        again.load_weights(tmp_path / "model.weights.h5")
+        callback.on_epoch_begin(0)
+        assert int(callback.state.wait) == waited
+
+
+def test_model_stays_full_whatever_is_monitored_next():
+    model = make_model()
+    fit(model, tfag.SwitchToFullOnPlateau(patience=2), STALLS)
+    RAN.clear()
+    accuracy = tfag.SwitchToFullOnPlateau("val_accuracy", patience=2)
+    fit(model, accuracy, [0.1, 0.2], name="val_accuracy")
+    assert RAN == []
+
+
+def test_two_of_them_in_one_fit_are_refused():
+    callbacks = [tfag.SwitchToFullOnPlateau(m) for m in ("val_loss", "val_accuracy")]
+    with pytest.raises(ValueError, match="one SwitchToFullOnPlateau"):
+        fit(make_model(), callbacks[0], [1.0], [callbacks[1]])
+    assert RAN == []
+
+
 def test_model_of_layers_with_methods_of_their_own_switches():
     layers = [
         tfag.ApproxConv2D(2, 3, padding="same", method=Recording(t)) for t in "ab"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+import zlib
 from typing import Any
 
 import keras
@@ -43,7 +44,8 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
     `keras.callbacks.BackupAndRestore` or from a weights file goes on where it
     stopped: pass it before the callback that saves. For a `tf.train.Checkpoint`, name
     `callback.state` beside the model. A `.keras` file holds the new schedule. Once
-    switched, a model stays full in later calls of `fit` with this callback.
+    switched, a model stays full in later calls of `fit` with this callback. If another
+    quantity is monitored than before, the best value is forgotten.
 
     Source: Wang and Nelaturu, "Accelerated CNN Training Through Gradient
     Approximation" (2019), which suggests it for VGG-19; the arguments are those of
@@ -98,12 +100,20 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
             object.__setattr__(model, _ATTRIBUTE, _Saved(self.state))
         else:
             self.state = saved.state
+        self._saved().owner = self
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         require_approximated_layers(self.model)
+        if self._saved().owner is not self:
+            raise ValueError(
+                f"fit of model {self.model.name!r} has more than one "
+                "SwitchToFullOnPlateau callback, but it can end its schedule once: "
+                "pass one."
+            )
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         # Weights may have been restored since training began.
+        self._keep_to_criterion()
         self._follow_state()
 
     def on_train_batch_end(
@@ -148,6 +158,21 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
     def _assignments(self) -> list[Any]:
         return [x.assignment for x in require_approximated_layers(self.model)]
 
+    def _saved(self) -> _Saved:
+        saved: _Saved = vars(self.model)[_ATTRIBUTE]
+        return saved
+
+    def _keep_to_criterion(self) -> None:
+        """Forgets the best of another metric, or of the other mode."""
+        state, criterion = (
+            self.state,
+            zlib.crc32(f"{self.mode} {self.monitor}".encode()),
+        )
+        if int(state.criterion) != criterion:
+            state.criterion.assign(criterion)
+            state.best.assign(math.nan)
+            state.wait.assign(0)
+
     def _follow_state(self) -> None:
         """Makes the layers full from the step that the state says."""
         if not self.state.is_full:
@@ -167,6 +192,8 @@ class PlateauState(tf.Module):
     Attributes:
       best: The best value so far; NaN before the first.
       wait: The number of epochs since.
+      criterion: A number for the monitored quantity and the mode that these are of; -1
+        before the first.
       full_from: The first step of exact gradients; -1 while there is none.
     """
 
@@ -175,6 +202,7 @@ class PlateauState(tf.Module):
         with tf.device("CPU"):
             self.best = tf.Variable(math.nan, dtype=tf.float64)
             self.wait = tf.Variable(0, dtype=tf.int64)
+            self.criterion = tf.Variable(-1, dtype=tf.int64)
             self.full_from = tf.Variable(-1, dtype=tf.int64)
 
     @property
@@ -191,6 +219,8 @@ class _Saved(keras.metrics.Metric):
     def __init__(self, state: PlateauState) -> None:
         super().__init__(name=_ATTRIBUTE)
         self.state = state
+        # The callback of the last call of `fit`.
+        self.owner: SwitchToFullOnPlateau | None = None
 
     def update_state(self, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError("this metric only keeps a state")

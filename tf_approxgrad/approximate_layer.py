@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -28,6 +29,16 @@ _NOTE = (
 _training: contextvars.ContextVar[bool] = contextvars.ContextVar(
     "tf_approxgrad_training", default=False
 )
+
+
+def warn_of_no_xla(layer: ApproximateLayer, model: str) -> None:
+    """Says which layer it is that a model is trained without XLA for."""
+    warnings.warn(
+        f"XLA can't compile {layer.assignment.kept_from_xla()!r} of layer "
+        f"{layer.name!r}, so {model} trains without XLA. It learns the same, but its "
+        "steps take longer by what XLA saves.",
+        stacklevel=3,
+    )
 
 
 class ApproximateLayer:
@@ -106,8 +117,20 @@ class ApproximateLayer:
 
     @property
     def supports_jit(self) -> bool:
-        """Whether XLA can compile the layer. Keras asks when the model is compiled."""
-        return self._supports_jit and self._assignment.supports_jit()
+        """Whether XLA can compile the layer.
+
+        Keras asks where it would compile the model. It says nothing of the answer if
+        that was its own idea, so the layer does, once for a method. On a GPU Keras asks
+        in the first call of `compile`, even if XLA isn't wanted.
+        """
+        assignment = self._assignment
+        unsupported = assignment.kept_from_xla()
+        if unsupported is None:
+            return self._supports_jit
+        if unsupported != assignment.told_of_xla:
+            assignment.told_of_xla = unsupported
+            warn_of_no_xla(self, "the model")
+        return False
 
     @supports_jit.setter
     def supports_jit(self, value: bool) -> None:

@@ -67,6 +67,7 @@ class Assignment:
       past: What was followed before, in order, the last one until the step from which
         on this is.
       has_trained: Whether the layer was trained by this before it was loaded or copied.
+      told_of_xla: The method of which a warning said that XLA can't compile it.
       traced: This, as it was when the layer was last called in training.
     """
 
@@ -78,6 +79,7 @@ class Assignment:
     count: int = 0
     past: tuple[Past, ...] = ()
     has_trained: bool = False
+    told_of_xla: GradientMethod | None = None
     traced: Assignment | None = None
     # The row of a schedule and an index: `Schedule.row` compares many steps.
     _cached: tuple[Any, tuple[GradientMethod, ...]] | None = None
@@ -120,9 +122,10 @@ class Assignment:
         counted = (self.index, self.step) if self.needs_step() else None
         return self.row(), pieces, counted
 
-    def supports_jit(self) -> bool:
-        """Whether XLA can compile every method of the layer."""
-        return all(method.supports_jit for method in set(self.row()))
+    def kept_from_xla(self) -> GradientMethod | None:
+        """The layer's first method that XLA can't compile, if there is one."""
+        methods = dict.fromkeys(self.row())
+        return next((method for method in methods if not method.supports_jit), None)
 
     def method_at(self, step: int) -> GradientMethod:
         """The method at a step."""
@@ -183,10 +186,10 @@ class Assignment:
         comparison = current_comparison()
         if comparison is not None:
             return comparison.compare(self, backprop, compute)
-        if xla.is_compiling() and not self.supports_jit():
-            unsupported = [m for m in dict.fromkeys(row) if not m.supports_jit]
+        unsupported = self.kept_from_xla() if xla.is_compiling() else None
+        if unsupported is not None:
             raise RuntimeError(
-                f"layer {self.layer_name!r} uses {unsupported[0]!r}, which XLA can't "
+                f"layer {self.layer_name!r} uses {unsupported!r}, which XLA can't "
                 "compile: train without XLA (jit_compile=False). Keras does so by "
                 "itself if the model is compiled after its conversion."
             )

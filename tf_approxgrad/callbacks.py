@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 
-from tf_approxgrad.approximate_layer import ApproximateLayer
+from tf_approxgrad.approximate_layer import ApproximateLayer, warn_of_no_xla
 from tf_approxgrad.assignment import share_approximated
 from tf_approxgrad.binding import (
     assign_schedule,
@@ -104,21 +103,10 @@ class ApproximationCallback(keras.callbacks.Callback):
 
     def _check_xla(self, layers: Sequence[ApproximateLayer]) -> None:
         """Trains without XLA where a method came after the model was compiled."""
-        unsupported = {
-            method: layer.name
-            for layer in layers
-            for method in layer.assignment.row()
-            if not method.supports_jit
-        }
-        if not self.model.jit_compile or not unsupported:
+        kept = [x for x in layers if x.assignment.kept_from_xla() is not None]
+        if not self.model.jit_compile or not kept:
             return
-        method, name = next(iter(unsupported.items()))
-        warnings.warn(
-            f"XLA can't compile {method!r} of layer {name!r}, so model "
-            f"{self.model.name!r} trains without XLA. It learns the same, but its "
-            "steps take longer by what XLA saves.",
-            stacklevel=2,
-        )
+        warn_of_no_xla(kept[0], f"model {self.model.name!r}")
         self.model.jit_compile = False
         self.model.make_train_function(force=True)
 

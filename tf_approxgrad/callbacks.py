@@ -38,7 +38,8 @@ class ApproximationCallback(keras.callbacks.Callback):
 
     Args:
       schedule: Replaces the schedule that the model was converted with, or sets one
-        for a model built from `ApproxConv2D` layers. `None` keeps what is there.
+        for a model built from `ApproxConv2D` layers and their like. `None` keeps what
+        is there.
       show_share: Whether the progress bar and the logs have the share of the cells
         so far that were approximated, as `share_approximated`. The step is then read
         after every batch.

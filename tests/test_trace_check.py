@@ -22,9 +22,9 @@ def convolutions(count=2):
 class Model(keras.Model):
     """Two convolutions in a model of a user's own class."""
 
-    def __init__(self):
+    def __init__(self, parts=None):
         super().__init__()
-        self.parts = convolutions()
+        self.parts = parts or convolutions()
 
     def call(self, x, training=None):
         for part in self.parts:
@@ -173,6 +173,16 @@ def test_call_that_is_traced_trains_while_nothing_changes():
         fit(model, epochs=epochs)
     fit(model, tfag.ApproximationCallback(tfag.Alternate(REC)))
     assert len(RAN) == 6
+
+
+def test_call_that_is_traced_trains_under_another_schedule_of_the_same_methods():
+    layers = [tfag.ApproxConv2D(2, 3, padding="same", method=REC) for _ in range(2)]
+    model = made(TracedModel(layers))
+    model.fit(X, Y, batch_size=4, verbose=0)
+    same = tfag.TableSchedule([[REC], [REC]])
+    for schedule in (None, tfag.Constant(REC), same):
+        fit(model, tfag.ApproximationCallback(schedule))
+    assert len(RAN) == 4 * 6
 
 
 def test_loop_of_ones_own_and_fit_share_what_was_traced():

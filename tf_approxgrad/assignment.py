@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,11 +32,10 @@ class Past:
     schedule: Schedule
     index: int
 
-    def count_approximated(self, steps: int) -> int:
-        """At how many of the first `steps` steps the schedule isn't full."""
-        row, pieces = self.schedule.row(self.index), segments.segments_of(self.schedule)
-        flags = [not isinstance(method, FullGradient) for method in row]
-        return segments.count(flags, pieces, steps)
+    @functools.cached_property
+    def row(self) -> tuple[GradientMethod, ...]:
+        """The methods of the layer, as `Schedule.row` has them."""
+        return self.schedule.row(self.index)
 
     def get_config(self) -> dict[str, Any]:
         """Values that JSON can hold."""
@@ -108,7 +108,8 @@ class Assignment:
             return
         # What the layer never trained by needn't be remembered.
         if self.has_trained or self.traced is not None:
-            self.past = (*self.past, self._until(step))
+            before = Constant(self.method) if self.schedule is None else self.schedule
+            self.past = (*self.past, Past(step, before, max(self.index, 1)))
         self.schedule, self.index = schedule, index
 
     def note_training(self) -> None:
@@ -118,9 +119,10 @@ class Assignment:
 
     def graph_key(self) -> tuple[Any, ...]:
         """What a traced call of the layer depends on: if it changes, that is stale."""
-        pieces = None if self.schedule is None else segments.segments_of(self.schedule)
-        counted = (self.index, self.step) if self.needs_step() else None
-        return self.row(), pieces, counted
+        methods: tuple[Any, ...] = tuple(set(self.row()))
+        if self.schedule is not None and len(methods) > 1:
+            methods = (self.row(), segments.segments_of(self.schedule))
+        return methods, (self.index, self.step) if self.needs_step() else None
 
     def kept_from_xla(self) -> GradientMethod | None:
         """The layer's first method that XLA can't compile, if there is one."""
@@ -132,7 +134,7 @@ class Assignment:
         row = self.row()
         return row[0 if self.schedule is None else self.schedule.column(step)]
 
-    def begin(self, step: int) -> None:
+    def begin_at(self, step: int) -> None:
         """Says that the layer was one of Keras' own before a step."""
         self.past = (Past(step, Constant(FullGradient()), 1),)
 
@@ -145,16 +147,12 @@ class Assignment:
     def count_approximated(self, steps: int) -> int:
         """At how many of the first `steps` steps the layer wasn't full."""
         total = begin = 0
-        for past in (*self.past, self._until(steps)):
-            end = min(past.end, steps)
-            if begin < end:
-                total += past.count_approximated(end) - past.count_approximated(begin)
-                begin = end
+        followed = [(past.end, past.row, past.schedule) for past in self.past]
+        for end, row, schedule in (*followed, (steps, self.row(), self.schedule)):
+            if begin < min(end, steps):
+                before, begin = begin, min(end, steps)
+                total += _count(row, schedule, begin) - _count(row, schedule, before)
         return total
-
-    def _until(self, step: int) -> Past:
-        schedule = Constant(self.method) if self.schedule is None else self.schedule
-        return Past(step, schedule, max(self.index, 1))
 
     def filter_gradient(
         self,
@@ -208,6 +206,14 @@ class Assignment:
         step = tf.cast(self.step(), tf.int64)
         index = _column(segments.segments_of(self.schedule), step)
         return tf.gather(tf.constant(branches, tf.int32), index)
+
+
+def _count(row: Sequence[GradientMethod], schedule: Schedule | None, steps: int) -> int:
+    """At how many of the first `steps` steps a row isn't full."""
+    flags = [not isinstance(method, FullGradient) for method in row]
+    if schedule is None:
+        return steps * flags[0]
+    return segments.count(flags, segments.segments_of(schedule), steps)
 
 
 def share_approximated(assignments: Sequence[Assignment], steps: int) -> float:

@@ -108,7 +108,7 @@ def approximate_gradients(
     for layer, is_new in zip(layers_now, was_plain, strict=True):
         layer.assignment.count = len(chosen)
         if is_new:
-            layer.assignment.begin(current_step(converted))
+            layer.assignment.begin_at(current_step(converted))
     return converted
 
 

@@ -254,6 +254,23 @@ def test_model_stays_full_whatever_is_monitored_next():
     assert RAN == []
 
 
+@pytest.mark.parametrize("schedule", [tfag.Constant(Recording()), None], ids=str)
+def test_model_stays_full_with_a_new_optimizer(schedule):
+    layers = [
+        tfag.ApproxConv2D(2, 3, padding="same", method=Recording()) for _ in range(2)
+    ]
+    plain = keras.Sequential([keras.Input((6, 6, 2)), *layers])
+    model = plain if schedule is None else make_model(schedule)
+    model.compile("sgd", "mse")
+    fit(model, tfag.SwitchToFullOnPlateau(patience=2), STALLS)
+    RAN.clear()
+    model.compile("sgd", "mse")
+    for _ in range(2):
+        fit(model, tfag.SwitchToFullOnPlateau(patience=2), STALLS[:2])
+    assert int(model.optimizer.iterations) == 4 * STEPS
+    assert RAN == []
+
+
 def test_two_of_them_in_one_fit_are_refused():
     callbacks = [tfag.SwitchToFullOnPlateau(m) for m in ("val_loss", "val_accuracy")]
     with pytest.raises(ValueError, match="one SwitchToFullOnPlateau"):

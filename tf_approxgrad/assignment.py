@@ -136,7 +136,7 @@ class Assignment:
 
     def begin_at(self, step: int) -> None:
         """Says that the layer was one of Keras' own before a step."""
-        self.past = (Past(step, Constant(FullGradient()), 1),)
+        self.past = (Past(step, Constant(FullGradient()), 1),) if step else ()
 
     def rewind(self, step: int) -> None:
         """Says that the counter is at a step, as after a new optimizer's first."""

@@ -64,8 +64,9 @@ class ApproximationCallback(keras.callbacks.Callback):
         reason = why_fit_is_exact(self.model)
         if reason is not None:
             raise ValueError(reason)
+        step = current_step(self.model)
         for layer in layers:
-            layer.assignment.rewind(current_step(self.model))
+            layer.assignment.rewind(step)
         if self.schedule is not None:
             assign_schedule(self.model, self.schedule)
         schedules = {layer.assignment.schedule for layer in layers}

@@ -98,17 +98,15 @@ def approximate_gradients(
             f"{reason} A training loop of your own can call model(x, training=True).",
             stacklevel=2,
         )
-    was_plain = [
-        not isinstance(convertible[index - 1], ApproximateLayer)
-        for index in sorted(chosen)
-    ]
+    was_plain = [not isinstance(layer, ApproximateLayer) for layer in convertible]
     converted = with_classes(model, classes)
     assign_schedule(converted, schedule)
-    layers_now = approximated_layers(converted)
-    for layer, is_new in zip(layers_now, was_plain, strict=True):
+    for layer in approximated_layers(converted):
         layer.assignment.count = len(chosen)
-        if is_new:
-            layer.assignment.begin_at(current_step(converted))
+    step = current_step(converted)
+    for layer, is_new in zip(convertible_layers(converted), was_plain, strict=True):
+        if is_new and isinstance(layer, ApproximateLayer):
+            layer.assignment.begin_at(step)
     return converted
 
 

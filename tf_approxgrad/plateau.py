@@ -23,7 +23,7 @@ from tf_approxgrad.checks import check_finite, check_integer
 from tf_approxgrad.composed_schedules import Until
 from tf_approxgrad.methods import FullGradient
 from tf_approxgrad.model_layers import convertible_layers
-from tf_approxgrad.schedules import Constant, TableSchedule
+from tf_approxgrad.schedules import Constant, Schedule, TableSchedule
 from tf_approxgrad.trace_check import TraceCheck
 
 # Under this name the model holds the state.
@@ -44,8 +44,9 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
     `keras.callbacks.BackupAndRestore` or from a weights file goes on where it
     stopped: pass it before the callback that saves. For a `tf.train.Checkpoint`, name
     `callback.state` beside the model. A `.keras` file holds the new schedule. Once
-    switched, a model stays full in later calls of `fit` with this callback. If another
-    quantity is monitored than before, the best value is forgotten.
+    switched, a model stays full in later calls of `fit` with this callback, with a new
+    optimizer too. If another quantity is monitored than before, the best value is
+    forgotten.
 
     Source: Wang and Nelaturu, "Accelerated CNN Training Through Gradient
     Approximation" (2019), which suggests it for VGG-19; the arguments are those of
@@ -143,7 +144,7 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
         state.wait.assign_add(1)
         if int(state.wait) < self.patience:
             return
-        step = max(1, current_step(self.model))
+        step = current_step(self.model)
         state.full_from.assign(step)
         self._follow_state()
         if self.verbose:
@@ -164,10 +165,8 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
 
     def _keep_to_criterion(self) -> None:
         """Forgets the best of another metric, or of the other mode."""
-        state, criterion = (
-            self.state,
-            zlib.crc32(f"{self.mode} {self.monitor}".encode()),
-        )
+        state = self.state
+        criterion = zlib.crc32(f"{self.mode} {self.monitor}".encode())
         if int(state.criterion) != criterion:
             state.criterion.assign(criterion)
             state.best.assign(math.nan)
@@ -177,11 +176,12 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
         """Makes the layers full from the step that the state says."""
         if not self.state.is_full:
             return
-        if not _end_schedules(self.model, int(self.state.full_from)):
+        # A new optimizer counts from 0 again.
+        step = min(int(self.state.full_from), current_step(self.model))
+        if not _end_schedules(self.model, step):
             return
         # Schedules that didn't need the step do now.
-        if any(assignment.step is None for assignment in self._assignments()):
-            bind_step(self.model, self.model.optimizer)
+        bind_step(self.model, self.model.optimizer)
         self.model.make_train_function(force=True)
         self._trace_check.start()
 
@@ -258,18 +258,23 @@ def _end_schedules(model: keras.Model, step: int) -> bool:
             for layer in convertible_layers(model)
         ]
         table = TableSchedule([[method] for method in methods])
-        assign_schedule(model, Until(table, step))
+        assign_schedule(model, _until(table, step))
         return True
     is_new = False
     for assignment in assignments:
         schedule = assignment.schedule
         if schedule is None:
             schedule = Constant(assignment.method)
-        if not isinstance(schedule, Until) or schedule.end > step:
+        is_ended = isinstance(schedule, Until) and schedule.end <= step
+        if not is_ended and not assignment.is_exact():
             # The index stays: parts of the model may have been converted on their own.
-            assignment.schedule = Until(schedule, step)
+            assignment.schedule = _until(schedule, step)
             is_new = True
     return is_new
+
+
+def _until(schedule: Schedule, step: int) -> Schedule:
+    return Until(schedule, step) if step else Constant(FullGradient())
 
 
 def _infer_mode(monitor: str) -> str:

@@ -245,6 +245,80 @@ def test_progress_bar_and_history_show_the_share(capsys):
     assert "share_approximated: 0.1111" in capsys.readouterr().out
 
 
+def shares(model, *callbacks, epochs=1):
+    callbacks = [tfag.ApproximationCallback(show_share=True), *callbacks]
+    arguments = {"batch_size": 4, "verbose": 0, "epochs": epochs}
+    history = model.fit(X, Y, callbacks=callbacks, **arguments).history
+    return pytest.approx(history["share_approximated"])
+
+
+def test_share_counts_what_was_followed_before_the_schedule_was_replaced():
+    model = make_model(tfag.Constant("max", layers=[1]))
+    assert shares(model) == [1 / 3]
+    for schedule in (tfag.Constant("zero"), tfag.Constant("full")):
+        fit(model, tfag.ApproximationCallback(schedule))
+    # Six of 18 cells, then all, then none, then none.
+    assert shares(model) == [(6 + 18) / (4 * 18)]
+
+
+def test_share_counts_what_was_trained_before_the_conversion_as_exact():
+    model = make_model()
+    model.fit(X, Y, batch_size=4, verbose=0)
+    model = tfag.approximate_gradients(model, tfag.Constant("max"))
+    assert shares(model, epochs=2) == [1 / 2, 2 / 3]
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_share_counts_what_was_followed_before_another_conversion(in_place):
+    class Own(keras.Sequential):
+        pass
+
+    layers = make_model().layers
+    model = (Own if in_place else keras.Sequential)([keras.Input((6, 6, 2)), *layers])
+    model.compile("sgd", "mse")
+    model.fit(X, Y, batch_size=4, verbose=0)
+    model = tfag.approximate_gradients(model, tfag.Constant("max"))
+    fit(model)
+    # It isn't trained as it is converted next.
+    model = tfag.approximate_gradients(model, tfag.Constant("zero"))
+    model = tfag.approximate_gradients(model, tfag.Constant("zero", layers=[1]))
+    assert shares(model) == [(0 + 18 + 6) / (3 * 18)]
+
+
+def test_share_starts_again_with_a_new_optimizer():
+    model = make_model()
+    model.fit(X, Y, batch_size=4, verbose=0)
+    model = tfag.approximate_gradients(model, tfag.Constant("max"))
+    fit(model)
+    model.compile("sgd", "mse")
+    assert shares(model) == [1.0]
+
+
+def test_share_of_a_resumed_run_is_that_of_the_whole(tmp_path):
+    schedule = tfag.Until("max", end=3)
+    model = make_model(schedule)
+    fit(model)
+    model.save_weights(tmp_path / "model.weights.h5")
+    again = make_model(tfag.Alternate("zero"))
+    again.optimizer.build(again.trainable_variables)
+    again.load_weights(tmp_path / "model.weights.h5")
+    # It never trained as it was converted, so that this is the schedule of the run.
+    callback = tfag.ApproximationCallback(schedule, show_share=True)
+    history = again.fit(X, Y, batch_size=4, verbose=0, callbacks=[callback]).history
+    assert history["share_approximated"] == [3 / 12]
+
+
+def test_share_of_a_loaded_model_is_that_of_the_whole(tmp_path):
+    model = make_model()
+    model.fit(X, Y, batch_size=4, verbose=0)
+    model = tfag.approximate_gradients(model, tfag.Constant("max"))
+    fit(model)
+    fit(model, tfag.ApproximationCallback(tfag.Constant("zero", layers=[1])))
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert shares(again) == [(0 + 18 + 6 + 6) / (4 * 18)]
+
+
 def test_logs_are_keras_own_unless_the_share_is_asked_for():
     model = make_model(tfag.Alternate("max"))
     callbacks = [tfag.ApproximationCallback()]

@@ -1,4 +1,4 @@
-"""Piecewise, Until, Warmup and Ramp: when they follow their inner schedules."""
+"""Piecewise, Until, Warmup, and Ramp among them: when they follow their schedules."""
 
 import dataclasses
 import json
@@ -58,43 +58,6 @@ def test_compositions_of_compositions_follow_each_other():
     assert methods_at(schedule, range(6)) == [FULL, FULL, MAX, MAX, FULL, FULL]
 
 
-@pytest.mark.parametrize("shares", [(0.0, 1.0), (1.0, 0.25), (0.5, 0.5)])
-@pytest.mark.parametrize("inner", ["max", ALTERNATE], ids=["every step", "alternate"])
-def test_ramp_has_the_share_of_a_straight_line(inner, shares):
-    begin, end = 1000, 9000
-    schedule = tfag.Ramp(inner, begin, end, *shares)
-    inner_share = 1.0 if inner == "max" else 0.5
-    cells = [method != FULL for method in methods_at(schedule, range(10_000))]
-    for first in range(0, 10_000, 500):
-        middle = min(max(first + 250, begin), end)
-        share = shares[0] + (shares[1] - shares[0]) * (middle - begin) / (end - begin)
-        found = sum(cells[first : first + 500]) / 500
-        assert found == pytest.approx(share * inner_share, abs=0.07)
-
-
-def test_ramp_keeps_the_periods_of_its_schedule_whole():
-    inner = tfag.TableSchedule([["full", "max", "zero"]])
-    schedule = tfag.Ramp(inner, begin=0, end=900)
-    periods = {
-        tuple(methods_at(schedule, range(step, step + 3), layer=1))
-        for step in range(0, 1200, 3)
-    }
-    # The others lie across a stair.
-    whole = {(FULL, MAX, ZERO), (FULL, FULL, FULL)}
-    assert whole <= periods
-    broken = [
-        step
-        for step in range(0, 1200, 3)
-        if tuple(methods_at(schedule, range(step, step + 3), layer=1)) not in whole
-    ]
-    assert len(broken) <= 16
-
-
-def test_ramp_of_shares_without_a_change_is_a_fixed_pattern():
-    schedule = tfag.Ramp("max", 0, 1, 0.25, 0.25, resolution=4)
-    assert methods_at(schedule, range(8)) == [FULL, FULL, FULL, MAX] * 2
-
-
 @pytest.mark.parametrize(
     "schedule",
     [
@@ -141,15 +104,6 @@ def test_inner_schedule_that_does_not_fit_the_model_is_refused():
             "Keras can't read",
         ),
         (lambda: tfag.Warmup("max", 0), ValueError, "begin must be .* >= 1, got 0"),
-        (lambda: tfag.Ramp("max", -1, 4), ValueError, "begin must be .* >= 0, got -1"),
-        (lambda: tfag.Ramp("max", 4, 4), ValueError, "end must be more than begin=4"),
-        (lambda: tfag.Ramp("max", 0, 4, 1.1), ValueError, "initial_share .* got 1.1"),
-        (lambda: tfag.Ramp("max", 0, 4, 0, -1), ValueError, "final_share .* got -1"),
-        (
-            lambda: tfag.Ramp("max", 0, 4, resolution=0),
-            ValueError,
-            "resolution must be .* got 0",
-        ),
         (
             lambda: tfag.Piecewise([3, 3], ["max"] * 3),
             ValueError,

@@ -204,6 +204,80 @@ def test_exported_model_holds_nothing_of_it(tmp_path):
     assert not hasattr(loaded, "tf_approxgrad_plateau")
 
 
+def test_other_metric_starts_with_a_best_of_its_own():
+    model = make_model()
+    fit(model, tfag.SwitchToFullOnPlateau(patience=2), STALLS[:4])
+    accuracy = tfag.SwitchToFullOnPlateau("val_accuracy", patience=2)
+    # An accuracy below the best loss isn't a stall.
+    fit(model, accuracy, [0.1, 0.2, 0.3], name="val_accuracy")
+    assert float(accuracy.state.best) == 0.3
+    assert not accuracy.state.is_full
+    fit(model, tfag.SwitchToFullOnPlateau(patience=2), [9.0, 8.0])
+    assert len(RAN) == 9 * STEPS * 2
+
+
+def test_other_mode_starts_with_a_best_of_its_own():
+    model = make_model()
+    fit(model, tfag.SwitchToFullOnPlateau(patience=1, mode="min"), [3.0, 2.0])
+    falling = tfag.SwitchToFullOnPlateau(patience=1, mode="max")
+    fit(model, falling, [1.0, 1.5])
+    assert not falling.state.is_full
+
+
+def test_same_metric_goes_on_waiting_in_the_next_fit():
+    model = make_model()
+    for values in (STALLS[:4], STALLS[4:]):
+        fit(model, tfag.SwitchToFullOnPlateau(patience=2), values)
+    assert len(RAN) == 5 * STEPS * 2
+
+
+def test_weights_file_says_what_was_monitored(tmp_path):
+    model = make_model()
+    fit(model, tfag.SwitchToFullOnPlateau(patience=2), STALLS[:4])
+    model.save_weights(tmp_path / "model.weights.h5")
+    for name, waited in (("val_loss", 1), ("val_accuracy", 0)):
+        again = make_model()
+        again.optimizer.build(again.trainable_variables)
+        callback = tfag.SwitchToFullOnPlateau(name, patience=2)
+        callback.set_model(again)
+        again.load_weights(tmp_path / "model.weights.h5")
+        callback.on_epoch_begin(0)
+        assert int(callback.state.wait) == waited
+
+
+def test_model_stays_full_whatever_is_monitored_next():
+    model = make_model()
+    fit(model, tfag.SwitchToFullOnPlateau(patience=2), STALLS)
+    RAN.clear()
+    accuracy = tfag.SwitchToFullOnPlateau("val_accuracy", patience=2)
+    fit(model, accuracy, [0.1, 0.2], name="val_accuracy")
+    assert RAN == []
+
+
+@pytest.mark.parametrize("schedule", [tfag.Constant(Recording()), None], ids=str)
+def test_model_stays_full_with_a_new_optimizer(schedule):
+    layers = [
+        tfag.ApproxConv2D(2, 3, padding="same", method=Recording()) for _ in range(2)
+    ]
+    plain = keras.Sequential([keras.Input((6, 6, 2)), *layers])
+    model = plain if schedule is None else make_model(schedule)
+    model.compile("sgd", "mse")
+    fit(model, tfag.SwitchToFullOnPlateau(patience=2), STALLS)
+    RAN.clear()
+    model.compile("sgd", "mse")
+    for _ in range(2):
+        fit(model, tfag.SwitchToFullOnPlateau(patience=2), STALLS[:2])
+    assert int(model.optimizer.iterations) == 4 * STEPS
+    assert RAN == []
+
+
+def test_two_of_them_in_one_fit_are_refused():
+    callbacks = [tfag.SwitchToFullOnPlateau(m) for m in ("val_loss", "val_accuracy")]
+    with pytest.raises(ValueError, match="one SwitchToFullOnPlateau"):
+        fit(make_model(), callbacks[0], [1.0], [callbacks[1]])
+    assert RAN == []
+
+
 def test_model_of_layers_with_methods_of_their_own_switches():
     layers = [
         tfag.ApproxConv2D(2, 3, padding="same", method=Recording(t)) for t in "ab"
@@ -213,6 +287,54 @@ def test_model_of_layers_with_methods_of_their_own_switches():
     fit(model, tfag.SwitchToFullOnPlateau(patience=2), STALLS)
     assert len(RAN) == 5 * STEPS * 2
     assert model.layers[1].assignment.method_at(0) == Recording("b")
+
+
+def test_model_that_mixes_such_layers_with_plain_ones_switches():
+    model = keras.Sequential(
+        [
+            keras.Input((6, 6, 2)),
+            keras.layers.Conv2D(2, 3, padding="same"),
+            tfag.ApproxConv2D(2, 3, padding="same", method=Recording("a")),
+            keras.layers.Conv2D(2, 3, padding="same"),
+            tfag.ApproxConv2D(2, 3, padding="same", method=Recording("b")),
+        ]
+    )
+    model.compile("sgd", "mse")
+    fit(model, tfag.SwitchToFullOnPlateau(patience=2), STALLS)
+    assert len(RAN) == 5 * STEPS * 2
+    # As it was numbered in training.
+    assert set(RAN) == {("a", 2), ("b", 4)}
+    first, second = (model.layers[i].assignment for i in (1, 3))
+    assert (first.index, second.index) == (2, 4)
+    assert first.method_at(5 * STEPS - 1) == Recording("a")
+    assert second.method_at(5 * STEPS - 1) == Recording("b")
+    RAN.clear()
+    fit(model, tfag.SwitchToFullOnPlateau(patience=2), STALLS)
+    assert RAN == []
+
+
+def test_layers_keep_their_places_in_the_schedule_when_it_ends():
+    # Each part was converted by itself, and the table has a row for its one layer.
+    def part(tag):
+        layer = keras.layers.Conv2D(2, 3, padding="same")
+        model = keras.Sequential([keras.Input((6, 6, 2)), layer])
+        return tfag.approximate_gradients(
+            model, tfag.TableSchedule([[Recording(tag), "full"]])
+        )
+
+    inputs = keras.Input((6, 6, 2))
+    model = keras.Model(inputs, part("a")(part("a")(inputs)))
+    model.compile("sgd", "mse")
+    fit(model, tfag.SwitchToFullOnPlateau(patience=2), STALLS)
+    assert len(RAN) == 8 * 2  # At the even ones of 15 steps.
+
+
+def test_constant_schedule_needs_no_other_callback_to_switch():
+    model = make_model()
+    plateau = tfag.SwitchToFullOnPlateau(patience=2)
+    arguments = {"batch_size": 4, "verbose": 0, "epochs": len(STALLS)}
+    model.fit(X, Y, callbacks=[Say(STALLS), plateau], **arguments)
+    assert len(RAN) == 5 * STEPS * 2
 
 
 def test_model_that_is_not_converted_is_refused_in_words():

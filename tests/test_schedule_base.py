@@ -215,7 +215,7 @@ def test_row_refuses_a_schedule_that_forgot_its_period():
         def __call__(self, layer, step, replica=0):
             return MAX if step % 50 == 49 else FULL
 
-    message = r"prefix=0 and period=1 promise FullGradient\(\) for layer 2 at step 49"
+    message = r"period 1 they promise FullGradient\(\) for layer 2 at step 49"
     with pytest.raises(ValueError, match=message):
         Forgetful().row(2)
 
@@ -248,7 +248,7 @@ def test_row_refuses_a_prefix_and_period_that_make_no_sense(
         ([(0, 1), (5, 1), (5, 1)], r"\[0, 5, 5\]"),
         ([(0, 2), (9, 0)], "period must be an integer >= 1, got 0"),
         ([(0, 10**7)], "at most 1,000,000 steps .* got 10,000,000"),
-        ([(0, 1), (9, 1)], r"prefix=0 and period=1 promise .* at step 8"),
+        ([(0, 1), (9, 1)], r"step 0 with period 1 they promise .* at step 8"),
     ],
 )
 def test_row_refuses_segments_that_make_no_sense(segments, message):

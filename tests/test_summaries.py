@@ -142,6 +142,31 @@ def test_each_measurement_takes_the_next_batch_of_a_dataset(tmp_path):
     assert values[:2] * 3 == pytest.approx(values[:6], rel=1e-5)
 
 
+def test_layers_of_the_same_name_are_told_apart(tmp_path):
+    def part(name):
+        layers = [keras.layers.Conv2D(2, 3, padding="same", name="conv")]
+        return keras.Sequential([keras.Input((6, 6, 2)), *layers], name=name)
+
+    inputs = keras.Input((6, 6, 2))
+    last = keras.layers.Conv2D(2, 3, padding="same", name="last")
+    model = keras.Model(inputs, last(part("b")(part("a")(inputs))))
+    model = tfag.approximate_gradients(model, tfag.Constant("zero", layers=[2, 3]))
+    model.compile("sgd", "mse")
+    callback = tfag.ApproximationSummaries(tmp_path, data=(X[:4], X[:4]))
+    callbacks = [tfag.ApproximationCallback(), callback]
+    model.fit(X, X, batch_size=4, verbose=0, callbacks=callbacks)
+    events = read_events(tmp_path / "approximation")
+    methods = {tag: value for tag, value in events.items() if tag.endswith("/method")}
+    assert methods == {
+        "conv/1/method": {STEPS: "full"},
+        "conv/2/method": {STEPS: "zero"},
+        "last/method": {STEPS: "zero"},
+    }
+    assert events["conv/1/share_approximated"] == {STEPS: 0.0}
+    assert events["conv/2/share_approximated"] == {STEPS: 1.0}
+    assert events["conv/2/zero/norm_ratio"] == {STEPS: 0.0}
+
+
 def test_layer_that_is_called_twice_is_measured_by_its_sum(tmp_path):
     shared = keras.layers.Conv2D(2, 3, padding="same", name="shared")
     inputs = keras.Input((6, 6, 2))

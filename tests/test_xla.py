@@ -1,6 +1,7 @@
 """Under XLA the methods give the same numbers, and Keras trains compiled."""
 
 import dataclasses
+import re
 import warnings
 
 import keras
@@ -231,18 +232,54 @@ def test_own_compiled_loop_follows_the_schedule(kind):
         assert zero == [number % 3 == 2] * 3
 
 
-def test_auto_compiles_where_keras_sees_a_gpu(monkeypatch):
+@pytest.fixture
+def with_a_gpu(monkeypatch):
+    """What Keras asks before it turns XLA on by itself says that there is a GPU."""
     listed = tf.config.list_physical_devices
 
-    def with_a_gpu(kind=None):
+    def with_another(kind=None):
         gpu = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
         return [*listed(kind), gpu]
 
-    monkeypatch.setattr(tf.config, "list_physical_devices", with_a_gpu)
+    monkeypatch.setattr(tf.config, "list_physical_devices", with_another)
+    return monkeypatch
+
+
+def test_auto_compiles_where_keras_sees_a_gpu(with_a_gpu):
     model = make_model(tfag.Alternate("max"))
-    monkeypatch.undo()
+    with_a_gpu.undo()
     assert model.jit_compile is True
     fit(model)
+
+
+GIVEN_UP = r"XLA can't compile Recording\(tag='approximate'\) of layer 'conv2d.*longer"
+
+
+def test_auto_says_which_layer_it_is_that_keeps_xla_away(with_a_gpu):
+    with pytest.warns(UserWarning, match=GIVEN_UP) as caught:
+        model = make_model(tfag.Alternate(Recording()))
+    with_a_gpu.undo()
+    assert len(caught) == 1
+    assert model.jit_compile is False
+    fit(model)
+
+
+@pytest.mark.parametrize(
+    "compiled", [{}, {"jit_compile": False}, {"run_eagerly": True}]
+)
+def test_nothing_is_said_of_xla_where_it_was_not_asked_for(compiled):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(make_model(tfag.Alternate(Recording()), **compiled))
+
+
+def test_conversion_of_a_model_that_xla_compiles_says_that_it_will_not(with_a_gpu):
+    model = make_model(tfag.Alternate("max"))
+    with_a_gpu.undo()
+    assert model.jit_compile is True
+    model = tfag.approximate_gradients(model, tfag.Alternate(Recording()))
+    with pytest.warns(UserWarning, match=GIVEN_UP):
+        fit(model)
 
 
 def test_model_that_was_compiled_before_its_conversion_in_place_trains_compiled():
@@ -264,8 +301,11 @@ def test_model_that_was_compiled_before_its_conversion_in_place_trains_compiled(
 
 def test_method_that_xla_cannot_compile_makes_keras_train_without():
     schedule = tfag.Alternate(Recording())
-    with pytest.warns(UserWarning, match=r"Proceeding with `jit_compile=False`"):
+    with pytest.warns(UserWarning) as caught:
         model = make_model(schedule, jit_compile=True)
+    ours, keras_own = (str(warning.message) for warning in caught)
+    assert re.match(GIVEN_UP, ours)
+    assert "Proceeding with `jit_compile=False`" in keras_own
     assert model.jit_compile is False
     fit(model)
 

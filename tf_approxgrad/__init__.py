@@ -16,7 +16,7 @@ if keras.config.backend() != "tensorflow":
 from tf_approxgrad import models
 from tf_approxgrad.binding import bind_step
 from tf_approxgrad.callbacks import ApproximationCallback
-from tf_approxgrad.composed_schedules import Piecewise, Ramp, Until, Warmup
+from tf_approxgrad.composed_schedules import Piecewise, Until, Warmup
 from tf_approxgrad.conversion import approximate_gradients, strip_approximation
 from tf_approxgrad.convolution import conv2d, conv2d_backprop_filter
 from tf_approxgrad.layers import (
@@ -33,6 +33,7 @@ from tf_approxgrad.methods import (
     ZeroGradient,
 )
 from tf_approxgrad.plateau import SwitchToFullOnPlateau
+from tf_approxgrad.ramp_schedule import Ramp
 from tf_approxgrad.report import ConversionReport, conversion_report
 from tf_approxgrad.schedules import (
     Alternate,

@@ -6,6 +6,7 @@ import contextlib
 import contextvars
 import functools
 import inspect
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -16,7 +17,8 @@ from tensorflow.python import pywrap_tfe
 from tensorflow.python.eager import record
 
 from tf_approxgrad import methods
-from tf_approxgrad.assignment import Assignment
+from tf_approxgrad.assignment import Assignment, Past
+from tf_approxgrad.fidelity import current_comparison
 from tf_approxgrad.methods import GradientMethod, MaxGradient
 from tf_approxgrad.schedules import Schedule
 
@@ -33,6 +35,16 @@ _NOTE = (
 _training: contextvars.ContextVar[bool] = contextvars.ContextVar(
     "tf_approxgrad_training", default=False
 )
+
+
+def warn_of_no_xla(layer: ApproximateLayer, model: str) -> None:
+    """Says which layer it is that a model is trained without XLA for."""
+    warnings.warn(
+        f"XLA can't compile {layer.assignment.kept_from_xla()!r} of layer "
+        f"{layer.name!r}, so {model} trains without XLA. It learns the same, but its "
+        "steps take longer by what XLA saves.",
+        stacklevel=3,
+    )
 
 
 class ApproximateLayer:
@@ -52,6 +64,8 @@ class ApproximateLayer:
       left_out: Whether the gradient is exact, whatever `method` says. Set where
         `layers` of `approximate_gradients` doesn't name a layer that can't become one
         of `stock`, because it is of a user's own class, and by `strip_approximation`.
+      history: What a layer that has trained followed before; here so that a saved
+        model knows the share that was approximated.
       **kwargs: As for `stock`. `groups` must be 1.
 
     Raises:
@@ -69,6 +83,7 @@ class ApproximateLayer:
         "layer_count",
         "converted_layers",
         "left_out",
+        "history",
     )
 
     # Those of a layer of Keras, which this one is mixed with.
@@ -86,6 +101,7 @@ class ApproximateLayer:
         layer_count: int = 0,
         converted_layers: Sequence[int] = (),
         left_out: bool = False,
+        history: Sequence[dict[str, Any]] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -114,12 +130,26 @@ class ApproximateLayer:
             count=layer_count,
             converted=tuple(converted_layers),
             left_out=left_out,
+            past=tuple(Past.from_config(past) for past in history or ()),
+            has_trained=history is not None,
         )
 
     @property
     def supports_jit(self) -> bool:
-        """Whether XLA can compile the layer. Keras asks when the model is compiled."""
-        return self._supports_jit and self._assignment.supports_jit()
+        """Whether XLA can compile the layer.
+
+        Keras asks where it would compile the model. It says nothing of the answer if
+        that was its own idea, so the layer does, once for a method. On a GPU Keras asks
+        in the first call of `compile`, even if XLA isn't wanted.
+        """
+        assignment = self._assignment
+        unsupported = assignment.kept_from_xla()
+        if unsupported is None:
+            return self._supports_jit
+        if unsupported != assignment.told_of_xla:
+            assignment.told_of_xla = unsupported
+            warn_of_no_xla(self, "the model")
+        return False
 
     @supports_jit.setter
     def supports_jit(self, value: bool) -> None:
@@ -151,6 +181,8 @@ class ApproximateLayer:
             config["converted_layers"] = list(assignment.converted)
         if assignment.left_out:
             config["left_out"] = True
+        if assignment.has_trained or assignment.traced is not None:
+            config["history"] = [past.get_config() for past in assignment.past]
         return config
 
     @classmethod
@@ -161,7 +193,11 @@ class ApproximateLayer:
     @contextlib.contextmanager
     def _training_is(self, training: bool | None) -> Iterator[None]:
         """Sets what `_approximates` answers while the layer is called."""
-        token = _training.set(bool(self._resolved(training)))
+        training = self._resolved(training)
+        # A comparison of gradients isn't training, though the model is told so.
+        if training and current_comparison() is None:
+            self._assignment.note_training()
+        token = _training.set(bool(training))
         try:
             yield
         finally:

@@ -2,17 +2,52 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from tf_approxgrad import ops, segments, xla
 from tf_approxgrad.fidelity import current_comparison
 from tf_approxgrad.filter_gradient import Backprop, StepReader, filter_gradient
 from tf_approxgrad.methods import FullGradient, GradientMethod
-from tf_approxgrad.schedules import Schedule
+from tf_approxgrad.schedules import Constant, Schedule
+
+
+@dataclasses.dataclass(frozen=True)
+class Past:
+    """What a layer followed up to a step.
+
+    Attributes:
+      end: The first step of what came after.
+      schedule: The schedule.
+      index: The layer's index in it.
+    """
+
+    end: int
+    schedule: Schedule
+    index: int
+
+    @functools.cached_property
+    def row(self) -> tuple[GradientMethod, ...]:
+        """The methods of the layer, as `Schedule.row` has them."""
+        return self.schedule.row(self.index)
+
+    def get_config(self) -> dict[str, Any]:
+        """Values that JSON can hold."""
+        schedule = keras.saving.serialize_keras_object(self.schedule)
+        return {"end": self.end, "schedule": schedule, "index": self.index}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Past:
+        schedule = config["schedule"]
+        if isinstance(schedule, dict):
+            schedule = keras.saving.deserialize_keras_object(schedule)
+        return cls(config["end"], schedule, config["index"])
 
 
 @dataclasses.dataclass(eq=False)
@@ -33,6 +68,11 @@ class Assignment:
         unknown.
       converted: The indices of those that were converted, this one among them.
       left_out: Whether the gradient is exact, whatever `method` says.
+      past: What was followed before, in order, the last one until the step from which
+        on this is.
+      has_trained: Whether the layer was trained by this before it was loaded or copied.
+      told_of_xla: The method of which a warning said that XLA can't compile it.
+      traced: This, as it was when the layer was last called in training.
     """
 
     layer_name: str
@@ -44,6 +84,10 @@ class Assignment:
     count: int = 0
     converted: tuple[int, ...] = ()
     left_out: bool = False
+    past: tuple[Past, ...] = ()
+    has_trained: bool = False
+    told_of_xla: GradientMethod | None = None
+    traced: Assignment | None = None
     # The row of a schedule and an index: `Schedule.row` compares many steps.
     _cached: tuple[Any, tuple[GradientMethod, ...]] | None = None
 
@@ -72,21 +116,58 @@ class Assignment:
         row = self.row()
         return len(set(row)) > 1 or any(method.needs_step for method in row)
 
-    def supports_jit(self) -> bool:
-        """Whether XLA can compile every method of the layer."""
-        return all(method.supports_jit for method in set(self.row()))
+    def assign(self, schedule: Schedule, index: int, step: int) -> None:
+        """Sets what to follow from a step on."""
+        if (schedule, index) == (self.schedule, self.index):
+            return
+        # What the layer never trained by needn't be remembered.
+        if self.has_trained or self.traced is not None:
+            before = Constant(self.method) if self.schedule is None else self.schedule
+            self.past = (*self.past, Past(step, before, max(self.index, 1)))
+        self.schedule, self.index = schedule, index
+
+    def note_training(self) -> None:
+        """Remembers that the layer is called in training, as things are now."""
+        self.traced = copy.copy(self)
+        self.traced.traced = None
+
+    def graph_key(self) -> tuple[Any, ...]:
+        """What a traced call of the layer depends on: if it changes, that is stale."""
+        methods: tuple[Any, ...] = tuple(set(self.row()))
+        if self.schedule is not None and len(methods) > 1:
+            methods = (self.row(), segments.segments_of(self.schedule))
+        drawn_by = (self.stream or self.index, self.step)
+        return methods, drawn_by if self.needs_step() else None
+
+    def kept_from_xla(self) -> GradientMethod | None:
+        """The layer's first method that XLA can't compile, if there is one."""
+        methods = dict.fromkeys(self.row())
+        return next((method for method in methods if not method.supports_jit), None)
 
     def method_at(self, step: int) -> GradientMethod:
         """The method at a step."""
         row = self.row()
         return row[0 if self.schedule is None else self.schedule.column(step)]
 
+    def begin_at(self, step: int) -> None:
+        """Says that the layer was one of Keras' own before a step."""
+        self.past = (Past(step, Constant(FullGradient()), 1),) if step else ()
+
+    def rewind(self, step: int) -> None:
+        """Says that the counter is at a step, as after a new optimizer's first."""
+        self.past = tuple(
+            dataclasses.replace(past, end=min(past.end, step)) for past in self.past
+        )
+
     def count_approximated(self, steps: int) -> int:
-        """At how many of the first `steps` steps the layer isn't full."""
-        flags = [not isinstance(method, FullGradient) for method in self.row()]
-        if self.schedule is None:
-            return steps * flags[0]
-        return segments.count(flags, segments.segments_of(self.schedule), steps)
+        """At how many of the first `steps` steps the layer wasn't full."""
+        total = begin = 0
+        followed = [(past.end, past.row, past.schedule) for past in self.past]
+        for end, row, schedule in (*followed, (steps, self.row(), self.schedule)):
+            if begin < min(end, steps):
+                before, begin = begin, min(end, steps)
+                total += _count(row, schedule, begin) - _count(row, schedule, before)
+        return total
 
     def filter_gradient(
         self,
@@ -118,10 +199,10 @@ class Assignment:
         comparison = current_comparison()
         if comparison is not None:
             return comparison.compare(self, backprop, compute)
-        if xla.is_compiling() and not self.supports_jit():
-            unsupported = [m for m in dict.fromkeys(row) if not m.supports_jit]
+        unsupported = self.kept_from_xla() if xla.is_compiling() else None
+        if unsupported is not None:
             raise RuntimeError(
-                f"layer {self.layer_name!r} uses {unsupported[0]!r}, which XLA can't "
+                f"layer {self.layer_name!r} uses {unsupported!r}, which XLA can't "
                 "compile: train without XLA (jit_compile=False). Keras does so by "
                 "itself if the model is compiled after its conversion."
             )
@@ -149,6 +230,14 @@ class Assignment:
         step = tf.cast(self.step(), tf.int64)
         index = _column(segments.segments_of(self.schedule), step)
         return tf.gather(tf.constant(branches, tf.int32), index)
+
+
+def _count(row: Sequence[GradientMethod], schedule: Schedule | None, steps: int) -> int:
+    """At how many of the first `steps` steps a row isn't full."""
+    flags = [not isinstance(method, FullGradient) for method in row]
+    if schedule is None:
+        return steps * flags[0]
+    return segments.count(flags, segments.segments_of(schedule), steps)
 
 
 def share_approximated(assignments: Sequence[Assignment], steps: int) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -41,34 +40,18 @@ def bind_step(model: keras.Model, step: Any) -> None:
     Raises:
       ValueError: If the model has no converted layer, or `step` is neither.
     """
-    if isinstance(step, keras.optimizers.Optimizer):
-        optimizer = step
-
-        def read_step() -> tf.Tensor:
-            return tf.convert_to_tensor(optimizer.iterations)
-
-    else:
+    if not isinstance(step, keras.optimizers.Optimizer):
         _check_counter(step)
-
-        def read_step() -> tf.Tensor:
-            return tf.convert_to_tensor(step)
-
     require_approximated_layers(model)
-    set_step_reader(model, read_step)
-
-
-def set_step_reader(model: keras.Model, read_step: Callable[[], tf.Tensor]) -> None:
-    """Gives every layer the step, and an index to those that have none yet.
-
-    Random numbers go by the index, so that two layers of the same seed draw different
-    ones. In a model of several converted ones layers may share an index: the first
-    draws by it, each other by the next number that is no index.
-    """
+    read_step = _StepReader(step)
     assignments = []
     for index, layer in _indexed_layers(model):
         layer.assignment.step = read_step
         layer.assignment.index = layer.assignment.index or index
         assignments.append(layer.assignment)
+    # Random numbers go by the index, so that two layers of the same seed draw different
+    # ones. In a model of several converted ones layers may share an index: the first
+    # draws by it, each other by the next number that is no index.
     indices, drawn = {assignment.index for assignment in assignments}, set()
     free = (number for number in itertools.count(1) if number not in indices)
     for assignment in assignments:
@@ -79,14 +62,21 @@ def set_step_reader(model: keras.Model, read_step: Callable[[], tf.Tensor]) -> N
 
 def assign_schedule(model: keras.Model, schedule: Schedule) -> None:
     """Checks that `schedule` fits the model, and sets it on the converted layers."""
+    step = current_step(model)
     convertible = convertible_layers(model)
     resolved = schedule.resolve(convertible)
     layers = _indexed_layers(model)
     for index, layer in layers:
-        layer.assignment.schedule = resolved
-        layer.assignment.index = layer.assignment.stream = index
+        layer.assignment.assign(resolved, index, step)
+        layer.assignment.stream = index
         layer.assignment.count = len(convertible)
         layer.assignment.converted = tuple(index for index, _ in layers)
+
+
+def current_step(model: keras.Model) -> int:
+    """The step that the model's optimizer is at; 0 if it has none."""
+    optimizer = getattr(model, "optimizer", None)
+    return 0 if optimizer is None else int(tf.convert_to_tensor(optimizer.iterations))
 
 
 def require_approximated_layers(model: keras.Model) -> list[ApproximateLayer]:
@@ -99,6 +89,31 @@ def require_approximated_layers(model: keras.Model) -> list[ApproximateLayer]:
         )
     _check_still_converted(model)
     return layers
+
+
+class _StepReader:
+    """Reads the step from a variable or an optimizer; equal if both read the same."""
+
+    def __init__(self, counter: Any) -> None:
+        self._counter = counter
+
+    def __call__(self) -> tf.Tensor:
+        return tf.convert_to_tensor(self._read())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _StepReader) and self._source() is other._source()
+
+    def __hash__(self) -> int:
+        return id(self._source())
+
+    def _read(self) -> Any:
+        is_optimizer = isinstance(self._counter, keras.optimizers.Optimizer)
+        return self._counter.iterations if is_optimizer else self._counter
+
+    def _source(self) -> Any:
+        # An optimizer that accumulates gradients computes its steps afresh.
+        value = self._read()
+        return value if isinstance(value, keras.Variable) else self._counter
 
 
 def _indexed_layers(model: keras.Model) -> list[tuple[int, ApproximateLayer]]:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import keras
-import tensorflow as tf
 
-from tf_approxgrad.approximate_layer import ApproximateLayer
+from tf_approxgrad.approximate_layer import ApproximateLayer, warn_of_no_xla
 from tf_approxgrad.assignment import share_approximated
 from tf_approxgrad.binding import (
     assign_schedule,
+    bind_step,
+    current_step,
     require_approximated_layers,
-    set_step_reader,
 )
 from tf_approxgrad.model_layers import why_fit_is_exact
 from tf_approxgrad.schedules import Schedule
+from tf_approxgrad.trace_check import TraceCheck, needs_new_trace
 
 
 class ApproximationCallback(keras.callbacks.Callback):
@@ -25,6 +25,11 @@ class ApproximationCallback(keras.callbacks.Callback):
 
     The step is read in the graph, from the optimizer, so that resumed training,
     gradient accumulation and `steps_per_execution` follow the schedule.
+
+    `fit` raises where the model can't follow the schedule: at once if that shows before
+    training; after the first step, or with `run_eagerly` the first epoch, if the layers
+    weren't called with `training=True`, or by a `tf.function` that keeps what it traced
+    under an older schedule.
 
     >>> import tf_approxgrad as tfag
     >>> model = tfag.models.cnn2(input_shape=(28, 28, 1))
@@ -49,6 +54,7 @@ class ApproximationCallback(keras.callbacks.Callback):
             )
         self.schedule = schedule
         self.show_share = show_share
+        self._trace_check = TraceCheck()
         # Keras needn't wait for each batch if nothing is to be shown.
         self.async_safe = not show_share
 
@@ -57,7 +63,9 @@ class ApproximationCallback(keras.callbacks.Callback):
         reason = why_fit_is_exact(self.model)
         if reason is not None:
             raise ValueError(reason)
-        before = [(x.assignment.schedule, x.assignment.index) for x in layers]
+        step = current_step(self.model)
+        for layer in layers:
+            layer.assignment.rewind(step)
         if self.schedule is not None:
             assign_schedule(self.model, self.schedule)
         schedules = {layer.assignment.schedule for layer in layers}
@@ -68,20 +76,21 @@ class ApproximationCallback(keras.callbacks.Callback):
                 "ApproximationCallback(schedule) to set one."
             )
         self._check_xla(layers)
-        optimizer = self.model.optimizer
-        set_step_reader(self.model, lambda: tf.convert_to_tensor(optimizer.iterations))
-        if before != [(x.assignment.schedule, x.assignment.index) for x in layers]:
-            # What was traced under the old schedule holds its branches.
+        bind_step(self.model, self.model.optimizer)
+        if needs_new_trace(self.model):
             self.model.make_train_function(force=True)
+        self._trace_check.start()
         if self.params.get("verbose"):
             print(self._report(schedules.pop(), len(layers)))
 
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
+        self._trace_check.end_batch(self.model)
         self._add_share(logs)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._trace_check.end_epoch(self.model)
         self._add_share(logs)
 
     def _add_share(self, logs: dict[str, Any] | None) -> None:
@@ -90,26 +99,15 @@ class ApproximationCallback(keras.callbacks.Callback):
             layers = require_approximated_layers(self.model)
             logs["share_approximated"] = share_approximated(
                 [layer.assignment for layer in layers],
-                int(self.model.optimizer.iterations),
+                current_step(self.model),
             )
 
     def _check_xla(self, layers: Sequence[ApproximateLayer]) -> None:
         """Trains without XLA where a method came after the model was compiled."""
-        unsupported = {
-            method: layer.name
-            for layer in layers
-            for method in layer.assignment.row()
-            if not method.supports_jit
-        }
-        if not self.model.jit_compile or not unsupported:
+        kept = [x for x in layers if x.assignment.kept_from_xla() is not None]
+        if not self.model.jit_compile or not kept:
             return
-        method, name = next(iter(unsupported.items()))
-        warnings.warn(
-            f"XLA can't compile {method!r} of layer {name!r}, so model "
-            f"{self.model.name!r} trains without XLA. It learns the same, but its "
-            "steps take longer by what XLA saves.",
-            stacklevel=2,
-        )
+        warn_of_no_xla(kept[0], f"model {self.model.name!r}")
         self.model.jit_compile = False
         self.model.make_train_function(force=True)
 

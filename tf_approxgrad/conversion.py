@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import keras
 
 from tf_approxgrad.approximate_layer import ApproximateLayer
-from tf_approxgrad.binding import assign_schedule
+from tf_approxgrad.binding import assign_schedule, current_step
 from tf_approxgrad.cloning import with_classes
 from tf_approxgrad.layer_references import (
     LayerReference,
@@ -100,6 +100,7 @@ def approximate_gradients(
             f"{reason} A training loop of your own can call model(x, training=True).",
             stacklevel=2,
         )
+    was_plain = [not isinstance(layer, ApproximateLayer) for layer in convertible]
     converted = with_classes(model, classes)
     for index, layer in enumerate(convertible_layers(converted), start=1):
         if isinstance(layer, ApproximateLayer):
@@ -108,6 +109,10 @@ def approximate_gradients(
             else:
                 layer.assignment.leave_out()
     assign_schedule(converted, schedule)
+    step = current_step(converted)
+    for layer, is_new in zip(convertible_layers(converted), was_plain, strict=True):
+        if is_new and isinstance(layer, ApproximateLayer):
+            layer.assignment.begin_at(step)
     return converted
 
 

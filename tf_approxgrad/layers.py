@@ -43,6 +43,8 @@ class ApproxConv2D(ApproximateLayer, keras.layers.Conv2D):
       converted_layers: The indices of those that were converted.
       left_out: Whether the gradient is exact, whatever `method` says. Set for a layer
         of a user's own class that is left out of a conversion.
+      history: What a layer that has trained followed before; here so that a saved
+        model knows the share that was approximated.
       **kwargs: As for `keras.layers.Conv2D`. `groups` must be 1.
 
     Raises:
@@ -98,7 +100,7 @@ class ApproxConv1D(_ConvolvingLayer, keras.layers.Conv1D):
     Args:
       *args: As for `keras.layers.Conv1D`.
       method: As for `ApproxConv2D`, and so are `schedule`, `layer_index`,
-        `layer_count`, `converted_layers` and `left_out`.
+        `layer_count`, `converted_layers`, `left_out` and `history`.
       **kwargs: As for `keras.layers.Conv1D`. `groups` must be 1.
 
     Raises:
@@ -145,7 +147,7 @@ class ApproxSeparableConv2D(_ConvolvingLayer, keras.layers.SeparableConv2D):
     Args:
       *args: As for `keras.layers.SeparableConv2D`.
       method: As for `ApproxConv2D`, and so are `schedule`, `layer_index`,
-        `layer_count`, `converted_layers` and `left_out`.
+        `layer_count`, `converted_layers`, `left_out` and `history`.
       **kwargs: As for `keras.layers.SeparableConv2D`.
 
     Raises:
@@ -187,7 +189,7 @@ class ApproxConv2DTranspose(_ConvolvingLayer, keras.layers.Conv2DTranspose):
     Args:
       *args: As for `keras.layers.Conv2DTranspose`.
       method: As for `ApproxConv2D`, and so are `schedule`, `layer_index`,
-        `layer_count`, `converted_layers` and `left_out`.
+        `layer_count`, `converted_layers`, `left_out` and `history`.
       **kwargs: As for `keras.layers.Conv2DTranspose`.
 
     Raises:

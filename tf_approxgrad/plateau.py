@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+import zlib
 from typing import Any
 
 import keras
@@ -12,10 +13,18 @@ import tensorflow as tf
 
 from tf_approxgrad.approximate_layer import ApproximateLayer
 from tf_approxgrad.assignment import share_approximated
-from tf_approxgrad.binding import assign_schedule, require_approximated_layers
+from tf_approxgrad.binding import (
+    assign_schedule,
+    bind_step,
+    current_step,
+    require_approximated_layers,
+)
 from tf_approxgrad.checks import check_finite, check_integer
 from tf_approxgrad.composed_schedules import Until
-from tf_approxgrad.schedules import Schedule, TableSchedule
+from tf_approxgrad.methods import FullGradient
+from tf_approxgrad.model_layers import convertible_layers
+from tf_approxgrad.schedules import Constant, Schedule, TableSchedule
+from tf_approxgrad.trace_check import TraceCheck
 
 # Under this name the model holds the state.
 _ATTRIBUTE = "tf_approxgrad_plateau"
@@ -35,7 +44,9 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
     `keras.callbacks.BackupAndRestore` or from a weights file goes on where it
     stopped: pass it before the callback that saves. For a `tf.train.Checkpoint`, name
     `callback.state` beside the model. A `.keras` file holds the new schedule. Once
-    switched, a model stays full in later calls of `fit` with this callback.
+    switched, a model stays full in later calls of `fit` with this callback, with a new
+    optimizer too. If another quantity is monitored than before, the best value is
+    forgotten.
 
     Source: Wang and Nelaturu, "Accelerated CNN Training Through Gradient
     Approximation" (2019), which suggests it for VGG-19; the arguments are those of
@@ -77,6 +88,9 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
             raise ValueError(f"mode={mode!r} must be 'auto', 'min' or 'max'.")
         self.min_delta = check_finite("min_delta", min_delta, "a number >= 0", low=0.0)
         self.state = PlateauState()
+        self._trace_check = TraceCheck()
+        # Keras needn't wait for each batch.
+        self.async_safe = True
 
     def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
@@ -87,15 +101,29 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
             object.__setattr__(model, _ATTRIBUTE, _Saved(self.state))
         else:
             self.state = saved.state
+        self._saved().owner = self
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         require_approximated_layers(self.model)
+        if self._saved().owner is not self:
+            raise ValueError(
+                f"fit of model {self.model.name!r} has more than one "
+                "SwitchToFullOnPlateau callback, but it can end its schedule once: "
+                "pass one."
+            )
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         # Weights may have been restored since training began.
+        self._keep_to_criterion()
         self._follow_state()
 
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        self._trace_check.end_batch(self.model)
+
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._trace_check.end_epoch(self.model)
         logs, state = logs or {}, self.state
         if state.is_full:
             return
@@ -116,7 +144,7 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
         state.wait.assign_add(1)
         if int(state.wait) < self.patience:
             return
-        step = max(1, int(self.model.optimizer.iterations))
+        step = current_step(self.model)
         state.full_from.assign(step)
         self._follow_state()
         if self.verbose:
@@ -131,17 +159,31 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
     def _assignments(self) -> list[Any]:
         return [x.assignment for x in require_approximated_layers(self.model)]
 
+    def _saved(self) -> _Saved:
+        saved: _Saved = vars(self.model)[_ATTRIBUTE]
+        return saved
+
+    def _keep_to_criterion(self) -> None:
+        """Forgets the best of another metric, or of the other mode."""
+        state = self.state
+        criterion = zlib.crc32(f"{self.mode} {self.monitor}".encode())
+        if int(state.criterion) != criterion:
+            state.criterion.assign(criterion)
+            state.best.assign(math.nan)
+            state.wait.assign(0)
+
     def _follow_state(self) -> None:
         """Makes the layers full from the step that the state says."""
         if not self.state.is_full:
             return
-        step = int(self.state.full_from)
-        layers = require_approximated_layers(self.model)
-        schedule = _schedule_of(layers)
-        if isinstance(schedule, Until) and schedule.end <= step:
+        # A new optimizer counts from 0 again.
+        step = min(int(self.state.full_from), current_step(self.model))
+        if not _end_schedules(self.model, step):
             return
-        assign_schedule(self.model, Until(schedule, step))
+        # Schedules that didn't need the step do now.
+        bind_step(self.model, self.model.optimizer)
         self.model.make_train_function(force=True)
+        self._trace_check.start()
 
 
 class PlateauState(tf.Module):
@@ -150,6 +192,8 @@ class PlateauState(tf.Module):
     Attributes:
       best: The best value so far; NaN before the first.
       wait: The number of epochs since.
+      criterion: A number for the monitored quantity and the mode that these are of; -1
+        before the first.
       full_from: The first step of exact gradients; -1 while there is none.
     """
 
@@ -158,6 +202,7 @@ class PlateauState(tf.Module):
         with tf.device("CPU"):
             self.best = tf.Variable(math.nan, dtype=tf.float64)
             self.wait = tf.Variable(0, dtype=tf.int64)
+            self.criterion = tf.Variable(-1, dtype=tf.int64)
             self.full_from = tf.Variable(-1, dtype=tf.int64)
 
     @property
@@ -174,6 +219,8 @@ class _Saved(keras.metrics.Metric):
     def __init__(self, state: PlateauState) -> None:
         super().__init__(name=_ATTRIBUTE)
         self.state = state
+        # The callback of the last call of `fit`.
+        self.owner: SwitchToFullOnPlateau | None = None
 
     def update_state(self, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError("this metric only keeps a state")
@@ -201,11 +248,33 @@ def _names(state: PlateauState) -> list[str]:
     return sorted(name for name, v in vars(state).items() if isinstance(v, tf.Variable))
 
 
-def _schedule_of(layers: list[ApproximateLayer]) -> Schedule:
-    schedule = layers[0].assignment.schedule
-    if schedule is None:
-        return TableSchedule([[layer.method] for layer in layers])
-    return schedule
+def _end_schedules(model: keras.Model, step: int) -> bool:
+    """Makes the layers full from a step on; returns whether that is new."""
+    assignments = [x.assignment for x in require_approximated_layers(model)]
+    if all(assignment.schedule is None for assignment in assignments):
+        # One schedule for all, with a row for each layer that has an index.
+        methods = [
+            layer.method if isinstance(layer, ApproximateLayer) else FullGradient()
+            for layer in convertible_layers(model)
+        ]
+        table = TableSchedule([[method] for method in methods])
+        assign_schedule(model, _until(table, step))
+        return True
+    is_new = False
+    for assignment in assignments:
+        schedule = assignment.schedule
+        if schedule is None:
+            schedule = Constant(assignment.method)
+        is_ended = isinstance(schedule, Until) and schedule.end <= step
+        if not is_ended and not assignment.is_exact():
+            # The index stays: parts of the model may have been converted on their own.
+            assignment.schedule = _until(schedule, step)
+            is_new = True
+    return is_new
+
+
+def _until(schedule: Schedule, step: int) -> Schedule:
+    return Until(schedule, step) if step else Constant(FullGradient())
 
 
 def _infer_mode(monitor: str) -> str:

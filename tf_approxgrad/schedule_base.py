@@ -97,6 +97,15 @@ class Schedule(abc.ABC):
         never ends. For two steps of one segment that are a multiple of its period
         apart, the methods are the same. By default `prefix` steps that don't repeat,
         and then those that do.
+
+        Example:
+
+        >>> import tf_approxgrad as tfag
+        >>> schedule = tfag.Piecewise([2, 7], ["zero", tfag.Alternate("max"), "full"])
+        >>> [tuple(segment) for segment in schedule.segments]
+        [(0, 1), (2, 2), (7, 1)]
+        >>> [method.label for method in schedule.row(2)]
+        ['zero', 'full', 'max', 'full']
         """
         period = check_integer("period", self.period, 1)
         prefix = check_integer("prefix", self.prefix, 0)
@@ -151,9 +160,10 @@ class Schedule(abc.ABC):
                 )
                 if methods.get(method) != promised:
                     raise ValueError(
-                        f"prefix and period of {self!r} must describe its methods: "
-                        f"prefix={begin} and period={period} promise {promised!r} for "
-                        f"layer {layer} at step {step}, got {method!r}"
+                        f"the segments of {self!r}, or its prefix and period, must "
+                        f"describe its methods: from step {begin} with period {period} "
+                        f"they promise {promised!r} for layer {layer} at step {step}, "
+                        f"got {method!r}"
                     )
             row += table
         return tuple(row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 import os
 from collections.abc import Callable, Iterator
@@ -12,15 +13,17 @@ import tensorflow as tf
 
 from tf_approxgrad.approximate_layer import ApproximateLayer
 from tf_approxgrad.assignment import share_approximated
-from tf_approxgrad.binding import require_approximated_layers
+from tf_approxgrad.binding import current_step, require_approximated_layers
 from tf_approxgrad.checks import check_integer
 from tf_approxgrad.fidelity import MEASURES, comparing
+from tf_approxgrad.model_layers import convertible_layers
 
 
 class ApproximationSummaries(keras.callbacks.Callback):
     """Writes methods, shares and the fidelity of approximation to TensorBoard.
 
-    For each layer `<name>`, under the run `approximation`:
+    For each layer `<name>`, under the run `approximation` (`<name>/<index>` if several
+    layers have the name, as in nested models):
 
     - `<name>/method`, a text: the method in use;
     - `<name>/share_approximated`: the share of the steps so far at which it was
@@ -79,21 +82,21 @@ class ApproximationSummaries(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         require_approximated_layers(self.model)
         self._writer = tf.summary.create_file_writer(self.log_dir)
-        self._step = int(self.model.optimizer.iterations)
+        self._step = current_step(self.model)
 
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
         if self.update_freq is None:
             return
-        before, self._step = self._step, int(self.model.optimizer.iterations)
+        before, self._step = self._step, current_step(self.model)
         # Several steps may have passed, or none.
         if self._step // self.update_freq > before // self.update_freq:
             self.write()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self.update_freq is None:
-            self._step = int(self.model.optimizer.iterations)
+            self._step = current_step(self.model)
             self.write()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
@@ -108,13 +111,11 @@ class ApproximationSummaries(keras.callbacks.Callback):
         with self._writer.as_default(step=step):
             shared = share_approximated([x.assignment for x in layers], step)
             _write_scalar("share_approximated", shared)
-            for layer in layers:
+            for layer, tag in self._tagged(layers):
                 assignment = layer.assignment
-                _write_text(
-                    f"{layer.name}/method", assignment.method_at(step - 1).label
-                )
+                _write_text(f"{tag}/method", assignment.method_at(step - 1).label)
                 share = share_approximated([assignment], step)
-                _write_scalar(f"{layer.name}/share_approximated", share)
+                _write_scalar(f"{tag}/share_approximated", share)
             if self.data is not None:
                 self._write_fidelity(layers)
         self._writer.flush()
@@ -128,10 +129,22 @@ class ApproximationSummaries(keras.callbacks.Callback):
         measured = self._measure_function(layers)(*self._next_batch())
         for variable, value in zip(variables, before, strict=True):
             variable.assign(value)
-        for layer, methods in zip(layers, measured, strict=True):
+        for (_, tag), methods in zip(self._tagged(layers), measured, strict=True):
             for label, values in methods.items():
                 for name, value in zip(MEASURES, values.numpy(), strict=True):
-                    _write_scalar(f"{layer.name}/{label}/{name}", float(value))
+                    _write_scalar(f"{tag}/{label}/{name}", float(value))
+
+    def _tagged(
+        self, layers: list[ApproximateLayer]
+    ) -> list[tuple[ApproximateLayer, str]]:
+        """The layers, each with a name of its own."""
+        names = collections.Counter(layer.name for layer in layers)
+        counted = enumerate(convertible_layers(self.model), start=1)
+        indices = {id(layer): index for index, layer in counted}
+        return [
+            (x, x.name if names[x.name] == 1 else f"{x.name}/{indices[id(x)]}")
+            for x in layers
+        ]
 
     def _next_batch(self) -> tuple[Any, Any, Any]:
         data = self.data
@@ -145,7 +158,8 @@ class ApproximationSummaries(keras.callbacks.Callback):
         return convert(x), convert(y), weights
 
     def _measure_function(self, layers: list[ApproximateLayer]) -> Callable[..., Any]:
-        key = [(x.assignment.schedule, x.assignment.index) for x in layers]
+        keys = [layer.assignment.graph_key() for layer in layers]
+        key = (self.model, self.model.optimizer, *keys)
         if self._measure is None or self._measure[0] != key:
             self._measure = (key, self._make_measure_function(layers))
         return self._measure[1]

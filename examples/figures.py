@@ -44,7 +44,7 @@ def draw_schedule(schedule: tfag.Schedule, layers: Sequence[Any], path: Path) ->
     plt.close(figure)
 
 
-_MARKERS = {"all-but-first": "o", "schedule1": "s"}
+_MARKERS = {"full": "*", "resnet14": "P", "all-but-first": "o", "schedule1": "s"}
 
 
 def draw_frontier(points: Sequence[Point], model: str, path: Path) -> bool:
@@ -65,10 +65,11 @@ def draw_frontier(points: Sequence[Point], model: str, path: Path) -> bool:
     if not timed:
         return False
     figure, axes = plt.subplots(figsize=(9, 6), layout="constrained")
-    methods = [point.setting.partition("@")[0] for point in timed]
-    colours = {name: f"C{i}" for i, name in enumerate(dict.fromkeys(methods))}
-    for method, point in zip(methods, timed, strict=True):
-        schedule = point.setting.partition("@")[2]
+    parts = [point.setting.partition("@") for point in timed]
+    approximate = dict.fromkeys(method for method, at, _ in parts if at)
+    colours = {name: f"C{number}" for number, name in enumerate(approximate)}
+    for (method, _, schedule), point in zip(parts, timed, strict=True):
+        colour = colours.get(method, "black")
         deviation = point.test.deviation
         axes.errorbar(
             point.faster,
@@ -78,11 +79,11 @@ def draw_frontier(points: Sequence[Point], model: str, path: Path) -> bool:
                 [point.faster_high - point.faster],
             ],
             yerr=0 if math.isnan(deviation) else deviation,
-            color=colours[method],
-            marker=_MARKERS.get(schedule, "D") if schedule else "*",
-            markersize=7 if schedule else 12,
-            # Filled where nearly all layers are approximated.
-            markerfacecolor="white" if schedule == "schedule1" else colours[method],
+            color=colour,
+            marker=_MARKERS.get(point.setting, _MARKERS.get(schedule, "D")),
+            markersize=7 if schedule else 11,
+            # Hollow where few layers are approximated.
+            markerfacecolor="white" if schedule == "schedule1" else colour,
             linestyle="none",
             elinewidth=1,
             capsize=2,

@@ -28,6 +28,8 @@ from frontier_settings import parse
 from results import read_csv, write_csv
 from settings import Settings
 
+_RECENT_RUNS = 6
+
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
@@ -174,8 +176,10 @@ class Worker:
         self._dataset = dataset
         self._test = test
         self._machine = machine
-        # The newest runs say best how fast this machine is now.
-        self._epoch_seconds = [row.epoch_seconds for row in store.rows()]
+        # What this process needed lately says best how fast the machine is now.
+        self._epoch_seconds: list[float] = []
+        seconds = [row.epoch_seconds for row in store.rows()]
+        self._epoch_seconds_before = [x for x in seconds if not math.isnan(x)]
 
     def work(self, names: Sequence[str], seeds: int, deadline: float) -> None:
         """Makes runs, seed by seed, as long as there is time.
@@ -229,8 +233,10 @@ class Worker:
         if start + left * self._seconds_expected() >= deadline:
             return False
         training.train(run, batches, finished, chosen.epochs, checkpoint, None)
-        seconds = (time.monotonic() - start) / left if left else math.nan
-        self._epoch_seconds.append(seconds)
+        seconds = math.nan
+        if left:
+            seconds = (time.monotonic() - start) / left
+            self._epoch_seconds.append(seconds)
         tests = BatchMaker(self._test, chosen.batch, seed, False).validation()
         scores = model.evaluate(tests, verbose=0, return_dict=True)
         accuracy = Accuracy(
@@ -255,4 +261,5 @@ class Worker:
 
     def _seconds_expected(self) -> float:
         """What an epoch should take at most; 0 if nothing is known."""
-        return max((x for x in self._epoch_seconds[-6:] if x > 0), default=0.0)
+        seconds = self._epoch_seconds[-_RECENT_RUNS:] or self._epoch_seconds_before
+        return max(seconds, default=0.0)

@@ -180,7 +180,9 @@ def test_two_processes_share_a_sweep(tmp_path):
     assert (tmp_path / "rows.png").exists()
 
 
-@pytest.mark.parametrize(("seconds", "begun"), [(100.0, False), (1.0, True)])
+@pytest.mark.parametrize(
+    ("seconds", "begun"), [(100.0, False), (1.0, True), (math.nan, True)]
+)
 def test_no_run_is_begun_that_takes_too_long(seconds, begun, tmp_path, monkeypatch):
     path = tmp_path / "rows.csv"
     Store(path, SWEEP).add(make_row("zero@schedule2", epoch_seconds=seconds))

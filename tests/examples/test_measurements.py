@@ -119,6 +119,29 @@ def test_csv_file_is_read_as_it_was_written(tmp_path):
     assert read_csv(path, EpochRow) == rows
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("method", "name", "must have the columns method, epoch, .* has name, epoch"),
+        ("0.25", "high", "is damaged: line 2 can't be read .*'high'"),
+        (",0.25", "", "is damaged: line 2"),
+    ],
+)
+def test_damaged_csv_file_is_refused(before, after, words, tmp_path):
+    path = tmp_path / "history.csv"
+    write_csv(path, [EpochRow("max", 2, 1e-3, 1.0, 0.5, 2.0, 0.25)], EpochRow)
+    path.write_text(path.read_text().replace(before, after))
+    with pytest.raises(ValueError, match=words):
+        read_csv(path, EpochRow)
+
+
+def test_empty_csv_file_is_refused(tmp_path):
+    path = tmp_path / "history.csv"
+    path.touch()
+    with pytest.raises(ValueError, match="has none"):
+        read_csv(path, EpochRow)
+
+
 def test_epoch_row_takes_keras_logs():
     logs = {"loss": 1, "accuracy": 0.5, "val_loss": 2, "val_accuracy": 0.25, "more": 3}
     row = EpochRow.from_logs("max", 2, 1e-3, logs)

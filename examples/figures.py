@@ -1,7 +1,8 @@
-"""Pictures of a training run: the paper's Figure 4 and Figure 5."""
+"""Pictures of training runs: the paper's Figure 4 and Figure 5, and the frontier."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from frontier_report import LOST_AT_MOST, Point
 from results import EpochRow
 
 import tf_approxgrad as tfag
@@ -40,3 +42,64 @@ def draw_schedule(schedule: tfag.Schedule, layers: Sequence[Any], path: Path) ->
     schedule.plot(layers, ax=axes)
     figure.savefig(path, dpi=120, bbox_inches="tight")
     plt.close(figure)
+
+
+_MARKERS = {"full": "*", "resnet14": "P", "all-but-first": "o", "schedule1": "s"}
+
+
+def draw_frontier(points: Sequence[Point], model: str, path: Path) -> bool:
+    """Draws test accuracy over the speed of a step, with bars for the spread.
+
+    Bars span one standard deviation over seeds either way, and the quartiles of the
+    speed. Settings that were not timed are left out.
+
+    Args:
+      points: The settings.
+      model: The network, for the title.
+      path: The picture.
+
+    Returns:
+      Whether there was anything to draw.
+    """
+    timed = [point for point in points if not math.isnan(point.faster)]
+    if not timed:
+        return False
+    figure, axes = plt.subplots(figsize=(9, 6), layout="constrained")
+    parts = [point.setting.partition("@") for point in timed]
+    approximate = dict.fromkeys(method for method, at, _ in parts if at)
+    colours = {name: f"C{number}" for number, name in enumerate(approximate)}
+    for (method, _, schedule), point in zip(parts, timed, strict=True):
+        colour = colours.get(method, "black")
+        deviation = point.test.deviation
+        axes.errorbar(
+            point.faster,
+            point.test.mean,
+            xerr=[
+                [point.faster - point.faster_low],
+                [point.faster_high - point.faster],
+            ],
+            yerr=0 if math.isnan(deviation) else deviation,
+            color=colour,
+            marker=_MARKERS.get(point.setting, _MARKERS.get(schedule, "D")),
+            markersize=7 if schedule else 11,
+            # Hollow where few layers are approximated.
+            markerfacecolor="white" if schedule == "schedule1" else colour,
+            linestyle="none",
+            elinewidth=1,
+            capsize=2,
+            label=point.setting,
+        )
+        if point.setting == "full":
+            axes.axhline(point.test.mean, color="grey", linewidth=0.8)
+            axes.axhline(
+                point.test.mean - LOST_AT_MOST, color="grey", linewidth=0.8, ls="--"
+            )
+    axes.axvline(1, color="grey", linewidth=0.8)
+    axes.set_xlabel("speed of a training step, full = 1")
+    axes.set_ylabel("test accuracy (%), mean and deviation over seeds")
+    axes.set_title(f"{model}; dashed: {LOST_AT_MOST} points below full")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+    return True

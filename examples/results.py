@@ -6,9 +6,11 @@ import csv
 import dataclasses
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+Row = TypeVar("Row")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +68,44 @@ def write_csv(path: Path, rows: Sequence[Any], kind: type) -> None:
     os.replace(unfinished, path)
 
 
+def read_csv(path: Path, kind: type[Row]) -> list[Row]:
+    """Reads what `write_csv` wrote of the dataclass `kind`.
+
+    Its fields are of the types str, int, float and bool.
+
+    Raises:
+      FileNotFoundError: If there is no such file.
+      ValueError: If it isn't one of that kind.
+    """
+    fields = dataclasses.fields(kind)
+    with path.open(newline="") as file:
+        reader = csv.DictReader(file)
+        if reader.fieldnames != [field.name for field in fields]:
+            raise ValueError(
+                f"{path} must have the columns "
+                f"{', '.join(field.name for field in fields)}, but has "
+                f"{', '.join(reader.fieldnames or ['none'])}."
+            )
+        try:
+            return [
+                kind(**{x.name: _READERS[x.type](row[x.name]) for x in fields})
+                for row in reader
+            ]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} is damaged: line {reader.line_num} can't be read ({error})."
+            ) from error
+
+
+# By the annotation, which is a text in a module that postpones evaluation.
+_READERS: dict[Any, Callable[[str], Any]] = {
+    "str": str,
+    "int": int,
+    "float": float,
+    "bool": {"True": True, "False": False}.__getitem__,
+}
+
+
 def format_table(rows: Iterable[SummaryRow]) -> str:
     """The table of a comparison as text."""
     header = (
@@ -85,6 +125,11 @@ def format_table(rows: Iterable[SummaryRow]) -> str:
         )
         for row in rows
     ]
+    return align(header, cells)
+
+
+def align(header: tuple[str, ...], cells: Iterable[tuple[str, ...]]) -> str:
+    """A table as text: the first column to the left, the others to the right."""
     lines = [header, *cells]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     lines.insert(1, tuple("-" * width for width in widths))

@@ -8,16 +8,12 @@ from typing import Any
 import keras
 
 import tf_approxgrad as tfag
+from tf_approxgrad import methods
 
 MODELS = ("cnn2", "resnet20", "resnet14", "vgg19")
 SCHEDULES = ("every_nth_layer", "alternate", "every_nth_step", "constant", "none")
 
-_METHODS = {
-    "full": tfag.FullGradient,
-    "zero": tfag.ZeroGradient,
-    "random": tfag.RandomGradient,
-    "max": tfag.MaxGradient,
-}
+_METHODS = {name: type(methods.get(name)) for name in methods.names()}
 # Each schedule's class, and which of the --schedule_... flags it takes.
 _SCHEDULES: dict[str, tuple[type[tfag.Schedule], tuple[str, ...]]] = {
     "every_nth_layer": (tfag.EveryNthLayer, ("n", "start")),
@@ -97,17 +93,17 @@ def make_methods(settings: Settings) -> dict[str, tfag.GradientMethod]:
         )
     common = {"k": settings.k, "scale": settings.scale, "stddev": settings.stddev}
     unused = {name for name, value in common.items() if value is not None}
-    methods = {}
+    parsed = {}
     for text in texts:
-        methods[text] = _parse_method(text, common | {"seed": settings.seed})
-        unused -= methods[text].get_config().keys()
+        parsed[text] = _parse_method(text, common | {"seed": settings.seed})
+        unused -= parsed[text].get_config().keys()
     if unused:
         name = min(unused)
         raise ValueError(
             f"{name}={common[name]!r} doesn't go with {', '.join(texts)}: none of them "
             f"has a parameter {name}."
         )
-    return methods
+    return parsed
 
 
 def _single_method(settings: Settings) -> str:

@@ -81,6 +81,11 @@ class PairedTimes:
         pairs = zip(self._windows[method], self._windows[baseline], strict=True)
         return 100 * (1 - statistics.median(time / base for time, base in pairs))
 
+    def ratios(self, method: str, baseline: str) -> list[float]:
+        """How many times as fast as the baseline a method was, for each window."""
+        pairs = zip(self._windows[method], self._windows[baseline], strict=True)
+        return [base / time for time, base in pairs]
+
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
         return dict(self._windows)

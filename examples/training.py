@@ -127,9 +127,7 @@ def compare(
       tensorboard: Folder for TensorBoard's logs, one below it for each method, or
         `None`.
     """
-    for run in runs:
-        if tfag.conversion_report(run.model).converted:
-            tfag.bind_step(run.model, run.model.optimizer.iterations)
+    bind_steps(runs)
     writers = {}
     if tensorboard:
         writers = {
@@ -141,7 +139,7 @@ def compare(
     iterator = iter(batches.training(first_epoch, ahead=False))
     for epoch in range(first_epoch, epochs):
         print(f"Epoch {epoch + 1}/{epochs}", flush=True)
-        logs = _train_epoch(runs, iterator, batches.steps_per_epoch, times)
+        logs = train_in_turns(runs, iterator, batches.steps_per_epoch, times)
         for run in runs:
             scores = run.model.evaluate(
                 batches.validation(), verbose=0, return_dict=True
@@ -160,10 +158,27 @@ def new_times(runs: list[Run], period: int) -> PairedTimes:
     return PairedTimes([run.method for run in runs], period, _WARM_UP_STEPS)
 
 
-def _train_epoch(
+def bind_steps(runs: list[Run]) -> None:
+    """Lets the models' schedules read the step, where there is no callback to do it."""
+    for run in runs:
+        if tfag.conversion_report(run.model).converted:
+            tfag.bind_step(run.model, run.model.optimizer.iterations)
+
+
+def train_in_turns(
     runs: list[Run], iterator: Iterator[Any], steps: int, times: PairedTimes
 ) -> dict[str, dict[str, float]]:
-    """Trains an epoch; returns each method's logs, as fit makes them."""
+    """Trains all models for some steps, each batch by one model after the other.
+
+    Args:
+      runs: The models.
+      iterator: Gives the batches, all of one size.
+      steps: How many.
+      times: Says which method goes first at a step, and takes the steps' times.
+
+    Returns:
+      Each method's logs, as fit makes them at the end of an epoch.
+    """
     by_method = {run.method: run for run in runs}
     # Batches are of one size, so that the mean over batches is that over images.
     sums: dict[str, collections.Counter[str]] = {

@@ -274,3 +274,20 @@ def get(identifier: MethodLike) -> GradientMethod:
     if not isinstance(method, GradientMethod):
         raise ValueError(message)
     return method
+
+
+def names() -> tuple[str, ...]:
+    """Returns the names that `get` accepts.
+
+    Returns:
+        One name for each kind of method, the exact one first.
+
+    Example:
+
+    >>> from tf_approxgrad import methods
+    >>> methods.names()[:2]
+    ('full', 'zero')
+    >>> [methods.get(name).name for name in methods.names()] == list(methods.names())
+    True
+    """
+    return tuple(_DEFAULTS)

@@ -4,7 +4,7 @@ import csv
 import math
 
 import pytest
-from results import EpochRow, SummaryRow, format_table, write_csv
+from results import EpochRow, SummaryRow, format_table, read_csv, write_csv
 from step_times import PairedTimes
 
 
@@ -65,6 +65,14 @@ def test_nothing_measured_is_no_number():
     assert math.isnan(times.speed_up("a", "b"))
 
 
+def test_ratios_are_those_of_neighbouring_windows():
+    times = PairedTimes(["a", "b"], window=2, warm_up=0)
+    for a, b in [(1.0, 4.0), (3.0, 4.0), (2.0, 5.0), (2.0, 5.0)]:
+        times.add({"a": a, "b": b})
+    assert times.ratios("a", "b") == [2.0, 2.5]
+    assert times.ratios("b", "a") == [0.5, 0.4]
+
+
 def test_restored_times_go_on():
     before = filled()
     after = PairedTimes(["a", "b"], 2, 0)
@@ -102,6 +110,36 @@ def test_csv_file_is_replaced_as_a_whole(tmp_path):
     assert [row["method"] for row in rows] == ["full", "max", "zero"]
     assert float(rows[1]["speed_up"]) == 19.46
     assert [p.name for p in tmp_path.iterdir()] == ["summary.csv"]
+
+
+def test_csv_file_is_read_as_it_was_written(tmp_path):
+    path = tmp_path / "history.csv"
+    rows = [EpochRow("max:k=4, twice", 2, 1e-3, 1 / 3, 0.5, math.inf, 0.25)]
+    write_csv(path, rows, EpochRow)
+    assert read_csv(path, EpochRow) == rows
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("method", "name", "must have the columns method, epoch, .* has name, epoch"),
+        ("0.25", "high", "is damaged: line 2 can't be read .*'high'"),
+        (",0.25", "", "is damaged: line 2"),
+    ],
+)
+def test_damaged_csv_file_is_refused(before, after, words, tmp_path):
+    path = tmp_path / "history.csv"
+    write_csv(path, [EpochRow("max", 2, 1e-3, 1.0, 0.5, 2.0, 0.25)], EpochRow)
+    path.write_text(path.read_text().replace(before, after))
+    with pytest.raises(ValueError, match=words):
+        read_csv(path, EpochRow)
+
+
+def test_empty_csv_file_is_refused(tmp_path):
+    path = tmp_path / "history.csv"
+    path.touch()
+    with pytest.raises(ValueError, match="has none"):
+        read_csv(path, EpochRow)
 
 
 def test_epoch_row_takes_keras_logs():

@@ -111,7 +111,7 @@ def test_loss_of_an_epoch_is_the_mean_over_its_batches():
     runs = [training.Run("full", Recorded())]
     times = training.new_times(runs, period=1)
     iterator = iter(batches.training(0, ahead=False))
-    logs = training._train_epoch(runs, iterator, 4, times)
+    logs = training.train_in_turns(runs, iterator, 4, times)
     again = iter(batches.training(0, ahead=False))
     labels = [float(next(again)[1][0]) for _ in range(4)]
     assert logs["full"]["loss"] == pytest.approx(sum(labels) / 4)

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_approxgrad import ops, segments, xla
-from tf_approxgrad.fidelity import current_comparison
+from tf_approxgrad.comparison import current_comparison
 from tf_approxgrad.filter_gradient import Backprop, StepReader, filter_gradient
 from tf_approxgrad.methods import FullGradient, GradientMethod
 from tf_approxgrad.schedules import Schedule

@@ -6,8 +6,9 @@ import contextlib
 import contextvars
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import keras
 import tensorflow as tf
 
 from tf_approxgrad.filter_gradient import Backprop
@@ -50,7 +51,7 @@ class Comparison:
         """For each approximate method of a layer, the values of `MEASURES`.
 
         Returns:
-          Float32 vectors: the cosine of the angle between approximation a and exact
+          Float64 vectors: the cosine of the angle between approximation a and exact
           gradient g, |a - g| / |g|, and |a| / |g|; where a norm is zero, a ratio to it
           counts as zero. None for a layer through which no gradient came.
         """
@@ -58,13 +59,14 @@ class Comparison:
         if exact is None:
             return {}
         return {
-            method: _measures(gradient, exact)
+            method: measures(gradient, exact)
             for (owner, method), gradient in self._gradients.items()
             if owner == id(assignment) and method != FullGradient()
         }
 
 
-def _measures(approximate: tf.Tensor, exact: tf.Tensor) -> tf.Tensor:
+def measures(approximate: tf.Tensor, exact: tf.Tensor) -> tf.Tensor:
+    """The values of `MEASURES` for two gradients, as `Comparison.measures` has them."""
     approximate, exact = (tf.cast(x, tf.float64) for x in (approximate, exact))
     norm, exact_norm = tf.norm(approximate), tf.norm(exact)
     product = tf.reduce_sum(approximate * exact)
@@ -73,7 +75,7 @@ def _measures(approximate: tf.Tensor, exact: tf.Tensor) -> tf.Tensor:
         tf.math.divide_no_nan(tf.norm(approximate - exact), exact_norm),
         tf.math.divide_no_nan(norm, exact_norm),
     ]
-    return tf.cast(tf.stack(values), tf.float32)
+    return tf.stack(values)
 
 
 _current: contextvars.ContextVar[Comparison | None] = contextvars.ContextVar(
@@ -95,3 +97,49 @@ def comparing() -> Iterator[Comparison]:
         yield comparison
     finally:
         _current.reset(token)
+
+
+def backpropagate(
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    compute_loss: Callable[..., tf.Tensor] | None = None,
+) -> None:
+    """Runs the forward and the backward pass of a training step, and no update.
+
+    Args:
+      model: A built model.
+      x, y, sample_weight: A batch of tensors.
+      compute_loss: Called as the model's own `compute_loss`, which is the default.
+    """
+    weights = [weight.value for weight in model.trainable_weights]
+    with tf.GradientTape() as tape:
+        outputs = model(x, training=True)
+        loss = (compute_loss or model.compute_loss)(
+            x=x, y=y, y_pred=outputs, sample_weight=sample_weight, training=True
+        )
+        if getattr(model, "optimizer", None) is not None:
+            # In half precision small gradients would vanish.
+            loss = model.optimizer.scale_loss(loss)
+    tape.gradient(loss, weights)
+
+
+@contextlib.contextmanager
+def kept_state(model: keras.Model) -> Iterator[None]:
+    """Puts back what a forward pass in training changes.
+
+    That is the statistics of normalisation, the states of seed generators, and
+    metrics, those also that the first loss makes.
+    """
+    variables = [*model.non_trainable_variables, *model.metrics_variables]
+    before = [tf.identity(variable) for variable in variables]
+    known = {id(variable) for variable in variables}
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, before, strict=True):
+            variable.assign(value)
+        for metric in model.metrics:
+            if not any(id(variable) in known for variable in metric.variables):
+                metric.reset_state()

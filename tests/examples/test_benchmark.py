@@ -11,23 +11,13 @@ import benchmark_switching
 import pytest
 import tensorflow as tf
 from benchmark_shapes import SHAPES, Shape
-from benchmarking import Machine, geometric_mean, median_ratio, time_in_turns
+from benchmarking import Machine, geometric_mean, median_ratio
 from step_times import PairedTimes
 
 import tf_approxgrad as tfag
 
 MACHINE = Machine("a cpu", 2, "avx2", 1e9, 1e10, "2.21.0", "0.1.0")
 SMALL = Shape("small", 2, 3, 5, 4, filter=3, stride=2)
-
-
-def test_functions_take_turns_in_going_first():
-    called = []
-    functions = {name: lambda name=name: called.append(name) for name in "abc"}
-    seconds = time_in_turns(functions, rounds=3)
-    assert called[6:] == [*"abc", *"bca", *"cab"]
-    assert {name: len(times) for name, times in seconds.items()} == dict.fromkeys(
-        "abc", 3
-    )
 
 
 def test_ratio_is_the_median_of_pairs():

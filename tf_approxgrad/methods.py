@@ -272,3 +272,15 @@ def get(identifier: MethodLike) -> GradientMethod:
     if not isinstance(method, GradientMethod):
         raise ValueError(message)
     return method
+
+
+def defaults() -> tuple[GradientMethod, ...]:
+    """Returns every method of the package, with its default arguments.
+
+    Example:
+
+    >>> from tf_approxgrad import methods
+    >>> [method.label for method in methods.defaults()][:2]
+    ['full', 'zero']
+    """
+    return tuple(_DEFAULTS.values())

@@ -95,17 +95,20 @@ class FidelityReport:
         del console, options
         name = rich.markup.escape(self.model_name)
         yield f'[bold]Fidelity of filter gradients of model: "{name}"[/]'
-        table = rich.table.Table()
-        for header in ("Layer", "Method"):
-            table.add_column(header, overflow="fold")
-        headers = ["Cosine", "Error", "Norm ratio", "Bias", "Variance"]
         timed = not all(math.isnan(row.dense_ms) for row in self.rows)
+        table = rich.table.Table()
+        table.add_column("Layer, methods", overflow="fold")
+        headers = ["Cosine", "Error", "Norm ratio", "Bias", "Variance"]
         for header in [*headers, *["Dense ms", "ms"][: 2 * timed]]:
             table.add_column(header, justify="right")
         for _, group in itertools.groupby(self.rows, lambda row: row.index):
+            rows = list(group)
+            name = f"{rich.markup.escape(rows[0].layer)} ({number(rows[0].index)})"
+            dense = [_short(rows[0].dense_ms)] if timed else []
             table.add_section()
-            for place, row in enumerate(group):
-                table.add_row(*_cells(row, place == 0, timed))
+            table.add_row(name, *[""] * len(headers), *dense)
+            for row in rows:
+                table.add_row(*_cells(row, timed))
         yield table
         if self.without_gradient:
             names = rich.markup.escape(", ".join(self.without_gradient))
@@ -172,18 +175,20 @@ class FidelityReport:
         return ax
 
 
-def _cells(row: FidelityRow, is_first: bool, timed: bool) -> list[str]:
-    values = [
+def _cells(row: FidelityRow, timed: bool) -> list[str]:
+    measured = (
         row.cosine,
         row.relative_error,
         row.norm_ratio,
         row.bias,
         row.variance,
-        *[row.dense_ms, row.method_ms][: 2 * timed],
-    ]
-    name = rich.markup.escape(row.layer)
+    )
     return [
-        f"{name} ({number(row.index)})" if is_first else "",
-        rich.markup.escape(row.method.label),
-        *(f"{value:#.3g}" for value in values),
+        f"  {rich.markup.escape(row.method.label)}",
+        *map(_short, measured),
+        *["", _short(row.method_ms)][: 2 * timed],
     ]
+
+
+def _short(value: float) -> str:
+    return f"{value:#.3g}"

@@ -1,14 +1,11 @@
 """fidelity: its numbers, what it measures, and that it leaves the model as it was."""
 
-import csv
 import dataclasses
 import math
 import random
-import sys
 from typing import ClassVar
 
 import keras
-import matplotlib
 import model_zoo
 import numpy as np
 import pytest
@@ -18,9 +15,6 @@ from reference import Problem
 import tf_approxgrad as tfag
 from tf_approxgrad import methods
 from tf_approxgrad.filter_gradient import filter_gradient
-
-matplotlib.use("Agg")
-from matplotlib import pyplot
 
 PROBLEM = Problem()
 MEASURES = ("cosine", "relative_error", "norm_ratio", "bias", "variance")
@@ -357,13 +351,14 @@ def test_loss_is_that_of_compile(loss):
     assert numbers(unweighted) != pytest.approx(expected, rel=1e-4)
 
 
-def test_losses_of_activities_count():
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_losses_of_activities_count(dtype):
     rows = []
     for regularizer in (None, keras.regularizers.L2(10.0)):
         keras.utils.set_random_seed(1)
-        model = one_layer(activity_regularizer=regularizer)
+        model = one_layer(activity_regularizer=regularizer, dtype=dtype)
         rows.append(only_row(model, *one_batch(), "max"))
-    assert numbers(rows[0]) != pytest.approx(numbers(rows[1]), rel=1e-3)
+    assert numbers(rows[0]) != pytest.approx(numbers(rows[1]), rel=1e-2)
 
 
 class InFunction(keras.layers.Layer):
@@ -422,96 +417,6 @@ def test_times_are_there_if_they_were_measured():
     assert all(0 < row.method_ms < math.inf for row in rows)
     assert {row.method.label: row for row in rows}["full"].speed_up == 1.0
     assert all(math.isnan(row.speed_up) for row in measure(model, x, y).rows)
-
-
-# --- The report ----------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def report():
-    model = model_zoo.sequential()
-    x, y = zoo_batch(model)
-    labels = ["full", "zero", tfag.MaxGradient(k=2), "random"]
-    return measure(model, x, y, labels, repeats=1)
-
-
-def test_report_reads_as_a_table(report):
-    title, *lines = str(report).splitlines()
-    assert title == f'Fidelity of filter gradients of model: "{report.model_name}"'
-    header, *cells = [
-        [cell.strip() for cell in line[1:-1].replace("┃", "│").split("│")]
-        for line in lines
-        if line[0] in "┃│"
-    ]
-    assert header == [
-        *("Layer, methods", "Cosine", "Error", "Norm ratio", "Bias", "Variance"),
-        *("Dense ms", "ms"),
-    ]
-    for name, layer in ("a (1)", cells[:5]), ("b (2)", cells[5:]):
-        rows = [row for row in report.rows if name.startswith(row.layer)]
-        assert layer[0][:6] == [name, *[""] * 5]
-        assert float(layer[0][6]) == pytest.approx(rows[0].dense_ms, rel=5e-3)
-        assert layer[1][:6] == ["full", "1.00", "0.00", "1.00", "0.00", "0.00"]
-        for line, row in zip(layer[1:], rows, strict=True):
-            assert line.pop(6) == ""
-            assert line[0] == row.method.label
-            shown = [float(x) for x in line[1:]]
-            assert shown == pytest.approx([*numbers(row), row.method_ms], rel=5e-3)
-
-
-def test_report_without_times_has_no_columns_of_times(report):
-    rows = [
-        dataclasses.replace(row, dense_ms=math.nan, method_ms=math.nan)
-        for row in report.rows
-    ]
-    header = str(dataclasses.replace(report, rows=tuple(rows))).splitlines()[2]
-    assert "Variance" in header
-    assert "ms" not in header
-
-
-def test_csv_holds_every_number_in_full(report, tmp_path):
-    path = tmp_path / "fidelity.csv"
-    report.to_csv(path)
-    with open(path, newline="") as file:
-        read = list(csv.DictReader(file))
-    assert list(read[0]) == [x.name for x in dataclasses.fields(type(report.rows[0]))]
-    for line, row in zip(read, report.rows, strict=True):
-        assert (line["layer"], int(line["index"])) == (row.layer, row.index)
-        assert line["method"] == row.method.label
-        for name in (*MEASURES, "dense_ms", "method_ms"):
-            assert float(line[name]) == getattr(row, name)
-
-
-@pytest.mark.parametrize("measure", [*MEASURES, "method_ms", "speed_up"])
-def test_plot_draws_a_line_for_each_method_and_saves(measure, report, tmp_path):
-    ax = report.plot(measure)
-    labels = ["full", "zero", "max(k=2)", "random"]
-    assert [line.get_label() for line in ax.lines] == labels
-    for line, label in zip(ax.lines, labels, strict=True):
-        rows = [row for row in report.rows if row.method.label == label]
-        assert list(line.get_ydata()) == [getattr(row, measure) for row in rows]
-    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["a", "b"]
-    path = tmp_path / "fidelity.png"
-    ax.figure.savefig(path)
-    assert pyplot.imread(path).std() > 0
-    pyplot.close(ax.figure)
-
-
-def test_plot_draws_on_axes_that_are_given(report):
-    figure, ax = pyplot.subplots()
-    assert report.plot(ax=ax) is ax
-    pyplot.close(figure)
-
-
-def test_plot_refuses_what_it_cannot_draw(report, monkeypatch):
-    with pytest.raises(ValueError, match=r"measure='angle' must be one of 'cosine', "):
-        report.plot("angle")
-    model, (x, y) = one_layer(), one_batch()
-    with pytest.raises(ValueError, match="measure='speed_up' was not measured"):
-        measure(model, x, y).plot("speed_up")
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ImportError, match="plot needs matplotlib: pip install"):
-        report.plot()
 
 
 # --- Refusals ------------------------------------------------------------------------

@@ -125,6 +125,36 @@ def backpropagate(
     tape.gradient(loss, weights)
 
 
+def loss_function(model: keras.Model, loss: Any) -> Callable[..., tf.Tensor] | None:
+    """Computes a loss as the `compute_loss` of a model compiled with it; or `None`."""
+    if loss is None:
+        if not model.compiled:
+            raise ValueError(
+                f"loss=None, but model {model.name!r} isn't compiled: pass loss=..., "
+                "as to compile, or compile the model."
+            )
+        return None
+    for part in keras.tree.flatten(loss):
+        try:
+            keras.losses.get(part)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"loss={loss!r} must be a loss as compile takes it: {error}"
+            ) from error
+    # A model of no layers, so that Keras matches losses with outputs as it always does.
+    owner = keras.Model(name="loss_of_fidelity")
+    owner.output_names = getattr(model, "output_names", None)
+    owner.compile(optimizer=None, loss=loss, jit_compile=False)
+
+    def compute_loss(**arguments: Any) -> tf.Tensor:
+        # Its own losses of weights have no part in a filter gradient, those of
+        # activities do.
+        total = owner.compute_loss(**arguments)
+        return tf.add_n([total, *(tf.cast(x, total.dtype) for x in model.losses)])
+
+    return compute_loss
+
+
 @contextlib.contextmanager
 def kept_state(model: keras.Model) -> Iterator[None]:
     """Puts back what a forward pass in training changes.

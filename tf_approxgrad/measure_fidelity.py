@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tf_approxgrad import methods as gradient_methods
 from tf_approxgrad.checks import as_tuple, check_integer
-from tf_approxgrad.comparison import backpropagate, measures
+from tf_approxgrad.comparison import backpropagate, loss_function, measures
 from tf_approxgrad.fidelity_report import FidelityReport, FidelityRow
 from tf_approxgrad.layer_references import (
     LayerReference,
@@ -54,14 +54,14 @@ def fidelity(
       norm of g, with E the mean over what a method may draw;
     - milliseconds of g and of a.
 
-    A method that draws random numbers is computed at `draws` steps in turn, on the same
-    batch. Cosine and norm ratio are then the means over the draws, the relative error
-    is the root of the mean square, and bias and variance are estimated such that
-    `relative_error**2 = bias**2 + variance`: the variance is the sample variance, and
-    what it adds to the bias of a mean of so few draws is taken off, down to 0. So the
-    bias of an unbiased method is near 0, and how near is up to `draws`. A method that
-    draws nothing has a bias equal to its relative error and the variance 0. Where a
-    norm is zero, a ratio to it counts as zero.
+    A method that draws random numbers is computed at `draws` steps in turn, which draw
+    as other seeds would, on the same batch. Cosine and norm ratio are then the means
+    over the draws, the relative error is the root of the mean square, and bias and
+    variance are estimated such that `relative_error**2 = bias**2 + variance`: the
+    variance is the sample variance, and what it adds to the bias of a mean of so few
+    draws is taken off, down to 0. A bias below `sqrt(variance / draws)` can't be told
+    from none. A method that draws nothing has a bias equal to its relative error and
+    the variance 0. Where a norm is zero, a ratio to it counts as zero.
 
     Times are those of this machine and of the filter gradient alone, with the layer's
     own input and output gradient, in a compiled `tf.function`; the exact gradient and
@@ -125,7 +125,7 @@ def fidelity(
     step = check_integer("step", step, 0, gradient_methods.INT64_MAX)
     draws = check_integer("draws", draws, 2)
     repeats = check_integer("repeats", repeats, 0)
-    compute_loss = _loss_function(model, loss)
+    compute_loss = loss_function(model, loss)
     chosen = _choose_layers(model, layers)
     inputs, targets = _as_tensors("x", x), _as_tensors("y", y)
     weights = _as_tensors("sample_weight", sample_weight)
@@ -189,35 +189,6 @@ def _choose_layers(
         return {index: numbered[index] for index in indices}
     converted = set(map(id, approximated_layers(model)))
     return {i: x for i, x in numbered.items() if not converted or id(x) in converted}
-
-
-def _loss_function(model: keras.Model, loss: Any) -> Callable[..., tf.Tensor] | None:
-    """Computes a loss as the `compute_loss` of a model compiled with it; or `None`."""
-    if loss is None:
-        if not model.compiled:
-            raise ValueError(
-                f"loss=None, but model {model.name!r} isn't compiled: pass loss=..., "
-                "as to compile, or compile the model."
-            )
-        return None
-    for part in keras.tree.flatten(loss):
-        try:
-            keras.losses.get(part)
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"loss={loss!r} must be a loss as compile takes it: {error}"
-            ) from error
-    # A model of no layers, so that Keras matches losses with outputs as it always does.
-    owner = keras.Model(name="loss_of_fidelity")
-    owner.output_names = getattr(model, "output_names", None)
-    owner.compile(optimizer=None, loss=loss, jit_compile=False)
-
-    def compute_loss(**arguments: Any) -> tf.Tensor:
-        # Its own losses of weights have no part in a filter gradient, those of
-        # activities do.
-        return sum(model.losses, owner.compute_loss(**arguments))
-
-    return compute_loss
 
 
 def _as_tensors(name: str, value: Any) -> Any:

@@ -126,7 +126,11 @@ def backpropagate(
 
 
 def loss_function(model: keras.Model, loss: Any) -> Callable[..., tf.Tensor] | None:
-    """Computes a loss as the `compute_loss` of a model compiled with it; or `None`."""
+    """What to pass to `backpropagate` for a loss as `compile` takes it.
+
+    Raises:
+      ValueError: If it is `None` and the model isn't compiled, or if it is no loss.
+    """
     if loss is None:
         if not model.compiled:
             raise ValueError(
@@ -147,8 +151,7 @@ def loss_function(model: keras.Model, loss: Any) -> Callable[..., tf.Tensor] | N
     owner.compile(optimizer=None, loss=loss, jit_compile=False)
 
     def compute_loss(**arguments: Any) -> tf.Tensor:
-        # Its own losses of weights have no part in a filter gradient, those of
-        # activities do.
+        # Those that the model adds itself, as of its activities.
         total = owner.compute_loss(**arguments)
         return tf.add_n([total, *(tf.cast(x, total.dtype) for x in model.losses)])
 

@@ -29,11 +29,11 @@ from benchmarking import (
     measure_machine,
     median_ratio,
     set_threads,
-    time_in_turns,
 )
 from results import write_csv
 
 import tf_approxgrad as tfag
+from tf_approxgrad.timing import time_in_turns
 
 FLAGS = flags.FLAGS
 # A call of less work than this is repeated inside the graph, as Python's own part of a

@@ -1,4 +1,4 @@
-"""What the benchmarks share: this machine, and functions timed in turns."""
+"""What the benchmarks share: this machine, and ratios of times."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import platform
 import shlex
 import statistics
 import subprocess
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import tensorflow as tf
@@ -98,27 +97,6 @@ def set_threads(threads: int) -> None:
     """Sets TensorFlow's threads; before TensorFlow computes anything."""
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-
-
-def time_in_turns(
-    functions: dict[str, Callable[[], object]], rounds: int
-) -> dict[str, list[float]]:
-    """Seconds of each function in each round; every round starts with another one.
-
-    Each is called twice before, to trace and to fill caches.
-    """
-    names = list(functions)
-    for name in names:
-        functions[name]()
-        functions[name]()
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    for round_number in range(rounds):
-        first = round_number % len(names)
-        for name in names[first:] + names[:first]:
-            start = time.perf_counter()
-            functions[name]()
-            seconds[name].append(time.perf_counter() - start)
-    return seconds
 
 
 def median_ratio(numerators: Iterable[float], denominators: Iterable[float]) -> float:

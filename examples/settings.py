@@ -13,7 +13,7 @@ from tf_approxgrad import methods
 MODELS = ("cnn2", "resnet20", "resnet14", "vgg19")
 SCHEDULES = ("every_nth_layer", "alternate", "every_nth_step", "constant", "none")
 
-_METHODS = {name: type(methods.get(name)) for name in methods.names()}
+_METHODS = {method.name: type(method) for method in methods.defaults()}
 # Each schedule's class, and which of the --schedule_... flags it takes.
 _SCHEDULES: dict[str, tuple[type[tfag.Schedule], tuple[str, ...]]] = {
     "every_nth_layer": (tfag.EveryNthLayer, ("n", "start")),

@@ -153,6 +153,20 @@ def test_bind_step_example_makes_a_loop_of_your_own_train(wrap: Any) -> None:
     assert exact == [[True] * len(kernels), [True, False] * (len(kernels) // 2)]
 
 
+def test_the_example_of_fidelity_writes_a_table_and_a_picture(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (code,) = (code for code in blocks(README, "python") if "tfag.fidelity" in code)
+    model = small_network((8, 8, 3), 10)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    x, y = np.ones((4, 8, 8, 3), np.float32), np.arange(4)
+    monkeypatch.chdir(tmp_path)
+    exec(code, {"tfag": tfag, "model": model, "x": x, "y": y})
+    assert "max(k=4, scale=1.0)" in capsys.readouterr().out
+    assert len((tmp_path / "fidelity.csv").read_text().splitlines()) == 1 + 6 * 3
+    assert (tmp_path / "fidelity.png").stat().st_size > 0
+
+
 @pytest.mark.parametrize(
     "name", sorted({*re.findall(r"\btfag\.(\w+)", README)} - {"models"})
 )

@@ -19,12 +19,14 @@ from tf_approxgrad.callbacks import ApproximationCallback
 from tf_approxgrad.composed_schedules import Piecewise, Until, Warmup
 from tf_approxgrad.conversion import approximate_gradients, strip_approximation
 from tf_approxgrad.convolution import conv2d, conv2d_backprop_filter
+from tf_approxgrad.fidelity_report import FidelityReport
 from tf_approxgrad.layers import (
     ApproxConv1D,
     ApproxConv2D,
     ApproxConv2DTranspose,
     ApproxSeparableConv2D,
 )
+from tf_approxgrad.measure_fidelity import fidelity
 from tf_approxgrad.methods import (
     FullGradient,
     GradientMethod,
@@ -59,6 +61,7 @@ __all__ = [
     "ConversionReport",
     "EveryNthLayer",
     "EveryNthStep",
+    "FidelityReport",
     "FullGradient",
     "GradientMethod",
     "MaxGradient",
@@ -76,6 +79,7 @@ __all__ = [
     "conv2d",
     "conv2d_backprop_filter",
     "conversion_report",
+    "fidelity",
     "models",
     "strip_approximation",
 ]

@@ -18,7 +18,7 @@ from tensorflow.python.eager import record
 
 from tf_approxgrad import methods
 from tf_approxgrad.assignment import Assignment, Past
-from tf_approxgrad.fidelity import current_comparison
+from tf_approxgrad.comparison import current_comparison
 from tf_approxgrad.methods import GradientMethod, MaxGradient
 from tf_approxgrad.schedules import Schedule
 

@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from tf_approxgrad import ops, segments, xla
-from tf_approxgrad.fidelity import current_comparison
+from tf_approxgrad.comparison import current_comparison
 from tf_approxgrad.filter_gradient import Backprop, StepReader, filter_gradient
 from tf_approxgrad.methods import FullGradient, GradientMethod
 from tf_approxgrad.schedules import Constant, Schedule

@@ -42,7 +42,7 @@ def with_classes(model: keras.Model, classes: Mapping[int, LayerClass]) -> keras
                 "converted in place.",
                 stacklevel=3,
             )
-    _change_in_place(all_layers(model), [classes.get(id(x)) for x in all_layers(model)])
+    change_in_place(all_layers(model), [classes.get(id(x)) for x in all_layers(model)])
     for part in _models(model):
         if part.compiled and part.train_function is not None:
             # It was traced with the layers as they were.
@@ -68,7 +68,7 @@ def _copy(model: keras.Model, classes: Mapping[int, LayerClass]) -> keras.Model:
         )
     old, new = all_layers(model), all_layers(clone)
     # Layers inside a layer of the user's own were copied by that layer.
-    _change_in_place(new, [classes.get(id(layer)) for layer in old])
+    change_in_place(new, [classes.get(id(layer)) for layer in old])
     _copy_state([model, *old], [clone, *new])
     _copy_compilation(model, clone)
     return clone
@@ -95,7 +95,7 @@ def _config_for(layer: keras.layers.Layer, cls: LayerClass) -> dict[str, Any]:
     return config
 
 
-def _change_in_place(
+def change_in_place(
     layers: Sequence[keras.layers.Layer], classes: Sequence[LayerClass | None]
 ) -> None:
     """Changes the classes of layers that can't be replaced in their owner.

@@ -276,18 +276,13 @@ def get(identifier: MethodLike) -> GradientMethod:
     return method
 
 
-def names() -> tuple[str, ...]:
-    """Returns the names that `get` accepts.
-
-    Returns:
-        One name for each kind of method, the exact one first.
+def defaults() -> tuple[GradientMethod, ...]:
+    """Returns every method of the package, with its default arguments.
 
     Example:
 
     >>> from tf_approxgrad import methods
-    >>> methods.names()[:2]
-    ('full', 'zero')
-    >>> [methods.get(name).name for name in methods.names()] == list(methods.names())
-    True
+    >>> [method.label for method in methods.defaults()][:2]
+    ['full', 'zero']
     """
-    return tuple(_DEFAULTS)
+    return tuple(_DEFAULTS.values())

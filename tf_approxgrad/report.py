@@ -23,9 +23,7 @@ from tf_approxgrad.model_layers import (
     is_approximated,
     reason_not_convertible,
 )
-
-# As wide as the widest table of `keras.Model.summary`.
-_WIDTH = 108
+from tf_approxgrad.tables import as_text, number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,13 +103,7 @@ class ConversionReport:
         return sum(known) if len(known) == len(shares) else None
 
     def __str__(self) -> str:
-        console = rich.console.Console(
-            width=_WIDTH, highlight=False, force_terminal=False, color_system=None
-        )
-        with console.capture() as capture:
-            console.print(self)
-        lines = capture.get().splitlines()
-        return "\n".join(line.rstrip() for line in lines)
+        return as_text(self)
 
     def __rich_console__(
         self, console: rich.console.Console, options: rich.console.ConsoleOptions
@@ -133,8 +125,8 @@ class ConversionReport:
             table.add_row(*_cells(row))
         yield table
         yield (
-            f"[bold] Converted: [/]{_number(len(self.converted))} of "
-            f"{_number(len(self.rows))} convolutions, {_percent(self.share)} of the "
+            f"[bold] Converted: [/]{number(len(self.converted))} of "
+            f"{number(len(self.rows))} convolutions, {_percent(self.share)} of the "
             "cost of the exact filter gradients"
         )
 
@@ -213,19 +205,15 @@ def _cells(row: ReportRow) -> list[str]:
     """A row's cells, with the colours of `keras.Model.summary`."""
     shape = "?"
     if row.shape is not None:
-        shape = f"({', '.join(_number(size) for size in row.shape)})"
+        shape = f"({', '.join(number(size) for size in row.shape)})"
     name, kind, note = map(rich.markup.escape, (row.name, row.kind, row.note))
     return [
         f"{name} ([color(33)]{kind}[/])",
-        "-" if row.index is None else _number(row.index),
+        "-" if row.index is None else number(row.index),
         shape,
         _percent(row.share),
         note if row.converted else f"[color(9)]{note}[/]",
     ]
-
-
-def _number(value: int | None) -> str:
-    return f"[color({45 if value is None else 34})]{value}[/]"
 
 
 def _percent(share: float | None) -> str:

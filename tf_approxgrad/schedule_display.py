@@ -103,7 +103,7 @@ def plot(
             begin + 2 * period - check_integer("start", start, 0), _FEWEST_STEPS
         )
     shown = _check_range(steps, start)
-    _import_pyplot()
+    import_pyplot()
     if ax is None:
         ax = _new_axes(min(steps, _MOST_STEPS), count)
     if steps > _MOST_STEPS:
@@ -113,7 +113,7 @@ def plot(
     return ax
 
 
-def _import_pyplot() -> Any:
+def import_pyplot() -> Any:
     try:
         from matplotlib import pyplot
     except ImportError as error:
@@ -122,7 +122,7 @@ def _import_pyplot() -> Any:
 
 
 def _new_axes(steps: int, count: int) -> "Axes":
-    _, ax = _import_pyplot().subplots(
+    _, ax = import_pyplot().subplots(
         figsize=(min(3.0 + 0.3 * steps, 12.0), min(1.5 + 0.3 * count, 10.0)),
         layout="constrained",
     )

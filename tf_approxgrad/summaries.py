@@ -15,7 +15,7 @@ from tf_approxgrad.approximate_layer import ApproximateLayer
 from tf_approxgrad.assignment import share_approximated
 from tf_approxgrad.binding import current_step, require_approximated_layers
 from tf_approxgrad.checks import check_integer
-from tf_approxgrad.fidelity import MEASURES, comparing
+from tf_approxgrad.comparison import MEASURES, backpropagate, comparing, kept_state
 from tf_approxgrad.model_layers import convertible_layers
 
 
@@ -121,14 +121,8 @@ class ApproximationSummaries(keras.callbacks.Callback):
         self._writer.flush()
 
     def _write_fidelity(self, layers: list[ApproximateLayer]) -> None:
-        variables = [
-            *self.model.non_trainable_variables,
-            *self.model.metrics_variables,
-        ]
-        before = [tf.identity(variable) for variable in variables]
-        measured = self._measure_function(layers)(*self._next_batch())
-        for variable, value in zip(variables, before, strict=True):
-            variable.assign(value)
+        with kept_state(self.model):
+            measured = self._measure_function(layers)(*self._next_batch())
         for (_, tag), methods in zip(self._tagged(layers), measured, strict=True):
             for label, values in methods.items():
                 for name, value in zip(MEASURES, values.numpy(), strict=True):
@@ -168,23 +162,11 @@ class ApproximationSummaries(keras.callbacks.Callback):
         self, layers: list[ApproximateLayer]
     ) -> Callable[..., Any]:
         model = self.model
-        weights = [weight.value for weight in model.trainable_weights]
 
         @tf.function(autograph=False)
         def measure(x: Any, y: Any, sample_weight: Any) -> Any:
             with comparing() as comparison:
-                with tf.GradientTape() as tape:
-                    outputs = model(x, training=True)
-                    loss = model.compute_loss(
-                        x=x,
-                        y=y,
-                        y_pred=outputs,
-                        sample_weight=sample_weight,
-                        training=True,
-                    )
-                    # In half precision small gradients would vanish.
-                    loss = model.optimizer.scale_loss(loss)
-                tape.gradient(loss, weights)
+                backpropagate(model, x, y, sample_weight)
             found = [comparison.measures(layer.assignment) for layer in layers]
             return [
                 {method.label: values for method, values in methods.items()}

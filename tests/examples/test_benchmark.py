@@ -11,23 +11,13 @@ import benchmark_switching
 import pytest
 import tensorflow as tf
 from benchmark_shapes import SHAPES, Shape
-from benchmarking import Machine, geometric_mean, median_ratio, time_in_turns
+from benchmarking import Machine, geometric_mean, median_ratio
 from step_times import PairedTimes
 
 import tf_approxgrad as tfag
 
 MACHINE = Machine("a cpu", 2, "avx2", 1e9, 1e10, "2.21.0", "0.1.0")
 SMALL = Shape("small", 2, 3, 5, 4, filter=3, stride=2)
-
-
-def test_functions_take_turns_in_going_first():
-    called = []
-    functions = {name: lambda name=name: called.append(name) for name in "abc"}
-    seconds = time_in_turns(functions, rounds=3)
-    assert called[6:] == [*"abc", *"bca", *"cab"]
-    assert {name: len(times) for name, times in seconds.items()} == dict.fromkeys(
-        "abc", 3
-    )
 
 
 def test_ratio_is_the_median_of_pairs():
@@ -64,9 +54,11 @@ def test_every_method_computes_the_gradient_as_often_as_asked(data_format):
     del functions["dense" if data_format == "NCHW" else "zero"]
     for name, function in functions.items():
         results = function()
-        assert [result.shape for result in results] == [(3, 3, 3, 5)] * 3
-        if name != "random":
-            tf.debugging.assert_equal(results[0], results[2])
+        assert [result.shape for result in results] == [()] * 3
+        # Only random draws anew each time.
+        assert len({float(result) for result in results}) == (
+            3 if name == "random" else 1
+        )
 
 
 def test_program_prints_means_and_writes_the_machine_beside_the_rows(tmp_path):

@@ -24,7 +24,7 @@
 #include "cc/benchmarks/convolution_shapes.h"
 #include "cc/benchmarks/cuda_timing.h"
 #include "cc/benchmarks/cudnn_filter_gradient.h"
-#include "cc/kernels/cuda_max_gradient.h"
+#include "cc/kernels/cuda_kept_gradient.h"
 #include "cc/kernels/cuda_random_normal.h"
 #include "cc/kernels/max_gradient_pays.h"
 #include "cc/tests/cuda_test_device.h"
@@ -79,7 +79,7 @@ struct Tensors {
 template <typename T>
 Times Measure(const Gpu& gpu, const ConvGeometry& g, int64_t k,
               CudaArithmetic arithmetic, const DeviceArray<char>& workspace) {
-  const CudaMaxGradient<T> gradient(g, k, gpu.device);
+  const CudaKeptGradient<T> gradient(g, k, gpu.device);
   const double selection_bytes =
       sizeof(T) * static_cast<double>(g.output_size());
   const double bytes =

@@ -14,11 +14,11 @@
 #include <vector>
 
 #include "cc/kernels/cuda_plan.h"
-#include "cc/kernels/max_gradient.h"
+#include "cc/kernels/kept_gradient.h"
 #include "cc/tests/check.h"
 #include "cc/tests/device_array.h"
-#include "cc/tests/max_gradient_problems.h"
-#include "cc/tests/max_gradient_reference.h"
+#include "cc/tests/kept_gradient_problems.h"
+#include "cc/tests/kept_gradient_reference.h"
 
 namespace tf_approxgrad {
 
@@ -89,9 +89,9 @@ struct Sample {
       }
       return doubles;
     };
-    expected =
-        ReferenceMaxGradient(g, k, kScale, exact(x), exact(dy), &magnitudes);
-    const MaxGradient<T> cpu(g, k, 1);
+    expected = ReferenceGradient(g, {SelectionMethod::kLargest, k, {}}, kScale,
+                                 exact(x), exact(dy), &magnitudes);
+    const KeptGradient<T> cpu(g, {SelectionMethod::kLargest, k, {}}, 1);
     // Aligned to lines, as TensorFlow's allocator does it.
     std::vector<char> scratch(cpu.scratch_bytes() + 64);
     void* aligned = scratch.data();

@@ -14,12 +14,12 @@
 #include <vector>
 
 #include "cc/benchmarks/convolution_shapes.h"
-#include "cc/kernels/cuda_max_gradient.h"
+#include "cc/kernels/cuda_kept_gradient.h"
 #include "cc/tests/check.h"
 #include "cc/tests/cuda_max_gradient_samples.h"
 #include "cc/tests/cuda_test_device.h"
-#include "cc/tests/max_gradient_problems.h"
-#include "cc/tests/max_gradient_reference.h"
+#include "cc/tests/kept_gradient_problems.h"
+#include "cc/tests/kept_gradient_reference.h"
 
 namespace tf_approxgrad {
 namespace {
@@ -35,10 +35,11 @@ template <typename T>
 std::vector<T> Compute(const Sample<T>& sample, const CudaDevice& device,
                        const CudaPlanOptions& options, bool aligned,
                        std::string* what) {
-  const CudaMaxGradient<T> gradient(sample.g, sample.k, device, options);
+  const CudaKeptGradient<T> gradient(sample.g, sample.k, device, options);
   const CudaPlan& plan = gradient.plan();
-  *what = Describe(sample.g, sample.k, sizeof(T)) + ", " + Describe(plan) +
-          (aligned ? "" : ", not aligned");
+  *what =
+      Describe(sample.g, {SelectionMethod::kLargest, sample.k, {}}, sizeof(T)) +
+      ", " + Describe(plan) + (aligned ? "" : ", not aligned");
   const auto index = [&](Layout layout) {
     return (aligned ? 0 : 2) + (layout == Layout::kNHWC ? 0 : 1);
   };

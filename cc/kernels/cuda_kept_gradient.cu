@@ -1,5 +1,5 @@
 #include "cc/kernels/cuda_accumulation.h"
-#include "cc/kernels/cuda_max_gradient.h"
+#include "cc/kernels/cuda_kept_gradient.h"
 #include "cc/kernels/cuda_selection.h"
 
 namespace tf_approxgrad {
@@ -23,9 +23,9 @@ CudaPlanOptions WithoutVectors(CudaPlanOptions options, const CudaPlan& plan) {
 }  // namespace
 
 template <typename T>
-CudaMaxGradient<T>::CudaMaxGradient(const ConvGeometry& geometry, int64_t k,
-                                    const CudaDevice& device,
-                                    const CudaPlanOptions& options)
+CudaKeptGradient<T>::CudaKeptGradient(const ConvGeometry& geometry, int64_t k,
+                                      const CudaDevice& device,
+                                      const CudaPlanOptions& options)
     : geometry_(geometry),
       k_(k),
       plan_(PlanCuda(geometry, k, sizeof(T), sizeof(Accumulator), device,
@@ -34,7 +34,7 @@ CudaMaxGradient<T>::CudaMaxGradient(const ConvGeometry& geometry, int64_t k,
                                device, WithoutVectors(options, plan_))) {}
 
 template <typename T>
-size_t CudaMaxGradient<T>::kept_bytes() const {
+size_t CudaKeptGradient<T>::kept_bytes() const {
   const size_t bytes =
       geometry_.batch * geometry_.out_depth * k_ * sizeof(Kept);
   return (bytes + kScratchAlignment - 1) / kScratchAlignment *
@@ -42,33 +42,33 @@ size_t CudaMaxGradient<T>::kept_bytes() const {
 }
 
 template <typename T>
-size_t CudaMaxGradient<T>::scratch_bytes() const {
+size_t CudaKeptGradient<T>::scratch_bytes() const {
   if (plan_.splits == 1) return kept_bytes();
   return kept_bytes() + plan_.splits * geometry_.filter_size() *
                             geometry_.out_depth * sizeof(Accumulator);
 }
 
 template <typename T>
-cudaError_t CudaMaxGradient<T>::Compute(double scale, const T* input,
-                                        const T* out_backprop, void* scratch,
-                                        T* filter_backprop,
-                                        cudaStream_t stream) const {
+cudaError_t CudaKeptGradient<T>::Compute(double scale, const T* input,
+                                         const T* out_backprop, void* scratch,
+                                         T* filter_backprop,
+                                         cudaStream_t stream) const {
   const cudaError_t status = Select(out_backprop, scratch, stream);
   if (status != cudaSuccess) return status;
   return Accumulate(scale, input, scratch, filter_backprop, stream);
 }
 
 template <typename T>
-cudaError_t CudaMaxGradient<T>::Select(const T* out_backprop, void* scratch,
-                                       cudaStream_t stream) const {
+cudaError_t CudaKeptGradient<T>::Select(const T* out_backprop, void* scratch,
+                                        cudaStream_t stream) const {
   const CudaPlan& plan = IsAligned(out_backprop) ? plan_ : unaligned_plan_;
   return CudaSelect(geometry_, k_, plan, out_backprop, kept(scratch), stream);
 }
 
 template <typename T>
-cudaError_t CudaMaxGradient<T>::Accumulate(double scale, const T* input,
-                                           void* scratch, T* filter_backprop,
-                                           cudaStream_t stream) const {
+cudaError_t CudaKeptGradient<T>::Accumulate(double scale, const T* input,
+                                            void* scratch, T* filter_backprop,
+                                            cudaStream_t stream) const {
   const CudaPlan& plan = IsAligned(input) ? plan_ : unaligned_plan_;
   auto* parts = reinterpret_cast<Accumulator*>(static_cast<char*>(scratch) +
                                                kept_bytes());
@@ -76,9 +76,9 @@ cudaError_t CudaMaxGradient<T>::Accumulate(double scale, const T* input,
                         filter_backprop, stream);
 }
 
-template class CudaMaxGradient<float>;
-template class CudaMaxGradient<double>;
-template class CudaMaxGradient<Bfloat16>;
-template class CudaMaxGradient<Half>;
+template class CudaKeptGradient<float>;
+template class CudaKeptGradient<double>;
+template class CudaKeptGradient<Bfloat16>;
+template class CudaKeptGradient<Half>;
 
 }  // namespace tf_approxgrad

@@ -2,8 +2,8 @@
 // split the addition of the parts. Nothing here waits for the device, and the
 // result does not depend on the order in which blocks run.
 
-#ifndef TF_APPROXGRAD_CC_KERNELS_CUDA_MAX_GRADIENT_H_
-#define TF_APPROXGRAD_CC_KERNELS_CUDA_MAX_GRADIENT_H_
+#ifndef TF_APPROXGRAD_CC_KERNELS_CUDA_KEPT_GRADIENT_H_
+#define TF_APPROXGRAD_CC_KERNELS_CUDA_KEPT_GRADIENT_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -17,16 +17,16 @@
 namespace tf_approxgrad {
 
 template <typename T>
-class CudaMaxGradient {
+class CudaKeptGradient {
  public:
   using Accumulator = typename AccumulatorOf<T>::type;
   using Kept = CudaKept<Accumulator>;
 
   // All sizes of `geometry` must be positive, k in [1, Ho * Wo], and
   // CudaPlanProblem silent. `device` describes the one that Compute runs on.
-  CudaMaxGradient(const ConvGeometry& geometry, int64_t k,
-                  const CudaDevice& device,
-                  const CudaPlanOptions& options = {});
+  CudaKeptGradient(const ConvGeometry& geometry, int64_t k,
+                   const CudaDevice& device,
+                   const CudaPlanOptions& options = {});
 
   const CudaPlan& plan() const { return plan_; }
 
@@ -61,4 +61,4 @@ class CudaMaxGradient {
 
 }  // namespace tf_approxgrad
 
-#endif  // TF_APPROXGRAD_CC_KERNELS_CUDA_MAX_GRADIENT_H_
+#endif  // TF_APPROXGRAD_CC_KERNELS_CUDA_KEPT_GRADIENT_H_

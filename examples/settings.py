@@ -17,6 +17,7 @@ _METHODS = {
     "zero": tfag.ZeroGradient,
     "random": tfag.RandomGradient,
     "max": tfag.MaxGradient,
+    "sampled": tfag.SampledGradient,
 }
 # Each schedule's class, and which of the --schedule_... flags it takes.
 _SCHEDULES: dict[str, tuple[type[tfag.Schedule], tuple[str, ...]]] = {

@@ -14,6 +14,8 @@ METHODS = {
     "random": (tfag.RandomGradient(seed=3), 5),
     "max": (tfag.MaxGradient(), None),
     "max k": (tfag.MaxGradient(k=3, scale=0.5), None),
+    "sampled": (tfag.SampledGradient(seed=3), 5),
+    "sampled share": (tfag.SampledGradient(k=0.1, scale="batch", seed=-2), 2**33),
 }
 
 

@@ -47,7 +47,7 @@ class KeptBackpropFilterGpuOp : public BackpropFilterOp {
     CudaDevice device;
     OP_REQUIRES_OK(context,
                    CudaStatus("asking for the GPU", ReadCudaDevice(&device)));
-    const CudaKeptGradient<Stored> gradient(geometry, selection.k, device);
+    const CudaKeptGradient<Stored> gradient(geometry, selection, device);
     Tensor scratch;
     OP_REQUIRES_OK(
         context,
@@ -69,6 +69,11 @@ class KeptBackpropFilterGpuOp : public BackpropFilterOp {
 TF_APPROXGRAD_REGISTER(Name("ApproxConv2DBackpropFilter")
                            .Device(tensorflow::DEVICE_GPU)
                            .HostMemory("filter_sizes"),
+                       KeptBackpropFilterGpuOp);
+TF_APPROXGRAD_REGISTER(Name("ApproxSampledConv2DBackpropFilter")
+                           .Device(tensorflow::DEVICE_GPU)
+                           .HostMemory("filter_sizes")
+                           .HostMemory("step"),
                        KeptBackpropFilterGpuOp);
 
 }  // namespace

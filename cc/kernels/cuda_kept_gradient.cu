@@ -20,23 +20,35 @@ CudaPlanOptions WithoutVectors(CudaPlanOptions options, const CudaPlan& plan) {
   return options;
 }
 
+// With the sampled method's own selection, unless that keeps all positions.
+CudaPlanOptions OptionsFor(const ConvGeometry& g, const Selection& selection,
+                           CudaPlanOptions options) {
+  if (selection.method == SelectionMethod::kSampled &&
+      selection.k < g.positions()) {
+    options.selection = CudaSelection::kSampled;
+  }
+  return options;
+}
+
 }  // namespace
 
 template <typename T>
-CudaKeptGradient<T>::CudaKeptGradient(const ConvGeometry& geometry, int64_t k,
+CudaKeptGradient<T>::CudaKeptGradient(const ConvGeometry& geometry,
+                                      const Selection& selection,
                                       const CudaDevice& device,
                                       const CudaPlanOptions& options)
     : geometry_(geometry),
-      k_(k),
-      plan_(PlanCuda(geometry, k, sizeof(T), sizeof(Accumulator), device,
-                     options)),
-      unaligned_plan_(PlanCuda(geometry, k, sizeof(T), sizeof(Accumulator),
-                               device, WithoutVectors(options, plan_))) {}
+      selection_(selection),
+      plan_(PlanCuda(geometry, selection.k, sizeof(T), sizeof(Accumulator),
+                     device, OptionsFor(geometry, selection, options))),
+      unaligned_plan_(PlanCuda(
+          geometry, selection.k, sizeof(T), sizeof(Accumulator), device,
+          WithoutVectors(OptionsFor(geometry, selection, options), plan_))) {}
 
 template <typename T>
 size_t CudaKeptGradient<T>::kept_bytes() const {
   const size_t bytes =
-      geometry_.batch * geometry_.out_depth * k_ * sizeof(Kept);
+      geometry_.batch * geometry_.out_depth * selection_.k * sizeof(Kept);
   return (bytes + kScratchAlignment - 1) / kScratchAlignment *
          kScratchAlignment;
 }
@@ -62,7 +74,8 @@ template <typename T>
 cudaError_t CudaKeptGradient<T>::Select(const T* out_backprop, void* scratch,
                                         cudaStream_t stream) const {
   const CudaPlan& plan = IsAligned(out_backprop) ? plan_ : unaligned_plan_;
-  return CudaSelect(geometry_, k_, plan, out_backprop, kept(scratch), stream);
+  return CudaSelect(geometry_, selection_, plan, out_backprop, kept(scratch),
+                    stream);
 }
 
 template <typename T>
@@ -72,8 +85,8 @@ cudaError_t CudaKeptGradient<T>::Accumulate(double scale, const T* input,
   const CudaPlan& plan = IsAligned(input) ? plan_ : unaligned_plan_;
   auto* parts = reinterpret_cast<Accumulator*>(static_cast<char*>(scratch) +
                                                kept_bytes());
-  return CudaAccumulate(geometry_, k_, plan, scale, input, kept(scratch), parts,
-                        filter_backprop, stream);
+  return CudaAccumulate(geometry_, selection_.k, plan, scale, input,
+                        kept(scratch), parts, filter_backprop, stream);
 }
 
 template class CudaKeptGradient<float>;

@@ -86,7 +86,7 @@ test: setup
 test-slow: setup
 	$(PY) -m pytest -m slow
 
-OP_TESTS := $(wildcard tests/test_*op.py tests/test_*gradient.py tests/test_convolution*.py)
+OP_TESTS := $(sort $(wildcard tests/test_*op.py tests/test_*gradient.py tests/test_convolution*.py tests/test_sampled_*.py))
 test-instruction-sets: setup
 	for set in baseline avx2 avx512; do \
 	  TF_APPROXGRAD_INSTRUCTION_SET=$$set $(PY) -m pytest $(OP_TESTS) || exit 1; \
@@ -156,7 +156,7 @@ gpu-resources:
 GPU := build/gpu
 GPU_OBJECTS := $(KERNEL_SOURCES:%.cc=$(GPU)/%.o) $(CUDA_SOURCES:%=$(GPU)/%.o)
 GPU_TESTS := $(CUDA_TEST_SOURCES:%.cu=$(GPU)/%)
-GPU_BENCHMARK := $(GPU)/cc/benchmarks/cuda_max_gradient_benchmark
+GPU_BENCHMARK := $(GPU)/cc/benchmarks/cuda_kept_gradient_benchmark
 # compute-sanitizer slows a kernel down a hundredfold: every 50th plan.
 SANITIZED_PLANS := 50
 

@@ -54,6 +54,8 @@ class Row:
     max_ratio: float
     bound_ms: float
     max_over_bound: float
+    sampled_ms: float
+    sampled_ratio: float
     random_ms: float
     random_ratio: float
     zero_ms: float
@@ -109,6 +111,7 @@ def make_functions(
     return {
         "dense": make(tfag.FullGradient()),
         "max": make(tfag.MaxGradient(k=k)),
+        "sampled": make(tfag.SampledGradient(k=k)),
         "random": make(tfag.RandomGradient()),
         "zero": make(tfag.ZeroGradient()),
     }
@@ -138,6 +141,8 @@ def measure(
         max_ratio=ratio["max"],
         bound_ms=bound_ms,
         max_over_bound=ms["max"] / bound_ms,
+        sampled_ms=ms["sampled"],
+        sampled_ratio=ratio["sampled"],
         random_ms=ms["random"],
         random_ratio=ratio["random"],
         zero_ms=ms["zero"],
@@ -146,7 +151,7 @@ def measure(
     )
 
 
-_FORM = "{:26} {:>8} {:>8} {:>7} {:>8} {:>7} {:>9} {:>7} {:>8} {:>7} {:>6}"
+_FORM = "{:26} {:>8} {:>8} {:>7} {:>8} {:>7} {:>8} {:>7} {:>9} {:>7} {:>8} {:>7} {:>6}"
 
 
 def format_row(row: Row) -> str:
@@ -158,6 +163,8 @@ def format_row(row: Row) -> str:
         f"{row.max_ratio:.1f}x",
         f"{row.bound_ms:.3f}",
         f"{row.max_over_bound:.1f}",
+        f"{row.sampled_ms:.3f}",
+        f"{row.sampled_ratio:.1f}x",
         f"{row.random_ms:.4f}",
         f"{row.random_ratio:.0f}x",
         f"{row.zero_ms:.4f}",
@@ -167,14 +174,17 @@ def format_row(row: Row) -> str:
 
 
 def format_means(group: str, rows: list[Row]) -> str:
-    """The geometric means of a group's ratios, and its worst one of max."""
+    """The geometric means of a group's ratios, and the worst of max and sampled."""
     means = {
         name: geometric_mean(getattr(row, f"{name}_ratio") for row in rows)
-        for name in ("max", "random", "zero", "paper")
+        for name in ("max", "sampled", "random", "zero", "paper")
     }
     text = ", ".join(f"{n} {mean:.1f}x" for n, mean in means.items() if mean == mean)
-    worst = min(row.max_ratio for row in rows)
-    return f"{group}: geometric means {text}; worst max {worst:.1f}x"
+    worst = ", ".join(
+        f"{name} {min(getattr(row, f'{name}_ratio') for row in rows):.1f}x"
+        for name in ("max", "sampled")
+    )
+    return f"{group}: geometric means {text}; worst {worst}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,7 +208,7 @@ def choose_shapes(chosen: str) -> list[Shape]:
 def define_flags() -> None:
     """Defines the flags; train.py has some of the same names."""
     flags.DEFINE_string("csv", None, "File to write the rows to.")
-    flags.DEFINE_integer("k", 1, "Positions that max keeps.", lower_bound=1)
+    flags.DEFINE_integer("k", 1, "Positions that max and sampled keep.", lower_bound=1)
     flags.DEFINE_enum(
         "dtype",
         "float32",
@@ -232,8 +242,8 @@ def main(argv: list[str]) -> None:
         f"k={FLAGS.k}, {FLAGS.dtype}, {FLAGS.data_format}; times in ms, ratios are "
         "dense over ours\n"
     )
-    titles = ("shape", "dense", "max", "ratio", "bound", "over", "random", "ratio")
-    print(_FORM.format(*titles, "zero", "ratio", "paper"))
+    titles = ("shape", "dense", "max", "ratio", "bound", "over", "sampled", "ratio")
+    print(_FORM.format(*titles, "random", "ratio", "zero", "ratio", "paper"))
     rows = []
     for shape in shapes:
         rows.append(

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import ml_dtypes
 import numpy as np
 import tensorflow as tf
+from philox import philox
 
 # (top, bottom), (left, right)
 Pads = tuple[tuple[int, int], tuple[int, int]]
@@ -96,6 +97,30 @@ def keep_largest(dy: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         return kept, np.array([dy.sum()])
     rest = dy.sum() - dy[kept].sum()
     return kept, dy[kept] + rest / len(kept)
+
+
+def uniform_numbers(
+    count: int, seed: int, layer: int, step: int, bits: int
+) -> np.ndarray:
+    """The number in [0, 1) of each example and channel, n*Co + co, for `sampled`."""
+    counter = np.zeros([count, 4], np.uint64)
+    counter[:, 0] = np.arange(count)
+    counter[:, 1:] = [layer, step % 2**32, step >> 32]
+    words = philox((seed % 2**64) ^ (0x44524157 << 32), counter)
+    whole = (words[:, 0] << np.uint64(32)) | words[:, 1]
+    return (whole >> np.uint64(64 - bits)) * 2.0**-bits
+
+
+def draw_in_proportion(dy: np.ndarray, k: int, u: float) -> np.ndarray:
+    """The weight that `sampled` gives each position of one channel, dY [P]."""
+    if k >= len(dy):
+        return dy
+    sums = np.cumsum(np.abs(dy))
+    if sums[-1] == 0:
+        return np.zeros(len(dy))
+    with np.errstate(invalid="ignore"):
+        draws = np.diff(np.floor(k * (sums / sums[-1]) + u), prepend=0.0)
+        return draws * np.sign(dy) * sums[-1] / k
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,10 +262,68 @@ class Problem:
                 size[..., co] += np.tensordot(weights, seen[n, kept], axes=1)
         terms = self.positions + k + self.n * k + 8
         error = terms * u * abs(scale) * size
+        return self._with_rounding(error, self.max_gradient(x, dy, k, scale))
+
+    def sampled_gradient(
+        self,
+        x: np.ndarray,
+        dy: np.ndarray,
+        k: int = 1,
+        scale: float = 1.0,
+        seed: int = 0,
+        step: int = 0,
+        layer: int = 0,
+    ) -> np.ndarray:
+        """What the method `sampled` makes of the filter gradient, in float64."""
+        channels = self.channels(dy)
+        weights = self._drawn_weights(channels, k, seed, step, layer)
+        with np.errstate(invalid="ignore"):
+            return scale * np.tensordot(self.patches(x), weights, ((0, 1), (0, 1)))
+
+    def sampled_error(
+        self,
+        x: np.ndarray,
+        dy: np.ndarray,
+        k: int = 1,
+        scale: float = 1.0,
+        seed: int = 0,
+        step: int = 0,
+        layer: int = 0,
+    ) -> np.ndarray:
+        """How far a right kernel may be from `sampled_gradient`, per element of dF.
+
+        As `max_error`: the channel's sum is off by (P - 1)*u, its division by k by u,
+        and the products and their sum by (N*k + 1)*u of their magnitudes, the scale by
+        3*u. That another position is drawn because of it isn't allowed for: with the
+        tests' few draws it doesn't happen.
+        """
+        u = 2.0**-53 if self.dtype == "float64" else 2.0**-24
+        k = min(k, self.positions)
+        draw = {"k": k, "seed": seed, "step": step, "layer": layer}
+        weights = np.abs(self._drawn_weights(self.channels(dy), **draw))
+        size = np.tensordot(np.abs(self.patches(x)), weights, ((0, 1), (0, 1)))
+        error = (self.positions + self.n * k + 8) * u * abs(scale) * size
+        exact = self.sampled_gradient(x, dy, scale=scale, **draw)
+        return self._with_rounding(error, exact)
+
+    def _drawn_weights(
+        self, channels: np.ndarray, k: int, seed: int, step: int, layer: int
+    ) -> np.ndarray:
+        bits = 53 if self.dtype == "float64" else 24
+        u = uniform_numbers(self.n * self.co, seed, layer, step, bits)
+        u = u.reshape(self.n, self.co)
+        weights = np.empty(channels.shape)
+        for n in range(self.n):
+            for co in range(self.co):
+                weights[n, :, co] = draw_in_proportion(channels[n, :, co], k, u[n, co])
+        return weights
+
+    def _with_rounding(self, error: np.ndarray, exact: np.ndarray) -> np.ndarray:
+        """The accumulators' `error`, and that of the result's rounding to the type."""
         if self.dtype == "float64":
             return 2 * error
         info = ml_dtypes.finfo(tf.as_dtype(self.dtype).as_numpy_dtype)
-        exact = np.abs(self.max_gradient(x, dy, k, scale))
+        exact = np.abs(exact)
         # Below 2^-126 the CPU may round to zero, as TensorFlow sets it up to do.
         smallest = max(float(info.smallest_subnormal), 2.0**-126)
         return error + float(info.eps) / 2 * (exact + error) + smallest

@@ -46,7 +46,7 @@ def test_await_keeps_the_gradients_static_shape():
     assert graph.output_shapes.as_list() == [3, None]
 
 
-@pytest.mark.parametrize("method", ["zero", "random", "max"])
+@pytest.mark.parametrize("method", ["zero", "random", "max", "sampled"])
 def test_every_branch_of_a_switch_reads_the_output_gradient(method):
     assignment = Assignment("conv", tfag.FullGradient())
     assignment.schedule = tfag.EveryNthStep(method, n=2)

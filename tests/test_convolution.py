@@ -226,7 +226,7 @@ def test_nothing_of_ours_is_in_the_forward_graph() -> None:
     assert not any("Approx" in kind for kind in kinds)
 
 
-@pytest.mark.parametrize("method", ["full", "zero", "random", "max"])
+@pytest.mark.parametrize("method", ["full", "zero", "random", "max", "sampled"])
 def test_method_may_be_given_by_name(method: str) -> None:
     problem = Problem()
     x, dy = problem.arrays()
@@ -236,6 +236,7 @@ def test_method_may_be_given_by_name(method: str) -> None:
         "zero": tfag.ZeroGradient,
         "random": tfag.RandomGradient,
         "max": tfag.MaxGradient,
+        "sampled": tfag.SampledGradient,
     }
     by_class = filter_gradient(problem, x, dy, classes[method](), 0)
     np.testing.assert_array_equal(by_name, by_class)

@@ -23,6 +23,7 @@ ON_HOST = {
     "ApproxAwaitBackprop": set(),
     "ApproxConv2DBackpropFilter": {"filter_sizes"},
     "ApproxRandomFilterGradient": {"filter_sizes", "step"},
+    "ApproxSampledConv2DBackpropFilter": {"filter_sizes", "step"},
 }
 
 
@@ -103,6 +104,34 @@ def test_max_is_the_reference_on_the_maps_of_the_paper(size: int) -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("data_format", FORMATS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("k", [1, 3, 16, 40])
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_sampled_is_the_reference(
+    geometry: str, k: int, dtype: str, data_format: str
+) -> None:
+    problem = GEOMETRIES[geometry]
+    problem = dataclasses.replace(problem, dtype=dtype, data_format=data_format)
+    x, dy = problem.arrays()
+    with tf.device("GPU:0"):
+        result = ops.approx_sampled_conv2d_backprop_filter(
+            input=x,
+            filter_sizes=problem.filter_sizes,
+            out_backprop=dy,
+            step=tf.constant(2**40 + 5, tf.int64),
+            k=k,
+            seed=-3,
+            layer=7,
+            **problem.op_arguments(),
+        )
+    assert "GPU" in result.device
+    draw = {"k": k, "seed": -3, "step": 2**40 + 5, "layer": 7}
+    expected = problem.sampled_gradient(x, dy, **draw)
+    assert_gradient(result, expected, problem.sampled_error(x, dy, **draw))
+
+
+@pytest.mark.gpu
 def test_all_positions_kept_are_the_dense_gradient() -> None:
     problem = Problem(dtype="float64")
     x, dy = problem.arrays()
@@ -155,7 +184,7 @@ def test_empty_batch_gives_zeros(dtype: str) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("method", ["zero", "random", "max"])
+@pytest.mark.parametrize("method", ["zero", "random", "max", "sampled"])
 def test_conv2d_trains_on_the_gpu_inside_a_function(method: str) -> None:
     problem = Problem(n=4, ci=8, co=16)
     x, dy = (tf.constant(array) for array in problem.arrays())

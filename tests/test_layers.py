@@ -188,7 +188,7 @@ def test_weight_files_of_plain_and_approximate_models_fit_each_other(tmp_path):
             np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("method", ["full", "zero", "random", "max"])
+@pytest.mark.parametrize("method", ["full", "zero", "random", "max", "sampled"])
 def test_layer_supports_xla_where_its_method_does(method):
     assert tfag.ApproxConv2D(4, 3, method=method).supports_jit is True
     layer = tfag.ApproxConv2D(4, 3, method=Recording())

@@ -10,8 +10,8 @@ import sys
 
 import numpy as np
 import pytest
-import tensorflow as tf
-from gradients import filter_gradient
+from gradients import NON_FINITE, filter_gradient
+from gradients import weights_of as method_weights
 from reference import GEOMETRIES, Problem, assert_gradient, keep_largest, to_nhwc
 
 import tf_approxgrad as tfag
@@ -30,18 +30,7 @@ def check_max(problem: Problem, k: int) -> None:
 
 def weights_of(dy: np.ndarray, k: int, dtype: str = "float32") -> np.ndarray:
     """The weights [P, Co] that dY [P, Co] gets: what meets an identity for X."""
-    positions, channels = dy.shape
-    problem = Problem((1, 1), n=1, size=(1, positions), ci=positions, co=channels)
-    problem = dataclasses.replace(problem, dtype=dtype)
-    x = np.eye(positions).reshape(1, 1, positions, positions)
-    kind = tf.as_dtype(dtype).as_numpy_dtype
-    result = filter_gradient(
-        problem,
-        x.astype(kind),
-        dy.reshape(1, 1, positions, channels).astype(kind),
-        tfag.MaxGradient(k, scale=1.0),
-    )
-    return result[0, 0].astype(np.float64)
+    return method_weights(dy, tfag.MaxGradient(k, scale=1.0), dtype=dtype)
 
 
 def expected_weights(dy: np.ndarray, k: int) -> np.ndarray:
@@ -188,20 +177,6 @@ def test_zero_output_gradient_gives_zeros(k: int, value: float) -> None:
     x, dy = problem.arrays()
     actual = filter_gradient(problem, x, np.full_like(dy, value), tfag.MaxGradient(k))
     np.testing.assert_array_equal(actual, np.zeros(problem.filter_sizes))
-
-
-NON_FINITE = {
-    "NaN": [(1, 0, 0, np.nan)],
-    "NaN at the end": [(1, -1, -1, np.nan)],
-    "NaN in the middle": [(0, 4, 3, np.nan)],
-    "infinity": [(0, 2, 3, np.inf)],
-    "infinity in a corner": [(1, 0, 0, np.inf)],
-    "minus infinity": [(1, -1, -1, -np.inf)],
-    "infinities": [(0, 2, 3, np.inf), (0, 2, 4, np.inf), (0, -1, 0, np.inf)],
-    "opposite infinities": [(1, 3, 3, np.inf), (1, 0, 1, -np.inf)],
-    "NaN and infinity": [(1, 3, 3, np.inf), (1, 3, 4, np.nan)],
-    "both examples": [(0, 3, 3, np.inf), (1, 3, 3, -np.inf)],
-}
 
 
 @pytest.mark.parametrize("data_format", FORMATS)

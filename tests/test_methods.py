@@ -13,6 +13,7 @@ import tf_approxgrad as tfag
 from tf_approxgrad import methods
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
+COUNTS = st.integers(1, 2**63 - 1) | st.floats(0, 1, exclude_min=True, exclude_max=True)
 METHODS = st.one_of(
     st.just(tfag.FullGradient()),
     st.just(tfag.ZeroGradient()),
@@ -23,8 +24,14 @@ METHODS = st.one_of(
     ),
     st.builds(
         tfag.MaxGradient,
-        k=st.integers(1, 2**63 - 1),
+        k=COUNTS,
         scale=st.just("batch") | FINITE,
+    ),
+    st.builds(
+        tfag.SampledGradient,
+        k=COUNTS,
+        scale=st.just("batch") | FINITE,
+        seed=st.integers(-(2**63), 2**63 - 1),
     ),
 )
 
@@ -42,14 +49,19 @@ METHODS = st.one_of(
         (tfag.MaxGradient(k=4), "max(k=4)"),
         (tfag.MaxGradient(scale=1), "max(scale=1.0)"),
         (tfag.MaxGradient(k=2, scale=0.25), "max(k=2, scale=0.25)"),
+        (tfag.MaxGradient(k=0.01), "max(k=0.01)"),
+        (tfag.SampledGradient(), "sampled"),
+        (tfag.SampledGradient(k=4, seed=7), "sampled(k=4, seed=7)"),
+        (tfag.SampledGradient(k=0.5, scale="batch"), "sampled(k=0.5, scale='batch')"),
     ],
 )
 def test_label_shows_the_arguments_that_are_not_default(method, label):
     assert method.label == label
 
 
-def test_only_random_needs_the_step():
+def test_only_random_and_sampled_need_the_step():
     assert tfag.RandomGradient().needs_step
+    assert tfag.SampledGradient().needs_step
     assert not tfag.FullGradient().needs_step
     assert not tfag.ZeroGradient().needs_step
     assert not tfag.MaxGradient(k=3).needs_step
@@ -58,6 +70,11 @@ def test_only_random_needs_the_step():
 def test_defaults_are_those_of_the_paper():
     assert (tfag.MaxGradient().k, tfag.MaxGradient().scale) == (1, "batch")
     assert (tfag.RandomGradient().stddev, tfag.RandomGradient().seed) == (None, 0)
+
+
+def test_sampled_is_unbiased_by_default():
+    method = tfag.SampledGradient()
+    assert (method.k, method.scale, method.seed) == (1, 1.0, 0)
 
 
 def test_methods_are_immutable():
@@ -81,6 +98,11 @@ def test_methods_differ_by_class_and_by_argument():
         tfag.MaxGradient(),
         tfag.MaxGradient(k=2),
         tfag.MaxGradient(scale=1.0),
+        tfag.SampledGradient(),
+        tfag.SampledGradient(k=2),
+        tfag.SampledGradient(k=0.5),
+        tfag.SampledGradient(scale="batch"),
+        tfag.SampledGradient(seed=1),
     ]
     for i, method in enumerate(different):
         assert [other == method for other in different].index(True) == i
@@ -94,6 +116,9 @@ def test_numpy_numbers_become_python_numbers():
     random = tfag.RandomGradient(stddev=np.float64(0.5), seed=np.int8(-3))
     assert random == tfag.RandomGradient(stddev=0.5, seed=-3)
     assert (type(random.stddev), type(random.seed)) == (float, int)
+    for number, kind in ((np.int8(3), int), (np.float64(0.25), float)):
+        method = tfag.SampledGradient(k=number)
+        assert (method.k, type(method.k)) == (number, kind)
 
 
 @given(METHODS)
@@ -116,9 +141,23 @@ def test_every_method_survives_keras_serialisation_and_json(method):
     ("build", "error", "message"),
     [
         (lambda: tfag.MaxGradient(k=0), ValueError, "k must be .* from 1 .*got 0"),
+        (lambda: tfag.MaxGradient(k=0.0), ValueError, "k must be .*float.*got 0.0"),
+        (lambda: tfag.MaxGradient(k=-0.5), ValueError, "k must be .*float.*got -0.5"),
+        (lambda: tfag.MaxGradient(k=2.5), ValueError, "k must be .*float.*got 2.5"),
+        (lambda: tfag.MaxGradient(k=np.nan), ValueError, "k must be .*float.*got nan"),
+        (lambda: tfag.SampledGradient(k=0), ValueError, "k must be .*got 0"),
+        (lambda: tfag.SampledGradient(k=1.0), ValueError, "k must be .*got 1.0"),
+        (lambda: tfag.SampledGradient(k=[1]), TypeError, r"k must be .*got \[1\]"),
+        (
+            lambda: tfag.SampledGradient(scale="mean"),
+            ValueError,
+            "scale must be \"batch\".* or a finite number, got 'mean'",
+        ),
+        (lambda: tfag.SampledGradient(seed=2**63), ValueError, "seed must .*got 9"),
+        (lambda: tfag.SampledGradient(seed=0.5), TypeError, "seed must .*got 0.5"),
         (lambda: tfag.MaxGradient(k=-2), ValueError, "k must be .*got -2"),
         (lambda: tfag.MaxGradient(k=2**63), ValueError, f"k must be .*got {2**63}"),
-        (lambda: tfag.MaxGradient(k=1.0), TypeError, r"k must be .*got 1.0 \(float"),
+        (lambda: tfag.MaxGradient(k=1.0), ValueError, "k must be .*float.*got 1.0"),
         (lambda: tfag.MaxGradient(k=True), TypeError, r"k must be .*got True \(bool"),
         (lambda: tfag.MaxGradient(k="4"), TypeError, r"k must be .*got '4' \(str"),
         (lambda: tfag.MaxGradient(k=None), TypeError, "k must be .*got None"),
@@ -173,6 +212,7 @@ def test_limits_of_the_allowed_range_are_accepted(method):
         ("zero", tfag.ZeroGradient()),
         ("random", tfag.RandomGradient()),
         ("max", tfag.MaxGradient()),
+        ("sampled", tfag.SampledGradient()),
     ],
 )
 def test_get_knows_every_method_by_name(name, method):
@@ -182,10 +222,10 @@ def test_get_knows_every_method_by_name(name, method):
 @pytest.mark.parametrize(
     ("identifier", "error", "message"),
     [
-        ("Max", ValueError, "'full', 'zero', 'random', 'max'.*got 'Max'"),
-        ("", ValueError, "'full', 'zero', 'random', 'max'.*got ''"),
-        (None, TypeError, "'full', 'zero', 'random', 'max'.*got None"),
-        (4, TypeError, "'full', 'zero', 'random', 'max'.*got 4"),
+        ("Max", ValueError, "'full', 'zero', 'random', 'max', 'sampled'.*got 'Max'"),
+        ("", ValueError, "'full', 'zero', 'random', 'max', 'sampled'.*got ''"),
+        (None, TypeError, "'full', 'zero', 'random', 'max', 'sampled'.*got None"),
+        (4, TypeError, "'full', 'zero', 'random', 'max', 'sampled'.*got 4"),
         (tfag.MaxGradient, TypeError, "'full', .*got <class.*MaxGradient"),
         ({"k": 4}, ValueError, "'full', .*got {'k': 4}"),
         ({"class_name": "Nothing", "config": {}}, ValueError, "'full', .*can't read"),

@@ -8,15 +8,16 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from gradients import METHODS
+from gradients import METHODS, filter_gradient
 from recording import Recording, operations
-from reference import GEOMETRIES, Problem, assert_gradient
+from reference import GEOMETRIES, Problem, assert_gradient, to_nhwc
 
 import tf_approxgrad as tfag
 from tf_approxgrad import xla
 
 KERNEL_OPS = {
     "ApproxConv2DBackpropFilter",
+    "ApproxSampledConv2DBackpropFilter",
     "ApproxRandomFilterGradient",
     "ApproxAwaitBackprop",
 }
@@ -66,6 +67,37 @@ def test_ties_go_to_the_lowest_position_under_xla(dtype, data_format, k):
     np.testing.assert_array_equal(actual, problem.max_gradient(x, dy, k))
 
 
+@pytest.mark.parametrize(
+    "k", [3, *(pytest.param(k, marks=pytest.mark.slow) for k in (1, 0.2, 1000))]
+)
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_sampled_is_that_of_the_kernel_under_xla(geometry, k):
+    problem = GEOMETRIES[geometry]
+    x, dy = problem.arrays()
+    method, step = tfag.SampledGradient(k, seed=8), tf.constant(2**40 + 3, tf.int64)
+    actual = compiled_gradient(problem, x, dy, method, step)
+    expected = filter_gradient(problem, x, dy, method, step)
+    tolerance = 2e-6 * np.abs(expected).max()
+    np.testing.assert_allclose(actual, expected, rtol=2e-6, atol=tolerance)
+
+
+@pytest.mark.parametrize("data_format", ["NHWC", "NCHW"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "half"])
+def test_sampled_is_the_reference_under_xla(dtype, data_format):
+    problem = Problem((2, 3), n=2, size=(7, 9), ci=3, co=17, dtype=dtype)
+    problem = dataclasses.replace(problem, data_format=data_format)
+    x, dy = problem.arrays()
+    dy = dy.copy()
+    to_nhwc(dy, data_format)[0, :, :, 4] = 0
+    for seed in (0, -1, 2**62 + 12345):
+        draw = {"k": 5, "seed": seed, "step": 2**32 - 1}
+        method = tfag.SampledGradient(5, seed=seed)
+        step = tf.constant(2**32 - 1, tf.int64)
+        actual = compiled_gradient(problem, x, dy, method, step)
+        expected = problem.sampled_gradient(x, dy, **draw)
+        assert_gradient(actual, expected, problem.sampled_error(x, dy, **draw))
+
+
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 def test_compiled_gradient_is_that_of_the_kernels(name, dtype):
@@ -93,12 +125,13 @@ def test_compiled_gradient_is_that_of_the_kernels(name, dtype):
 
 
 @pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("kind", [tfag.MaxGradient, tfag.SampledGradient])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_nan_and_infinity_stay_visible_under_xla(bad, k):
+def test_nan_and_infinity_stay_visible_under_xla(bad, kind, k):
     problem = Problem((3, 3), n=2, size=(5, 5), ci=2, co=3)
     x, dy = problem.arrays()
     dy[1, 2, 3, 1] = bad
-    actual = compiled_gradient(problem, x, dy, tfag.MaxGradient(k))
+    actual = compiled_gradient(problem, x, dy, kind(k), 3)
     assert not np.isfinite(actual[..., 1]).all(axis=(0, 1)).any()
     assert np.isfinite(actual[..., [0, 2]]).all()
 
@@ -176,9 +209,10 @@ def fit(model, kind="Conv2D"):
         tfag.Alternate("max"),
         tfag.Constant(tfag.MaxGradient(k=3, scale=1.0)),
         tfag.EveryNthStep("random", n=2),
+        tfag.EveryNthStep(tfag.SampledGradient(k=0.1), n=2),
         tfag.Piecewise([3, 8], ["zero", tfag.Alternate("max"), "full"]),
     ],
-    ids=["alternate", "constant", "random", "piecewise"],
+    ids=["alternate", "constant", "random", "sampled", "piecewise"],
 )
 @pytest.mark.parametrize(
     "steps_per_execution", [1, pytest.param(4, marks=pytest.mark.slow)]

@@ -32,6 +32,7 @@ from tf_approxgrad.methods import (
     GradientMethod,
     MaxGradient,
     RandomGradient,
+    SampledGradient,
     ZeroGradient,
 )
 from tf_approxgrad.plateau import SwitchToFullOnPlateau
@@ -68,6 +69,7 @@ __all__ = [
     "Piecewise",
     "Ramp",
     "RandomGradient",
+    "SampledGradient",
     "Schedule",
     "SwitchToFullOnPlateau",
     "TableSchedule",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -20,8 +21,10 @@ from tf_approxgrad.methods import (
     GradientMethod,
     MaxGradient,
     RandomGradient,
+    SampledGradient,
     ZeroGradient,
 )
+from tf_approxgrad.position_sampling import sampled_weights
 
 # Reads the training step, a scalar integer tensor, where the gradient is computed.
 StepReader = Callable[[], tf.Tensor]
@@ -97,14 +100,10 @@ def _zero(method: ZeroGradient, backprop: Backprop) -> tf.Tensor:
 
 @filter_gradient.register
 def _random(method: RandomGradient, backprop: Backprop) -> tf.Tensor:
-    if backprop.step is None:
-        raise ValueError(
-            f"step=None, but {method!r} draws its numbers from (seed, layer, step): "
-            "pass the training step, for example optimizer.iterations."
-        )
+    step = _required_step(method, backprop)
     if xla.is_compiling():
         normals = xla.random_filter_gradient(
-            backprop.filter_sizes, backprop.step(), method.seed, backprop.stream
+            backprop.filter_sizes, step, method.seed, backprop.stream
         )
         return _scaled(normals, method.stddev, backprop)
     by_batch = method.stddev is None
@@ -113,7 +112,7 @@ def _random(method: RandomGradient, backprop: Backprop) -> tf.Tensor:
     gradient = ops.approx_random_filter_gradient(
         filter_sizes=backprop.filter_sizes,
         out_backprop=backprop.out_backprop,
-        step=tf.cast(backprop.step(), tf.int64),
+        step=tf.cast(step, tf.int64),
         seed=method.seed,
         layer=backprop.stream,
         stddev=1.0 if by_batch or scaled_after else method.stddev,
@@ -124,29 +123,72 @@ def _random(method: RandomGradient, backprop: Backprop) -> tf.Tensor:
 
 @filter_gradient.register
 def _max(method: MaxGradient, backprop: Backprop) -> tf.Tensor:
+    def weights(rows: tf.Tensor) -> tf.Tensor:
+        return xla.max_weights(rows, method.k)
+
+    return _kept(method, backprop, weights, ops.approx_conv2d_backprop_filter)
+
+
+@filter_gradient.register
+def _sampled(method: SampledGradient, backprop: Backprop) -> tf.Tensor:
+    step = _required_step(method, backprop)
+
+    def weights(rows: tf.Tensor) -> tf.Tensor:
+        return sampled_weights(rows, method.k, step, method.seed, backprop.stream)
+
+    return _kept(
+        method,
+        backprop,
+        weights,
+        ops.approx_sampled_conv2d_backprop_filter,
+        step=tf.cast(step, tf.int64),
+        seed=method.seed,
+        layer=backprop.stream,
+    )
+
+
+def _kept(
+    method: MaxGradient | SampledGradient,
+    backprop: Backprop,
+    weights: Callable[[tf.Tensor], tf.Tensor],
+    op: Callable[..., tf.Tensor],
+    **inputs: Any,
+) -> tf.Tensor:
+    """The gradient from the positions kept, by the kernel or as XLA can compile it."""
+    scale = None if method.scale == "batch" else float(method.scale)
     if xla.is_compiling():
-        gradient = xla.max_filter_gradient(
+        gradient = xla.kept_filter_gradient(
             backprop.input,
             backprop.filter_sizes,
             backprop.out_backprop,
             backprop.arguments,
-            method.k,
+            weights,
         )
-        scale = None if method.scale == "batch" else float(method.scale)
         return _scaled(gradient, scale, backprop)
-    by_batch = method.scale == "batch"
     # The op's attribute is a float32, too coarse for a float64 gradient.
-    scaled_after = not by_batch and backprop.input.dtype == tf.float64
-    gradient = ops.approx_conv2d_backprop_filter(
+    scaled_after = scale is not None and backprop.input.dtype == tf.float64
+    is_share = isinstance(method.k, float)
+    gradient = op(
         input=backprop.input,
         filter_sizes=backprop.filter_sizes,
         out_backprop=backprop.out_backprop,
-        k=method.k,
-        scale=1.0 if by_batch or scaled_after else method.scale,
-        mean_over_batch=by_batch,
+        k=1 if is_share else method.k,
+        k_share=xla.share_attribute(method.k) if is_share else 0.0,
+        scale=1.0 if scale is None or scaled_after else scale,
+        mean_over_batch=scale is None,
+        **inputs,
         **backprop.arguments.for_op(),
     )
-    return gradient * method.scale if scaled_after else gradient
+    return gradient * scale if scaled_after else gradient
+
+
+def _required_step(method: GradientMethod, backprop: Backprop) -> tf.Tensor:
+    if backprop.step is None:
+        raise ValueError(
+            f"step=None, but {method!r} draws its numbers from (seed, layer, step): "
+            "pass the training step, for example optimizer.iterations."
+        )
+    return backprop.step()
 
 
 def _scaled(gradient: tf.Tensor, factor: float | None, backprop: Backprop) -> tf.Tensor:

@@ -12,6 +12,7 @@ dY `[N, Ho, Wo, Co]`; p is a position, one spatial index of dY.
 
 import abc
 import dataclasses
+import numbers
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import keras
@@ -191,14 +192,17 @@ class MaxGradient(GradientMethod):
     extension that the paper leaves for later.
 
     Args:
-        k: the number of positions kept for each (n, co), an integer >= 1. More than
-            Ho*Wo means Ho*Wo.
+        k: the number of positions kept for each (n, co): an integer >= 1, where more
+            than Ho*Wo means Ho*Wo; or a float greater than 0 and less than 1, the
+            share of the Ho*Wo positions, of which the nearest whole number is kept,
+            but at least 1. `k=0.01` keeps one position in a hundred.
         scale: the factor of the whole gradient: "batch" for 1/N, with N the batch
             size at run time, or a finite number.
 
     Raises:
         TypeError: if an argument has the wrong type.
-        ValueError: if k < 1, or scale is NaN, infinite or an unknown word.
+        ValueError: if k is neither an integer >= 1 nor a share, or scale is NaN,
+            infinite or an unknown word.
 
     Example:
 
@@ -207,21 +211,95 @@ class MaxGradient(GradientMethod):
     ('max', 'max(k=4, scale=0.5)')
     """
 
-    k: int = 1
+    k: int | float = 1
     scale: float | str = "batch"
 
     name = "max"
     supports_jit = True
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "k", _check_k(self.k))
+        object.__setattr__(self, "scale", _check_scale(self.scale))
+
+
+@keras.saving.register_keras_serializable(package="tf_approxgrad")
+@dataclasses.dataclass(frozen=True)
+class SampledGradient(GradientMethod):
+    """The filter gradient from k positions drawn in proportion to |dY|, unbiased.
+
+    For each (n, co), with S the sum of |dY[n,p,co]| over the positions p, k positions
+    are drawn, p with a probability proportional to |dY[n,p,co]|:
+
+    `dF[:,:,:,co] = scale * sum_n sum over drawn p of
+    sign(dY[n,p,co]) * S/k * patch(Xp[n], p)`
+
+    With scale = 1 the mean over many steps is the exact gradient; a larger k lowers the
+    variance. Where S = 0 nothing is drawn, and k = Ho*Wo is the exact gradient itself.
+    A NaN or an infinity in dY shows in its channel of dF.
+
+    The draw is systematic: with C the running sum of |dY| and u one uniform number in
+    [0, 1) for each (n, co), p is drawn `floor(k*C[p]/S + u) - floor(k*C[p-1]/S + u)`
+    times. So p is drawn at least once if |dY[p]| >= S/k, and never twice if
+    |dY[p]| < S/k. u is a pure function of (seed, layer, step, n, co) from a
+    counter-based generator (Philox): the same run twice draws the same positions, on
+    any number of threads and on a GPU.
+
+    Args:
+        k: the number of positions drawn for each (n, co): an integer >= 1, where more
+            than Ho*Wo means Ho*Wo; or a float greater than 0 and less than 1, the
+            share of the Ho*Wo positions, of which the nearest whole number is drawn,
+            but at least 1. `k=0.01` draws one position in a hundred.
+        scale: the factor of the whole gradient: a finite number, or "batch" for 1/N,
+            with N the batch size at run time.
+        seed: an integer from -2**63 to 2**63 - 1.
+
+    Raises:
+        TypeError: if an argument has the wrong type.
+        ValueError: if k is neither an integer >= 1 nor a share, scale is NaN, infinite
+            or an unknown word, or seed is out of range.
+
+    Example:
+
+    >>> import tf_approxgrad as tfag
+    >>> tfag.SampledGradient().label, tfag.SampledGradient(k=0.01, seed=3).label
+    ('sampled', 'sampled(k=0.01, seed=3)')
+    """
+
+    k: int | float = 1
+    scale: float | str = 1.0
+    seed: int = 0
+
+    name = "sampled"
+    supports_jit = True
+    needs_step = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "k", _check_k(self.k))
+        object.__setattr__(self, "scale", _check_scale(self.scale))
+        seed = check_integer("seed", self.seed, INT64_MIN, INT64_MAX)
+        object.__setattr__(self, "seed", seed)
+
+
+def _check_k(k: Any) -> int | float:
+    """Returns `k` as an int, or as a float if it is a share, or raises an error."""
+    allowed = "an integer >= 1 or a float greater than 0 and less than 1"
+    if isinstance(k, numbers.Integral):
         # The upper limit is that of the operation's int64 attribute.
-        object.__setattr__(self, "k", check_integer("k", self.k, 1, INT64_MAX))
-        allowed = '"batch" (1/N) or a finite number'
-        if not isinstance(self.scale, str):
-            scale = check_finite("scale", self.scale, allowed)
-            object.__setattr__(self, "scale", scale)
-        elif self.scale != "batch":
-            raise ValueError(f"scale must be {allowed}, got {self.scale!r}")
+        return check_integer("k", k, 1, INT64_MAX)
+    share = check_finite("k", k, allowed)
+    if not 0 < share < 1:
+        raise ValueError(f"k must be {allowed}, got {k!r}")
+    return share
+
+
+def _check_scale(scale: Any) -> float | str:
+    """Returns `scale` if it is "batch", else as a float, or raises an error."""
+    allowed = '"batch" (1/N) or a finite number'
+    if not isinstance(scale, str):
+        return check_finite("scale", scale, allowed)
+    if scale != "batch":
+        raise ValueError(f"scale must be {allowed}, got {scale!r}")
+    return scale
 
 
 # What the functions that take a method accept: see `get`.
@@ -229,7 +307,13 @@ MethodLike: TypeAlias = GradientMethod | str | dict[str, Any]
 
 _DEFAULTS: dict[str, GradientMethod] = {
     method.name: method
-    for method in (FullGradient(), ZeroGradient(), RandomGradient(), MaxGradient())
+    for method in (
+        FullGradient(),
+        ZeroGradient(),
+        RandomGradient(),
+        MaxGradient(),
+        SampledGradient(),
+    )
 }
 
 
@@ -238,8 +322,9 @@ def get(identifier: MethodLike) -> GradientMethod:
 
     Args:
         identifier: a method, which is returned as it is; or a name ("full", "zero",
-            "random" or "max"), which gives the method with its default arguments; or
-            the dict that `keras.saving.serialize_keras_object(method)` returns.
+            "random", "max" or "sampled"), which gives the method with its default
+            arguments; or the dict that `keras.saving.serialize_keras_object(method)`
+            returns.
 
     Returns:
         The method.

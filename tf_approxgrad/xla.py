@@ -6,6 +6,9 @@ know; everything else runs the kernels.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import tensorflow as tf
 
 # What tf.cond asks as well. TensorFlow has no public name for it.
@@ -13,7 +16,7 @@ from tensorflow.python.ops import control_flow_util
 
 from tf_approxgrad.arguments import ConvArguments
 
-# Philox4x32, as in cc/kernels/random_normal_impl.h: multipliers and key increments.
+# Philox4x32, as in cc/kernels/philox_impl.h: multipliers and key increments.
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _INCREMENTS = (0x9E3779B9, 0xBB67AE85)
 _MASK = 0xFFFFFFFF
@@ -34,52 +37,68 @@ def accumulator_dtype(dtype: tf.DType) -> tf.DType:
     return tf.float64 if dtype == tf.float64 else tf.float32
 
 
-def max_filter_gradient(
+def share_attribute(share: float) -> float:
+    """A share of the positions, in (0, 1), as the ops' float32 attribute holds it."""
+    return float(np.clip(np.float32(share), np.float32(1e-30), 1 - np.float32(2**-24)))
+
+
+def kept_count(k: int | float, positions: tf.Tensor) -> tf.Tensor:
+    """How many of `positions`, an int32 scalar, the ops keep: an int32 scalar."""
+    if isinstance(k, int):
+        count = tf.constant(min(k, 2**31 - 1), tf.int32)
+    else:
+        exact = share_attribute(k) * tf.cast(positions, tf.float64)
+        count = tf.maximum(tf.cast(tf.floor(exact + 0.5), tf.int32), 1)
+    return tf.minimum(count, positions)
+
+
+def kept_filter_gradient(
     input: tf.Tensor,
     filter_sizes: tf.Tensor,
     out_backprop: tf.Tensor,
     arguments: ConvArguments,
-    k: int,
+    weights: Callable[[tf.Tensor], tf.Tensor],
 ) -> tf.Tensor:
-    """What the op ApproxConv2DBackpropFilter computes, before any scale.
+    """The gradient from the positions that a method keeps, before any scale.
 
     Of `out_backprop` everything but the kept positions is set to zero, and these to
     their weights. The exact gradient of that is the approximation.
+
+    Args:
+      weights: Makes these from the channels of all examples, `[N * Co, Ho * Wo]` in the
+        type of the accumulators.
 
     Returns:
       A tensor of the shape `filter_sizes`, in the type of the accumulators.
     """
     dtype = accumulator_dtype(input.dtype)
-    weights = _kept_weights(tf.cast(out_backprop, dtype), arguments, k)
+    to_planes = [0, 3, 1, 2] if arguments.channel_axis == 3 else [0, 1, 2, 3]
+    planes = tf.transpose(tf.cast(out_backprop, dtype), to_planes)  # [N, Co, Ho, Wo]
+    shape = tf.shape(planes)
+    rows = weights(tf.reshape(planes, [shape[0] * shape[1], shape[2] * shape[3]]))
+    from_planes = [0, 2, 3, 1] if arguments.channel_axis == 3 else [0, 1, 2, 3]
     return tf.raw_ops.Conv2DBackpropFilter(
         input=tf.cast(input, dtype),
         filter_sizes=filter_sizes,
-        out_backprop=weights,
+        out_backprop=tf.transpose(tf.reshape(rows, shape), from_planes),
         **arguments.for_op(),
     )
 
 
-def _kept_weights(dy: tf.Tensor, arguments: ConvArguments, k: int) -> tf.Tensor:
-    """The weight of each kept position in its place, and zero in all others."""
-    to_rows = [0, 3, 1, 2] if arguments.channel_axis == 3 else [0, 1, 2, 3]
-    planes = tf.transpose(dy, to_rows)  # [N, Co, Ho, Wo]
-    shape = tf.shape(planes)
-    positions = shape[2] * shape[3]
-    rows = tf.reshape(planes, [shape[0] * shape[1], positions])
+def max_weights(rows: tf.Tensor, k: int | float) -> tf.Tensor:
+    """What the op ApproxConv2DBackpropFilter makes of channels, one a row."""
     sums = tf.reduce_sum(rows, axis=1, keepdims=True)
     if k == 1:
         kept = tf.argmax(tf.abs(rows), axis=1, output_type=tf.int32)[:, None]
         weights = sums
     else:
-        count = tf.minimum(tf.cast(tf.minimum(k, 2**31 - 1), tf.int32), positions)
+        count = kept_count(k, tf.shape(rows)[1])
         kept = tf.math.top_k(tf.abs(rows), count).indices
         values = tf.gather(rows, kept, batch_dims=1)
         rest = sums - tf.reduce_sum(values, axis=1, keepdims=True)
-        weights = values + rest / tf.cast(count, dy.dtype)
-    row = tf.range(shape[0] * shape[1])[:, None] + tf.zeros_like(kept)
-    sparse = tf.scatter_nd(tf.stack([row, kept], axis=2), weights, tf.shape(rows))
-    to_planes = [0, 2, 3, 1] if arguments.channel_axis == 3 else [0, 1, 2, 3]
-    return tf.transpose(tf.reshape(sparse, shape), to_planes)
+        weights = values + rest / tf.cast(count, rows.dtype)
+    row = tf.range(tf.shape(rows)[0])[:, None] + tf.zeros_like(kept)
+    return tf.scatter_nd(tf.stack([row, kept], axis=2), weights, tf.shape(rows))
 
 
 def random_filter_gradient(
@@ -97,7 +116,7 @@ def random_filter_gradient(
     groups = (size + 4 * _BLOCKS - 1) // (4 * _BLOCKS)
     block = tf.cast(tf.range(groups * _BLOCKS), tf.uint64)
     step = tf.cast(step, tf.uint64)
-    words = _philox(
+    words = philox(
         [
             block,
             tf.fill(tf.shape(block), tf.constant(layer, tf.uint64)),
@@ -119,8 +138,16 @@ def _uint64(number: int) -> tf.Tensor:
     return tf.constant(number, tf.uint64)
 
 
-def _philox(words: list[tf.Tensor], seed: int) -> list[tf.Tensor]:
-    """Ten rounds over 32-bit words that are kept in uint64."""
+def philox(words: list[tf.Tensor], seed: int) -> list[tf.Tensor]:
+    """Ten rounds of Philox4x32 over the words of a counter, each 32 bits in a uint64.
+
+    Args:
+      words: Four uint64 tensors of the same shape.
+      seed: The key, its low word first; bits beyond the 64th don't count.
+
+    Returns:
+      Four uint64 tensors.
+    """
     low, shift = _uint64(_MASK), _uint64(32)
     keys = [seed & _MASK, (seed >> 32) & _MASK]
     for _ in range(10):

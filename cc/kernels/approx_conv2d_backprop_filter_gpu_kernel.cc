@@ -1,23 +1,21 @@
-// The OpKernel of ApproxConv2DBackpropFilter on the GPU: where TensorFlow's
+// The OpKernel of ApproxConv2DBackpropFilter and
+// ApproxSampledConv2DBackpropFilter on the GPU: where TensorFlow's
 // stream and allocator meet the CUDA kernels. Nothing where the build has no
 // CUDA.
 
 #ifdef TF_APPROXGRAD_CUDA
-#define EIGEN_USE_GPU
-
-#include <cuda_runtime_api.h>
+// First, for it chooses what TensorFlow's headers define.
+// clang-format off
+#include "cc/kernels/gpu_op.h"
+// clang-format on
 
 #include <cstdint>
 #include <string>
 
 #include "cc/kernels/backprop_filter_op.h"
 #include "cc/kernels/cuda_device.h"
-#include "cc/kernels/cuda_max_gradient.h"
-#include "cc/kernels/cuda_status.h"
+#include "cc/kernels/cuda_kept_gradient.h"
 #include "cc/kernels/geometry.h"
-#include "cc/kernels/tensorflow_types.h"
-#include "tensorflow/core/framework/op_kernel.h"
-#include "unsupported/Eigen/CXX11/Tensor"
 
 namespace tf_approxgrad {
 namespace {
@@ -27,30 +25,29 @@ using tensorflow::Tensor;
 using tensorflow::TensorShape;
 
 template <typename T>
-class ApproxConv2DBackpropFilterGpuOp : public BackpropFilterOp {
+class KeptBackpropFilterGpuOp : public BackpropFilterOp {
  public:
   using BackpropFilterOp::BackpropFilterOp;
 
  protected:
   void SetZero(OpKernelContext* context, Tensor* output) override {
     // All bits zero are 0 in every type.
-    OP_REQUIRES_OK(
-        context,
-        CudaStatus("clearing the filter gradient",
-                   cudaMemsetAsync(output->data(), 0, output->TotalBytes(),
-                                   context->eigen_gpu_device().stream())));
+    OP_REQUIRES_OK(context, CudaStatus("clearing the filter gradient",
+                                       cudaMemsetAsync(output->data(), 0,
+                                                       output->TotalBytes(),
+                                                       StreamOf(context))));
   }
 
-  void Run(OpKernelContext* context, const ConvGeometry& geometry, int64_t k,
-           double scale, const Tensor& input, const Tensor& out_backprop,
-           Tensor* output) override {
+  void Run(OpKernelContext* context, const ConvGeometry& geometry,
+           const Selection& selection, double scale, const Tensor& input,
+           const Tensor& out_backprop, Tensor* output) override {
     using Stored = typename KernelType<T>::type;
-    const std::string problem = CudaPlanProblem(geometry, k, {});
+    const std::string problem = CudaPlanProblem(geometry, selection.k, {});
     OP_REQUIRES(context, problem.empty(), InvalidArgument(problem));
     CudaDevice device;
     OP_REQUIRES_OK(context,
                    CudaStatus("asking for the GPU", ReadCudaDevice(&device)));
-    const CudaMaxGradient<Stored> gradient(geometry, k, device);
+    const CudaKeptGradient<Stored> gradient(geometry, selection, device);
     Tensor scratch;
     OP_REQUIRES_OK(
         context,
@@ -60,26 +57,24 @@ class ApproxConv2DBackpropFilterGpuOp : public BackpropFilterOp {
             &scratch));
     OP_REQUIRES_OK(
         context,
-        CudaStatus("the approximate filter gradient",
-                   gradient.Compute(
-                       scale, static_cast<const Stored*>(input.data()),
-                       static_cast<const Stored*>(out_backprop.data()),
-                       scratch.data(), static_cast<Stored*>(output->data()),
-                       context->eigen_gpu_device().stream())));
+        CudaStatus(
+            "the approximate filter gradient",
+            gradient.Compute(
+                scale, static_cast<const Stored*>(input.data()),
+                static_cast<const Stored*>(out_backprop.data()), scratch.data(),
+                static_cast<Stored*>(output->data()), StreamOf(context))));
   }
 };
 
-#define TF_APPROXGRAD_REGISTER(T)                             \
-  REGISTER_KERNEL_BUILDER(Name("ApproxConv2DBackpropFilter")  \
-                              .Device(tensorflow::DEVICE_GPU) \
-                              .HostMemory("filter_sizes")     \
-                              .TypeConstraint<T>("T"),        \
-                          ApproxConv2DBackpropFilterGpuOp<T>)
-TF_APPROXGRAD_REGISTER(float);
-TF_APPROXGRAD_REGISTER(double);
-TF_APPROXGRAD_REGISTER(Eigen::bfloat16);
-TF_APPROXGRAD_REGISTER(Eigen::half);
-#undef TF_APPROXGRAD_REGISTER
+TF_APPROXGRAD_REGISTER(Name("ApproxConv2DBackpropFilter")
+                           .Device(tensorflow::DEVICE_GPU)
+                           .HostMemory("filter_sizes"),
+                       KeptBackpropFilterGpuOp);
+TF_APPROXGRAD_REGISTER(Name("ApproxSampledConv2DBackpropFilter")
+                           .Device(tensorflow::DEVICE_GPU)
+                           .HostMemory("filter_sizes")
+                           .HostMemory("step"),
+                       KeptBackpropFilterGpuOp);
 
 }  // namespace
 }  // namespace tf_approxgrad

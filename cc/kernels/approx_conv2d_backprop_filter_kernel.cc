@@ -1,4 +1,5 @@
-// The OpKernel of ApproxConv2DBackpropFilter on the CPU: where TensorFlow's
+// The OpKernel of ApproxConv2DBackpropFilter and
+// ApproxSampledConv2DBackpropFilter on the CPU: where TensorFlow's
 // tensors, allocator and threads meet the kernels.
 
 #include <cstdint>
@@ -7,7 +8,7 @@
 
 #include "cc/kernels/backprop_filter_op.h"
 #include "cc/kernels/geometry.h"
-#include "cc/kernels/max_gradient.h"
+#include "cc/kernels/kept_gradient.h"
 #include "cc/kernels/tensorflow_types.h"
 #include "cc/kernels/worker_gate.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -20,7 +21,7 @@ using tensorflow::Tensor;
 using tensorflow::TensorShape;
 
 template <typename T>
-class ApproxConv2DBackpropFilterOp : public BackpropFilterOp {
+class KeptBackpropFilterOp : public BackpropFilterOp {
  public:
   using BackpropFilterOp::BackpropFilterOp;
 
@@ -29,9 +30,9 @@ class ApproxConv2DBackpropFilterOp : public BackpropFilterOp {
     output->flat<T>().setZero();
   }
 
-  void Run(OpKernelContext* context, const ConvGeometry& geometry, int64_t k,
-           double scale, const Tensor& input, const Tensor& out_backprop,
-           Tensor* output) override {
+  void Run(OpKernelContext* context, const ConvGeometry& geometry,
+           const Selection& selection, double scale, const Tensor& input,
+           const Tensor& out_backprop, Tensor* output) override {
     using Stored = typename KernelType<T>::type;
     const auto& workers = *context->device()->tensorflow_cpu_worker_threads();
     const auto run_workers = [&workers](int64_t count,
@@ -47,7 +48,8 @@ class ApproxConv2DBackpropFilterOp : public BackpropFilterOp {
       work();
       gate->Close();
     };
-    const MaxGradient<Stored> gradient(geometry, k, workers.num_threads);
+    const KeptGradient<Stored> gradient(geometry, selection,
+                                        workers.num_threads);
     Tensor scratch;
     OP_REQUIRES_OK(
         context, context->allocate_temp(tensorflow::DT_INT8,
@@ -61,16 +63,12 @@ class ApproxConv2DBackpropFilterOp : public BackpropFilterOp {
   }
 };
 
-#define TF_APPROXGRAD_REGISTER(T)                             \
-  REGISTER_KERNEL_BUILDER(Name("ApproxConv2DBackpropFilter")  \
-                              .Device(tensorflow::DEVICE_CPU) \
-                              .TypeConstraint<T>("T"),        \
-                          ApproxConv2DBackpropFilterOp<T>)
-TF_APPROXGRAD_REGISTER(float);
-TF_APPROXGRAD_REGISTER(double);
-TF_APPROXGRAD_REGISTER(Eigen::bfloat16);
-TF_APPROXGRAD_REGISTER(Eigen::half);
-#undef TF_APPROXGRAD_REGISTER
+TF_APPROXGRAD_REGISTER(
+    Name("ApproxConv2DBackpropFilter").Device(tensorflow::DEVICE_CPU),
+    KeptBackpropFilterOp);
+TF_APPROXGRAD_REGISTER(
+    Name("ApproxSampledConv2DBackpropFilter").Device(tensorflow::DEVICE_CPU),
+    KeptBackpropFilterOp);
 
 }  // namespace
 }  // namespace tf_approxgrad

@@ -23,7 +23,7 @@ class ApproxRandomFilterGradientOp : public RandomFilterGradientOp {
   using RandomFilterGradientOp::RandomFilterGradientOp;
 
  protected:
-  void Fill(OpKernelContext* context, const NormalStream& stream, double stddev,
+  void Fill(OpKernelContext* context, const RandomStream& stream, double stddev,
             Tensor* output) override {
     using Stored = typename KernelType<T>::type;
     const int64_t size = output->NumElements();
@@ -38,16 +38,9 @@ class ApproxRandomFilterGradientOp : public RandomFilterGradientOp {
   }
 };
 
-#define TF_APPROXGRAD_REGISTER(T)                             \
-  REGISTER_KERNEL_BUILDER(Name("ApproxRandomFilterGradient")  \
-                              .Device(tensorflow::DEVICE_CPU) \
-                              .TypeConstraint<T>("T"),        \
-                          ApproxRandomFilterGradientOp<T>)
-TF_APPROXGRAD_REGISTER(float);
-TF_APPROXGRAD_REGISTER(double);
-TF_APPROXGRAD_REGISTER(Eigen::bfloat16);
-TF_APPROXGRAD_REGISTER(Eigen::half);
-#undef TF_APPROXGRAD_REGISTER
+TF_APPROXGRAD_REGISTER(
+    Name("ApproxRandomFilterGradient").Device(tensorflow::DEVICE_CPU),
+    ApproxRandomFilterGradientOp);
 
 }  // namespace
 }  // namespace tf_approxgrad

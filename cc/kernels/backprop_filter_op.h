@@ -1,6 +1,7 @@
-// What the OpKernels of ApproxConv2DBackpropFilter have in common on every
-// device: attributes, the check of all sizes, the output. For the *_kernel.cc
-// files, which include TensorFlow; the kernels don't.
+// What the OpKernels of ApproxConv2DBackpropFilter and
+// ApproxSampledConv2DBackpropFilter have in common on every device: attributes,
+// the check of all sizes, the output. For the *_kernel.cc files, which include
+// TensorFlow; the kernels don't.
 
 #ifndef TF_APPROXGRAD_CC_KERNELS_BACKPROP_FILTER_OP_H_
 #define TF_APPROXGRAD_CC_KERNELS_BACKPROP_FILTER_OP_H_
@@ -12,6 +13,8 @@
 #include <utility>
 
 #include "cc/kernels/geometry.h"
+#include "cc/kernels/random_stream_op.h"
+#include "cc/kernels/selection.h"
 #include "cc/ops/conv_attributes.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
@@ -81,13 +84,21 @@ class BackpropFilterOp : public tensorflow::OpKernel {
   explicit BackpropFilterOp(tensorflow::OpKernelConstruction* context)
       : OpKernel(context) {
     OP_REQUIRES_OK(context, ReadConvAttributes(context, &attributes_));
-    OP_REQUIRES_OK(context, context->GetAttr("k", &k_));
+    OP_REQUIRES_OK(context, context->GetAttr("k", &selection_.k));
+    OP_REQUIRES_OK(context, context->GetAttr("k_share", &k_share_));
     OP_REQUIRES_OK(context, context->GetAttr("scale", &scale_));
     OP_REQUIRES_OK(context,
                    context->GetAttr("mean_over_batch", &mean_over_batch_));
+    OP_REQUIRES(context, k_share_ >= 0 && k_share_ < 1,
+                InvalidArgument("k_share is ", k_share_,
+                                ", but it must be at least 0 and less than 1"));
     OP_REQUIRES(
         context, std::isfinite(scale_),
         InvalidArgument("scale is ", scale_, ", but it must be finite"));
+    // Only the sampled method's op has these.
+    if (!context->HasAttr("seed")) return;
+    selection_.method = SelectionMethod::kSampled;
+    OP_REQUIRES_OK(context, ReadRandomStream(context, &selection_.stream));
   }
 
   void Compute(tensorflow::OpKernelContext* context) override {
@@ -96,6 +107,15 @@ class BackpropFilterOp : public tensorflow::OpKernel {
     ConvGeometry geometry;
     OP_REQUIRES_OK(context, MakeGeometry(attributes_, input, context->input(1),
                                          out_backprop, &geometry));
+    Selection selection = selection_;
+    if (selection.method == SelectionMethod::kSampled) {
+      OP_REQUIRES_OK(context, ReadStep(context->input(3), &selection.stream));
+      OP_REQUIRES(context, geometry.batch * geometry.out_depth <= UINT32_MAX,
+                  InvalidArgument("out_backprop has ", geometry.batch,
+                                  " examples and ", geometry.out_depth,
+                                  " channels, but their product must be less "
+                                  "than 2^32"));
+    }
     tensorflow::Tensor* output;
     OP_REQUIRES_OK(
         context,
@@ -112,24 +132,31 @@ class BackpropFilterOp : public tensorflow::OpKernel {
     const double scale = mean_over_batch_
                              ? static_cast<double>(scale_) / geometry.batch
                              : static_cast<double>(scale_);
-    Run(context, geometry, std::min(k_, geometry.positions()), scale, input,
-        out_backprop, output);
+    if (k_share_ > 0) {
+      const double nearest = std::floor(
+          static_cast<double>(k_share_) * geometry.positions() + 0.5);
+      selection.k = std::max<int64_t>(static_cast<int64_t>(nearest), 1);
+    }
+    selection.k = std::min(selection.k, geometry.positions());
+    Run(context, geometry, selection, scale, input, out_backprop, output);
   }
 
  protected:
   virtual void SetZero(tensorflow::OpKernelContext* context,
                        tensorflow::Tensor* output) = 0;
 
-  // Writes all of `output`, with positive sizes and k in [1, Ho * Wo].
+  // Writes all of `output`, with positive sizes.
   virtual void Run(tensorflow::OpKernelContext* context,
-                   const ConvGeometry& geometry, int64_t k, double scale,
-                   const tensorflow::Tensor& input,
+                   const ConvGeometry& geometry, const Selection& selection,
+                   double scale, const tensorflow::Tensor& input,
                    const tensorflow::Tensor& out_backprop,
                    tensorflow::Tensor* output) = 0;
 
  private:
   ConvAttributes attributes_;
-  int64_t k_;
+  // Without the step, and before k_share_ and the positions limit k.
+  Selection selection_;
+  float k_share_;
   float scale_;
   bool mean_over_batch_;
 };

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "cc/kernels/systematic_sampling.h"
+
 namespace tf_approxgrad {
 namespace {
 
@@ -30,6 +32,22 @@ CudaSelection ChooseSelection(Layout layout, int64_t positions, int64_t k) {
   }
   return k < positions && k <= kCudaMostSorted ? CudaSelection::kSorted
                                                : CudaSelection::kThreshold;
+}
+
+void PlanSampled(const ConvGeometry& g, int64_t k, int64_t element_bytes,
+                 const CudaPlanOptions& options, CudaPlan* plan) {
+  const int64_t positions = g.positions();
+  const int64_t vector = kVectorBytes / element_bytes;
+  const bool planes = plan->out_backprop_layout == Layout::kNCHW;
+  if (planes && options.vectors && positions % vector == 0) {
+    plan->selection_vector = vector;
+  }
+  plan->selection_lanes = planes ? 1 : PowerOfTwo(g.out_depth, kWarp);
+  // Each has a segment, or a draw, at a time.
+  const int64_t items =
+      std::max(DivideUp(positions, SegmentRows(positions)), k);
+  plan->selection_workers =
+      PowerOfTwo(items, kCudaSelectionThreads / plan->selection_lanes);
 }
 
 void PlanSelection(const ConvGeometry& g, int64_t k, int64_t element_bytes,
@@ -76,6 +94,8 @@ void PlanSelection(const ConvGeometry& g, int64_t k, int64_t element_bytes,
     }
     plan->selection_lanes = lanes;
     plan->selection_warps = warps;
+  } else if (plan->selection == CudaSelection::kSampled) {
+    PlanSampled(g, k, element_bytes, options, plan);
   }
 }
 
@@ -217,6 +237,9 @@ std::string CudaPlanProblem(const ConvGeometry& g, int64_t k,
     case CudaSelection::kSorted:
       if (k < g.positions() && k <= kCudaMostSorted) break;
       return "kSorted selects fewer than all positions, and 32 at most";
+    case CudaSelection::kSampled:
+      if (k < g.positions()) break;
+      return "kSampled draws fewer than all positions";
     case CudaSelection::kThreshold:
       break;
   }

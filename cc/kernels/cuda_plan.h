@@ -1,6 +1,6 @@
-// How the max method is cut into CUDA kernels, blocks and shared memory. Pure
-// arithmetic on sizes: it needs no GPU and no CUDA header, and the same sizes
-// on the same device always give the same plan.
+// How the methods that keep positions are cut into CUDA kernels, blocks and
+// shared memory. Pure arithmetic on sizes: it needs no GPU and no CUDA header,
+// and the same sizes on the same device always give the same plan.
 
 #ifndef TF_APPROXGRAD_CC_KERNELS_CUDA_PLAN_H_
 #define TF_APPROXGRAD_CC_KERNELS_CUDA_PLAN_H_
@@ -43,6 +43,8 @@ enum class CudaSelection {
   kSorted,
   // Any k: a warp searches the k-th magnitude bit by bit.
   kThreshold,
+  // The sampled method: threads share the segments of a channel.
+  kSampled,
 };
 
 // Where the accumulation reads the input.
@@ -89,11 +91,13 @@ struct CudaPlan {
   // Elements that a thread of the selection loads at once.
   int64_t selection_vector = 1;
   // kPlanes: threads of a plane, a power of two up to 32, or kSelectionThreads.
-  // kRows: lanes of a warp that lie along the channels, a power of two up
-  // to 32.
+  // kRows, kSampled: lanes of a warp that lie along the channels, a power of
+  // two up to 32.
   int64_t selection_lanes = 32;
   // kRows: warps that share an example's block of channels; 1, 2, 4 or 8.
   int64_t selection_warps = 1;
+  // kSampled: threads of a channel, a power of two.
+  int64_t selection_workers = 1;
 
   CudaInput input = CudaInput::kTile;
   // kTile: whether 16 bytes are copied at once.

@@ -4,7 +4,11 @@
 namespace tf_approxgrad {
 namespace {
 
+// In the order in which they use each other.
+// clang-format off
+#include "cc/kernels/philox_impl.h"
 #include "cc/kernels/normal_functions_impl.h"
+// clang-format on
 
 constexpr int64_t kThreads = kNormalGroup;
 constexpr int64_t kGroupsOfBlock = kThreads / kNormalBlocks;
@@ -19,7 +23,7 @@ constexpr int64_t kGroupsOfBlock = kThreads / kNormalBlocks;
 // setup.py compiles with -fmad=false, and the kernels that want one say so.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
-    FillNormals(NormalStream numbers, typename AccumulatorOf<T>::type stddev,
+    FillNormals(RandomStream numbers, typename AccumulatorOf<T>::type stddev,
                 int64_t size, T* __restrict__ output) {
   using Accumulator = typename AccumulatorOf<T>::type;
   const int64_t block =
@@ -55,7 +59,7 @@ __global__ void __launch_bounds__(kThreads)
 }  // namespace
 
 template <typename T>
-cudaError_t CudaFillNormal(const NormalStream& numbers, double stddev,
+cudaError_t CudaFillNormal(const RandomStream& numbers, double stddev,
                            int64_t size, T* output, cudaStream_t stream) {
   LaunchShape shape;
   shape.block = dim3(kThreads);
@@ -67,7 +71,7 @@ cudaError_t CudaFillNormal(const NormalStream& numbers, double stddev,
 }
 
 #define TF_APPROXGRAD_INSTANTIATE(T)                                           \
-  template cudaError_t CudaFillNormal<T>(const NormalStream&, double, int64_t, \
+  template cudaError_t CudaFillNormal<T>(const RandomStream&, double, int64_t, \
                                          T*, cudaStream_t)
 TF_APPROXGRAD_INSTANTIATE(float);
 TF_APPROXGRAD_INSTANTIATE(double);

@@ -14,7 +14,7 @@ namespace tf_approxgrad {
 // Fills `output`, device memory of `size` elements from 1 to kMostNormals, with
 // stddev times normal numbers. Returns the error of a launch that failed.
 template <typename T>
-cudaError_t CudaFillNormal(const NormalStream& numbers, double stddev,
+cudaError_t CudaFillNormal(const RandomStream& numbers, double stddev,
                            int64_t size, T* output, cudaStream_t stream);
 
 }  // namespace tf_approxgrad

@@ -1,4 +1,5 @@
 #include "cc/kernels/cuda_elements.h"
+#include "cc/kernels/cuda_sampled_selection_kernels.h"
 #include "cc/kernels/cuda_selection.h"
 #include "cc/kernels/cuda_selection_kernels.h"
 #include "cc/kernels/cuda_sorted_selection_kernels.h"
@@ -37,13 +38,37 @@ cudaError_t SelectLargest(const ConvGeometry& g, const CudaPlan& plan,
                 out_backprop, kept);
 }
 
+template <typename T, int kVector>
+cudaError_t SelectDrawn(const ConvGeometry& g, const Selection& selection,
+                        const CudaPlan& plan, const T* out_backprop,
+                        CudaKept<typename AccumulatorOf<T>::type>* kept,
+                        cudaStream_t stream) {
+  const int64_t lanes = plan.selection_lanes;
+  const int64_t segment = SegmentRows(g.positions());
+  const int64_t segments = (g.positions() + segment - 1) / segment;
+  const int64_t groups =
+      kCudaSelectionThreads / (lanes * plan.selection_workers);
+  LaunchShape shape;
+  shape.block = dim3(kCudaSelectionThreads);
+  shape.grid =
+      dim3(BlocksFor(g.batch * ((g.out_depth + lanes - 1) / lanes), groups));
+  shape.shared_bytes =
+      groups * segments * lanes * sizeof(typename AccumulatorOf<T>::type);
+  return Launch(shape, stream, SelectSampled<T, kVector>, g.batch,
+                g.positions(), g.out_depth, plan.out_backprop_layout,
+                static_cast<int>(lanes),
+                static_cast<int>(plan.selection_workers), selection.k,
+                SamplingStream(selection.stream), out_backprop, kept);
+}
+
 }  // namespace
 
 template <typename T>
-cudaError_t CudaSelect(const ConvGeometry& g, int64_t k, const CudaPlan& plan,
-                       const T* out_backprop,
+cudaError_t CudaSelect(const ConvGeometry& g, const Selection& selection,
+                       const CudaPlan& plan, const T* out_backprop,
                        CudaKept<typename AccumulatorOf<T>::type>* kept,
                        cudaStream_t stream) {
+  const int64_t k = selection.k;
   const bool planes = plan.out_backprop_layout == Layout::kNCHW;
   LaunchShape shape;
   shape.block = dim3(kCudaSelectionThreads);
@@ -65,6 +90,12 @@ cudaError_t CudaSelect(const ConvGeometry& g, int64_t k, const CudaPlan& plan,
                         BlocksFor(g.out_depth, kWarpLanes));
       return Launch(shape, stream, SelectSortedRows<T>, g.positions(),
                     g.out_depth, static_cast<int>(k), out_backprop, kept);
+    case CudaSelection::kSampled:
+      return plan.selection_vector == 1
+                 ? SelectDrawn<T, 1>(g, selection, plan, out_backprop, kept,
+                                     stream)
+                 : SelectDrawn<T, sizeof(uint4) / sizeof(T)>(
+                       g, selection, plan, out_backprop, kept, stream);
     case CudaSelection::kThreshold:
       break;
   }
@@ -74,9 +105,9 @@ cudaError_t CudaSelect(const ConvGeometry& g, int64_t k, const CudaPlan& plan,
                 kept);
 }
 
-#define TF_APPROXGRAD_INSTANTIATE(T)                           \
-  template cudaError_t CudaSelect<T>(                          \
-      const ConvGeometry&, int64_t, const CudaPlan&, const T*, \
+#define TF_APPROXGRAD_INSTANTIATE(T)                                    \
+  template cudaError_t CudaSelect<T>(                                   \
+      const ConvGeometry&, const Selection&, const CudaPlan&, const T*, \
       CudaKept<typename AccumulatorOf<T>::type>*, cudaStream_t)
 TF_APPROXGRAD_INSTANTIATE(float);
 TF_APPROXGRAD_INSTANTIATE(double);

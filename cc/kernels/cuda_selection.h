@@ -8,12 +8,13 @@
 #include "cc/kernels/cuda_kept.h"
 #include "cc/kernels/cuda_plan.h"
 #include "cc/kernels/cuda_runtime_api.h"
+#include "cc/kernels/selection.h"
 
 namespace tf_approxgrad {
 
 // Fills `kept`, [N, Co, k], as `plan` says.
 template <typename T>
-cudaError_t CudaSelect(const ConvGeometry& geometry, int64_t k,
+cudaError_t CudaSelect(const ConvGeometry& geometry, const Selection& selection,
                        const CudaPlan& plan, const T* out_backprop,
                        CudaKept<typename AccumulatorOf<T>::type>* kept,
                        cudaStream_t stream);

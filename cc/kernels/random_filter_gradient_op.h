@@ -6,9 +6,9 @@
 #define TF_APPROXGRAD_CC_KERNELS_RANDOM_FILTER_GRADIENT_OP_H_
 
 #include <cmath>
-#include <cstdint>
 
 #include "cc/kernels/random_normal.h"
+#include "cc/kernels/random_stream_op.h"
 #include "cc/ops/conv_attributes.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
@@ -18,23 +18,18 @@ class RandomFilterGradientOp : public tensorflow::OpKernel {
  public:
   explicit RandomFilterGradientOp(tensorflow::OpKernelConstruction* context)
       : OpKernel(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("seed", &seed_));
-    OP_REQUIRES_OK(context, context->GetAttr("layer", &layer_));
+    OP_REQUIRES_OK(context, ReadRandomStream(context, &stream_));
     OP_REQUIRES_OK(context, context->GetAttr("stddev", &stddev_));
     OP_REQUIRES_OK(context,
                    context->GetAttr("mean_over_batch", &mean_over_batch_));
     OP_REQUIRES(context, std::isfinite(stddev_) && stddev_ >= 0,
                 InvalidArgument("stddev is ", stddev_,
                                 ", but it must be finite and at least 0"));
-    OP_REQUIRES(context, layer_ >= 0 && layer_ <= UINT32_MAX,
-                InvalidArgument("layer is ", layer_,
-                                ", but it must be from 0 to ", UINT32_MAX));
   }
 
   void Compute(tensorflow::OpKernelContext* context) override {
     const tensorflow::Tensor& filter_sizes = context->input(0);
     const tensorflow::Tensor& out_backprop = context->input(1);
-    const tensorflow::Tensor& step = context->input(2);
     OP_REQUIRES(context,
                 filter_sizes.dims() == 1 && filter_sizes.NumElements() == 4,
                 InvalidArgument("filter_sizes has the shape ",
@@ -44,10 +39,8 @@ class RandomFilterGradientOp : public tensorflow::OpKernel {
                 InvalidArgument("out_backprop has the shape ",
                                 out_backprop.shape().DebugString(),
                                 ", but it must have 4 axes"));
-    OP_REQUIRES(
-        context, step.dims() == 0,
-        InvalidArgument("step has the shape ", step.shape().DebugString(),
-                        ", but it must be a scalar"));
+    RandomStream stream = stream_;
+    OP_REQUIRES_OK(context, ReadStep(context->input(2), &stream));
     tensorflow::TensorShape shape;
     OP_REQUIRES_OK(context, tensorflow::TensorShapeUtils::MakeShape(
                                 filter_sizes.vec<int32_t>(), &shape));
@@ -64,21 +57,18 @@ class RandomFilterGradientOp : public tensorflow::OpKernel {
     double stddev = stddev_;
     // As all methods, zeros for an empty batch.
     if (mean_over_batch_) stddev = batch == 0 ? 0 : stddev / batch;
-    const NormalStream stream{static_cast<uint64_t>(seed_),
-                              static_cast<uint32_t>(layer_),
-                              static_cast<uint64_t>(step.scalar<int64_t>()())};
     Fill(context, stream, stddev, output);
   }
 
  protected:
   // Writes all of `output`, which isn't empty.
   virtual void Fill(tensorflow::OpKernelContext* context,
-                    const NormalStream& stream, double stddev,
+                    const RandomStream& stream, double stddev,
                     tensorflow::Tensor* output) = 0;
 
  private:
-  int64_t seed_;
-  int64_t layer_;
+  // Without the step.
+  RandomStream stream_;
   float stddev_;
   bool mean_over_batch_;
 };

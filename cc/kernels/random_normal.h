@@ -27,6 +27,7 @@
 
 #include "cc/kernels/float_types.h"
 #include "cc/kernels/instruction_set.h"
+#include "cc/kernels/random_stream.h"
 
 namespace tf_approxgrad {
 
@@ -36,16 +37,10 @@ constexpr int64_t kNormalGroup = 4 * kNormalBlocks;
 // Blocks are counted in 32 bits.
 constexpr int64_t kMostNormals = int64_t{4} << 32;
 
-struct NormalStream {
-  uint64_t seed;
-  uint32_t layer;
-  uint64_t step;
-};
-
 // Fills the elements of the groups [begin, end) of `output`, which has `size`
 // elements, at most kMostNormals, with stddev times normal numbers.
 template <typename T>
-using FillNormal = void (*)(const NormalStream& stream, double stddev,
+using FillNormal = void (*)(const RandomStream& stream, double stddev,
                             int64_t begin, int64_t end, int64_t size,
                             T* output);
 

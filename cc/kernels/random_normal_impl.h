@@ -10,37 +10,14 @@ namespace tf_approxgrad {
 namespace TF_APPROXGRAD_TARGET {
 namespace {
 
+// In the order in which they use each other.
+// clang-format off
+#include "cc/kernels/philox_impl.h"
+#include "cc/kernels/philox_group_impl.h"
 #include "cc/kernels/normal_functions_impl.h"
+// clang-format on
 
-struct Words4 {
-  uint32_t w[4][kNormalBlocks];
-};
-
-inline void PhiloxRoundOfGroup(uint32_t key0, uint32_t key1, Words4* words) {
-  for (int i = 0; i < kNormalBlocks; ++i) {
-    PhiloxRound(key0, key1, &words->w[0][i], &words->w[1][i], &words->w[2][i],
-                &words->w[3][i]);
-  }
-}
-
-// All ten rounds of a block in one go, with its words in registers, were
-// slower: 1.29 instead of 1.05 ns a number with AVX-512.
-inline void PhiloxGroup(const NormalStream& stream, uint32_t first_block,
-                        Words4* words) {
-  for (int i = 0; i < kNormalBlocks; ++i) {
-    words->w[0][i] = first_block + static_cast<uint32_t>(i);
-    words->w[1][i] = stream.layer;
-    words->w[2][i] = static_cast<uint32_t>(stream.step);
-    words->w[3][i] = static_cast<uint32_t>(stream.step >> 32);
-  }
-  uint32_t key0 = static_cast<uint32_t>(stream.seed);
-  uint32_t key1 = static_cast<uint32_t>(stream.seed >> 32);
-  for (int round = 0; round < 10; ++round) {
-    PhiloxRoundOfGroup(key0, key1, words);
-    key0 += kIncrement0;
-    key1 += kIncrement1;
-  }
-}
+static_assert(kNormalBlocks == kPhiloxBlocks, "a group is one of Philox");
 
 inline void NormalGroup(const Words4& words, float* normals) {
   for (int pair = 0; pair < 2; ++pair) {
@@ -58,7 +35,7 @@ inline void NormalGroup(const Words4& words, float* normals) {
 }
 
 template <typename T>
-void FillGroups(const NormalStream& stream, double stddev, int64_t begin,
+void FillGroups(const RandomStream& stream, double stddev, int64_t begin,
                 int64_t end, int64_t size, T* output) {
   using Accumulator = typename AccumulatorOf<T>::type;
   const Accumulator factor = static_cast<Accumulator>(stddev);

@@ -1,10 +1,12 @@
-// The kernels' names for TensorFlow's element types. For the *_kernel.cc files,
-// which include TensorFlow; the kernels don't.
+// The kernels' names for TensorFlow's element types, and the registration of an
+// OpKernel for each. For the *_kernel.cc files, which include TensorFlow; the
+// kernels don't.
 
 #ifndef TF_APPROXGRAD_CC_KERNELS_TENSORFLOW_TYPES_H_
 #define TF_APPROXGRAD_CC_KERNELS_TENSORFLOW_TYPES_H_
 
 #include "cc/kernels/float_types.h"
+#include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/register_types.h"
 
 namespace tf_approxgrad {
@@ -23,5 +25,16 @@ struct KernelType<Eigen::half> {
 };
 
 }  // namespace tf_approxgrad
+
+// Registers KERNEL<T>, for each type T of the attribute "T", as what BUILDER
+// says: Name("...").Device(...).
+#define TF_APPROXGRAD_REGISTER(BUILDER, KERNEL)                               \
+  REGISTER_KERNEL_BUILDER(BUILDER.TypeConstraint<float>("T"), KERNEL<float>); \
+  REGISTER_KERNEL_BUILDER(BUILDER.TypeConstraint<double>("T"),                \
+                          KERNEL<double>);                                    \
+  REGISTER_KERNEL_BUILDER(BUILDER.TypeConstraint<Eigen::half>("T"),           \
+                          KERNEL<Eigen::half>);                               \
+  REGISTER_KERNEL_BUILDER(BUILDER.TypeConstraint<Eigen::bfloat16>("T"),       \
+                          KERNEL<Eigen::bfloat16>)
 
 #endif  // TF_APPROXGRAD_CC_KERNELS_TENSORFLOW_TYPES_H_

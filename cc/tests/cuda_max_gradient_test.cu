@@ -1,93 +1,29 @@
 // The max method's CUDA kernels against the processor's and a double-precision
-// reference: every plan, forced in turn, over shapes that take every path. On a
-// GPU all combinations are run, on the emulated one (see cuda_test_device.h) an
-// even selection. Each result must be the same bits in every repeat.
+// reference: every plan, forced in turn, over shapes
+// that take every path. On a GPU all combinations are run, on the emulated one
+// (see cuda_test_device.h) an even selection. Each result must be the same bits
+// in every repeat.
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
-#include <cstring>
-#include <map>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "cc/benchmarks/convolution_shapes.h"
-#include "cc/kernels/cuda_max_gradient.h"
+#include "cc/kernels/cuda_kept_gradient.h"
 #include "cc/tests/check.h"
-#include "cc/tests/cuda_max_gradient_samples.h"
+#include "cc/tests/cuda_kept_gradient_samples.h"
 #include "cc/tests/cuda_test_device.h"
-#include "cc/tests/max_gradient_problems.h"
-#include "cc/tests/max_gradient_reference.h"
+#include "cc/tests/kept_gradient_problems.h"
+#include "cc/tests/kept_gradient_reference.h"
 
 namespace tf_approxgrad {
 namespace {
 
-// How often each kernel has run.
-std::map<std::string, int>& RunsOf() {
-  static std::map<std::string, int> runs;
-  return runs;
-}
-
-// The gradient under `options`, checked to be the same in every repeat.
-template <typename T>
-std::vector<T> Compute(const Sample<T>& sample, const CudaDevice& device,
-                       const CudaPlanOptions& options, bool aligned,
-                       std::string* what) {
-  const CudaMaxGradient<T> gradient(sample.g, sample.k, device, options);
-  const CudaPlan& plan = gradient.plan();
-  *what = Describe(sample.g, sample.k, sizeof(T)) + ", " + Describe(plan) +
-          (aligned ? "" : ", not aligned");
-  const auto index = [&](Layout layout) {
-    return (aligned ? 0 : 2) + (layout == Layout::kNHWC ? 0 : 1);
-  };
-  DeviceArray<char> scratch(gradient.scratch_bytes());
-  DeviceArray<T> result(sample.expected.size(), aligned ? 0 : 1);
-  std::vector<T> first;
-  for (int repeat = 0; repeat < kRepeats; ++repeat) {
-    StartRepeat(repeat);
-    scratch.Clear();
-    result.Clear();
-    Must(gradient.Compute(
-             kScale, sample.inputs[index(plan.input_layout)].get(),
-             sample.out_backprops[index(plan.out_backprop_layout)].get(),
-             scratch.get(), result.get(), nullptr),
-         what->c_str());
-    Must(cudaDeviceSynchronize(), what->c_str());
-    const std::vector<T> now = result.Read();
-    if (repeat == 0) first = now;
-    Check(std::memcmp(now.data(), first.data(), now.size() * sizeof(T)) == 0,
-          *what + ": other bits in another run");
-  }
-  ++RunsOf()["selection " + std::to_string(static_cast<int>(plan.selection))];
-  ++RunsOf()["input " + std::to_string(static_cast<int>(plan.input))];
-  ++RunsOf()[plan.splits > 1 ? "several parts" : "one part"];
-  ++RunsOf()[plan.stage_examples > 1 ? "several examples" : "one example"];
-  ++RunsOf()[plan.taps > 1 ? "many taps" : "one tap"];
-  ++RunsOf()[plan.has_tables() ? "a table" : "no table"];
-  return first;
-}
-
-template <typename T>
-void CheckAgrees(const Sample<T>& sample, const std::vector<T>& result,
-                 double epsilon, const std::string& what) {
-  for (size_t i = 0; i < result.size(); ++i) {
-    const double value = static_cast<double>(Load(result[i]));
-    const double of_cpu = static_cast<double>(Load(sample.of_cpu[i]));
-    const double tolerance = epsilon * std::abs(sample.expected[i]) +
-                             1e-5 * sample.magnitudes[i] + 1e-6;
-    if (std::abs(value - sample.expected[i]) <= tolerance &&
-        std::abs(value - of_cpu) <= 2 * tolerance) {
-      continue;
-    }
-    Check(false, what + ": element " + std::to_string(i) + " is " +
-                     std::to_string(value) + ", not " +
-                     std::to_string(sample.expected[i]) + " (on the CPU " +
-                     std::to_string(of_cpu) + ")");
-    return;
-  }
-}
+Selection LargestOf(int64_t k) { return {SelectionMethod::kLargest, k, {}}; }
 
 // Runs the plan that is chosen without wishes, in each layout or, on the
 // emulated GPU, in one after the other, and each `every`th of those that can be
@@ -95,7 +31,7 @@ void CheckAgrees(const Sample<T>& sample, const std::vector<T>& result,
 template <typename T>
 void TestPlansAgree(const ConvGeometry& g, int64_t asked_k, double epsilon,
                     const CudaDevice& device, size_t every) {
-  const auto sample = RandomSample<T>(g, asked_k);
+  const auto sample = RandomSample<T>(g, LargestOf(asked_k));
   std::vector<CudaPlanOptions> wishes;
   static bool turn = false;
   turn = !turn;
@@ -107,7 +43,7 @@ void TestPlansAgree(const ConvGeometry& g, int64_t asked_k, double epsilon,
   }
   // Another part for each problem.
   static size_t next = 0;
-  const auto all = AllOptions<T>(g, sample.k, device);
+  const auto all = AllOptions<T>(g, sample.selection.k, device);
   for (; next < all.size(); next += every) wishes.push_back(all[next]);
   next -= all.size();
   for (size_t i = 0; i < wishes.size(); ++i) {
@@ -127,8 +63,8 @@ void TestNonFiniteChannelShows(const ConvGeometry& g, int64_t k, float value,
   const int64_t channel = g.out_depth / 2;
   dy[ImageIndex(Layout::kNHWC, g.batch - 1, g.out_rows / 2, 0, channel,
                 g.out_rows, g.out_cols, g.out_depth)] = value;
-  const Sample<float> sample(g, k, x, dy);
-  const auto all = AllOptions<float>(g, sample.k, device);
+  const Sample<float> sample(g, LargestOf(k), x, dy);
+  const auto all = AllOptions<float>(g, sample.selection.k, device);
   static size_t next = 0;
   for (; next < all.size(); next += every) {
     std::string what;
@@ -162,8 +98,8 @@ void TestLowestPositionsWinTies(const ConvGeometry& g, int64_t k,
             : (position + 1) % g.positions() == 0 ? 0.5f
                                                   : 0.25f;
   }
-  const Sample<float> sample(g, k, x, dy);
-  const auto all = AllOptions<float>(g, sample.k, device);
+  const Sample<float> sample(g, LargestOf(k), x, dy);
+  const auto all = AllOptions<float>(g, sample.selection.k, device);
   static size_t next = 0;
   for (; next < all.size(); next += every) {
     std::string what;

@@ -211,6 +211,8 @@ void TestProblemsAreNamed() {
   Check(has_problem(CudaSelection::kSorted, 33), "kSorted with k = 33");
   Check(has_problem(CudaSelection::kSorted, 36), "kSorted of all positions");
   Check(!has_problem(CudaSelection::kThreshold, 36), "kThreshold of all");
+  Check(!has_problem(CudaSelection::kSampled, 35), "kSampled with k = 35");
+  Check(has_problem(CudaSelection::kSampled, 36), "kSampled of all positions");
   options = {};
   g.in_rows = 1 << 16;
   g.in_cols = 1 << 16;

@@ -15,9 +15,9 @@ namespace {
 
 template <typename T>
 void TestSameBitsAsTheProcessor(int64_t size, double stddev) {
-  for (const NormalStream& numbers :
-       {NormalStream{0, 0, 0}, NormalStream{0x123456789abcdefull, 5, 3},
-        NormalStream{~0ull, ~0u, 1ull << 33}}) {
+  for (const RandomStream& numbers :
+       {RandomStream{0, 0, 0}, RandomStream{0x123456789abcdefull, 5, 3},
+        RandomStream{~0ull, ~0u, 1ull << 33}}) {
     std::vector<T> expected(size);
     FillNormalFor<T>(InstructionSet::kBaseline)(
         numbers, stddev, 0, NormalGroups(size), size, expected.data());

@@ -17,7 +17,7 @@ namespace tf_approxgrad {
 namespace {
 
 template <typename T>
-std::vector<T> Fill(const NormalStream& stream, int64_t size, int64_t parts,
+std::vector<T> Fill(const RandomStream& stream, int64_t size, int64_t parts,
                     InstructionSet set) {
   std::vector<T> values(size);
   const int64_t groups = NormalGroups(size);
@@ -30,7 +30,7 @@ std::vector<T> Fill(const NormalStream& stream, int64_t size, int64_t parts,
 
 template <typename T>
 void TestSameBitsHoweverMade(int64_t size) {
-  const NormalStream stream{0x123456789abcdefull, 5, 1ull << 33};
+  const RandomStream stream{0x123456789abcdefull, 5, 1ull << 33};
   const auto expected = Fill<T>(stream, size, 1, InstructionSet::kBaseline);
   for (const auto set : {InstructionSet::kBaseline, InstructionSet::kAvx2,
                          InstructionSet::kAvx512}) {

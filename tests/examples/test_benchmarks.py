@@ -145,6 +145,7 @@ def test_row_has_times_of_one_gradient_and_ratios_of_neighbours(monkeypatch):
     seconds = {
         "dense": [0.16, 0.32, 0.48],
         "max": [0.04, 0.016, 0.08],
+        "sampled": [0.08, 0.032, 0.16],
         "random": [0.004] * 3,
         "zero": [0.002] * 3,
     }
@@ -162,26 +163,31 @@ def test_row_has_times_of_one_gradient_and_ratios_of_neighbours(monkeypatch):
     assert (k, dtype, data_format, repeats) == (1, "float32", "NCHW", 64)
     assert row.dense_ms == pytest.approx(1e3 * 0.32 / 64)
     assert row.max_ratio == pytest.approx(6.0)
+    assert (row.sampled_ms, row.sampled_ratio) == pytest.approx((1.25, 3.0))
     assert row.zero_ratio == pytest.approx(160)
     bound_ms = 1e3 * shape.bound_seconds(1, 4, MACHINE)
     assert row.max_over_bound == pytest.approx(1e3 * 0.04 / 64 / bound_ms)
 
 
-def test_group_line_has_geometric_means_and_the_worst_of_max():
+def test_group_line_has_geometric_means_and_the_worst():
     row = benchmark_filter_gradient.Row(
-        "g", "a", 8.0, 2.0, 4.0, 1.0, 2.0, 0.8, 10.0, 0.4, 20.0, math.nan
+        "g", "a", 8.0, 2.0, 4.0, 1.0, 2.0, 1.6, 5.0, 0.8, 10.0, 0.4, 20.0, math.nan
     )
-    other = dataclasses.replace(row, max_ratio=16.0, random_ratio=40.0)
+    other = dataclasses.replace(
+        row, max_ratio=16.0, sampled_ratio=1.25, random_ratio=40.0
+    )
     assert benchmark_filter_gradient.format_means("g", [row, other]) == (
-        "g: geometric means max 8.0x, random 20.0x, zero 20.0x; worst max 4.0x"
+        "g: geometric means max 8.0x, sampled 2.5x, random 20.0x, zero 20.0x; "
+        "worst max 4.0x, sampled 1.2x"
     )
 
 
-def test_random_draws_other_numbers_at_each_repeat():
+def test_random_and_sampled_draw_afresh_at_each_repeat():
     shape = Shape("small", 2, 3, 5, 4)
-    random = benchmark_filter_gradient.make_functions(shape, 1, "float32", "NHWC", 3)
-    drawn = {result.numpy().tobytes() for result in random["random"]()}
-    assert len(drawn) == 3
+    made = benchmark_filter_gradient.make_functions(shape, 1, "float32", "NHWC", 3)
+    for name in ("random", "sampled"):
+        drawn = {result.numpy().tobytes() for result in made[name]()}
+        assert len(drawn) == 3
 
 
 def paired(full, zero, max_):

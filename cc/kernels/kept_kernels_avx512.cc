@@ -3,7 +3,7 @@
 
 #include <utility>
 
-#include "cc/kernels/max_kernels.h"
+#include "cc/kernels/kept_kernels.h"
 
 #if defined(__clang__)
 #pragma clang attribute push(                                               \
@@ -15,7 +15,7 @@
 #endif
 #define TF_APPROXGRAD_TARGET avx512
 #define TF_APPROXGRAD_VECTOR_BYTES 64
-#include "cc/kernels/max_kernels_impl.h"
+#include "cc/kernels/kept_kernels_impl.h"
 #if defined(__clang__)
 #pragma clang attribute pop
 #else

@@ -13,6 +13,9 @@ namespace {
 #include "cc/kernels/heap_impl.h"
 #include "cc/kernels/largest_impl.h"
 #include "cc/kernels/sorted_impl.h"
+#include "cc/kernels/philox_impl.h"
+#include "cc/kernels/philox_group_impl.h"
+#include "cc/kernels/sampled_impl.h"
 #include "cc/kernels/selection_impl.h"
 #include "cc/kernels/tap_blocks_impl.h"
 #include "cc/kernels/filter_write_impl.h"
@@ -26,16 +29,16 @@ namespace {
 }  // namespace
 
 template <typename T>
-MaxKernels<T> GetMaxKernels() {
-  return {TF_APPROXGRAD_VECTOR_BYTES, &SelectLargest<T>,
+KeptKernels<T> GetKeptKernels() {
+  return {TF_APPROXGRAD_VECTOR_BYTES, &SelectUnits<T>,
           &SortClippedPatches<typename AccumulatorOf<T>::type>,
           &AccumulateUnit<T>};
 }
 
-template MaxKernels<float> GetMaxKernels<float>();
-template MaxKernels<double> GetMaxKernels<double>();
-template MaxKernels<Bfloat16> GetMaxKernels<Bfloat16>();
-template MaxKernels<Half> GetMaxKernels<Half>();
+template KeptKernels<float> GetKeptKernels<float>();
+template KeptKernels<double> GetKeptKernels<double>();
+template KeptKernels<Bfloat16> GetKeptKernels<Bfloat16>();
+template KeptKernels<Half> GetKeptKernels<Half>();
 
 }  // namespace TF_APPROXGRAD_TARGET
 }  // namespace tf_approxgrad

@@ -3,7 +3,7 @@
 
 #include <utility>
 
-#include "cc/kernels/max_kernels.h"
+#include "cc/kernels/kept_kernels.h"
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), \
@@ -14,7 +14,7 @@
 #endif
 #define TF_APPROXGRAD_TARGET avx2
 #define TF_APPROXGRAD_VECTOR_BYTES 32
-#include "cc/kernels/max_kernels_impl.h"
+#include "cc/kernels/kept_kernels_impl.h"
 #if defined(__clang__)
 #pragma clang attribute pop
 #else

@@ -1,4 +1,4 @@
-#include "cc/kernels/max_gradient.h"
+#include "cc/kernels/kept_gradient.h"
 
 #include <algorithm>
 #include <atomic>
@@ -28,28 +28,30 @@ int64_t LineBytes(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 }  // namespace
 
 template <typename T>
-MaxGradient<T>::MaxGradient(const ConvGeometry& geometry, int64_t k,
-                            int64_t threads, InstructionSet instruction_set,
-                            const CacheSizes& caches)
+KeptGradient<T>::KeptGradient(const ConvGeometry& geometry,
+                              const Selection& selection, int64_t threads,
+                              InstructionSet instruction_set,
+                              const CacheSizes& caches)
     : geometry_(geometry),
-      k_(k),
-      kernels_(MaxKernelsFor<T>(instruction_set)),
-      workers_(UsefulWorkers(geometry, k, threads)),
-      plan_(PlanAccumulation(geometry, k, sizeof(T), sizeof(Accumulator),
-                             kernels_.vector_bytes, workers_, caches)) {}
+      selection_(selection),
+      kernels_(KeptKernelsFor<T>(instruction_set)),
+      workers_(UsefulWorkers(geometry, selection.k, threads)),
+      plan_(PlanAccumulation(geometry, selection.k, sizeof(T),
+                             sizeof(Accumulator), kernels_.vector_bytes,
+                             workers_, caches)) {}
 
 template <typename T>
-int64_t MaxGradient<T>::scratch_bytes() const {
+int64_t KeptGradient<T>::scratch_bytes() const {
   return LineBytes(kept() * sizeof(KeptPatch<Accumulator>)) +
          LineBytes(plan_.class_counts_size * sizeof(int32_t)) +
          workers_ * plan_.worker_size() * sizeof(Accumulator);
 }
 
 template <typename T>
-void MaxGradient<T>::Compute(double scale, const T* input,
-                             const T* out_backprop, void* scratch,
-                             T* filter_backprop,
-                             const RunWorkers& run_workers) const {
+void KeptGradient<T>::Compute(double scale, const T* input,
+                              const T* out_backprop, void* scratch,
+                              T* filter_backprop,
+                              const RunWorkers& run_workers) const {
   const ConvGeometry& g = geometry_;
   char* bytes = static_cast<char*>(scratch);
   auto* patches = reinterpret_cast<KeptPatch<Accumulator>*>(bytes);
@@ -58,7 +60,7 @@ void MaxGradient<T>::Compute(double scale, const T* input,
   bytes += LineBytes(plan_.class_counts_size * sizeof(int32_t));
   auto* workers_scratch = reinterpret_cast<Accumulator*>(bytes);
   const AccumulationTask<T> task{
-      g,     plan_,   k_,           static_cast<Accumulator>(scale),
+      g,     plan_,   selection_.k, static_cast<Accumulator>(scale),
       input, patches, class_counts, filter_backprop};
 
   const int64_t ranges = kRangesOfWorker * workers_;
@@ -68,10 +70,10 @@ void MaxGradient<T>::Compute(double scale, const T* input,
   std::atomic<int64_t> next_worker{0};
   run_workers(workers_, [&] {
     selection.Run([&](int64_t begin, int64_t end) {
-      kernels_.select(g, plan_, k_, out_backprop, begin, end, patches);
+      kernels_.select(g, plan_, selection_, out_backprop, begin, end, patches);
     });
     sorting.Run([&](int64_t begin, int64_t end) {
-      kernels_.sort(g, plan_, k_, begin, end, patches, class_counts);
+      kernels_.sort(g, plan_, selection_.k, begin, end, patches, class_counts);
     });
     WorkerScratch<Accumulator> own{workers_scratch + next_worker.fetch_add(1) *
                                                          plan_.worker_size()};
@@ -81,9 +83,9 @@ void MaxGradient<T>::Compute(double scale, const T* input,
   });
 }
 
-template class MaxGradient<float>;
-template class MaxGradient<double>;
-template class MaxGradient<Bfloat16>;
-template class MaxGradient<Half>;
+template class KeptGradient<float>;
+template class KeptGradient<double>;
+template class KeptGradient<Bfloat16>;
+template class KeptGradient<Half>;
 
 }  // namespace tf_approxgrad

@@ -1,8 +1,8 @@
-// The shapes and values on which the max method is tested, on the CPU and on a
-// GPU.
+// The shapes and values on which the methods that keep positions are tested, on
+// the CPU and on a GPU.
 
-#ifndef TF_APPROXGRAD_CC_TESTS_MAX_GRADIENT_PROBLEMS_H_
-#define TF_APPROXGRAD_CC_TESTS_MAX_GRADIENT_PROBLEMS_H_
+#ifndef TF_APPROXGRAD_CC_TESTS_KEPT_GRADIENT_PROBLEMS_H_
+#define TF_APPROXGRAD_CC_TESTS_KEPT_GRADIENT_PROBLEMS_H_
 
 #include <cmath>
 #include <cstdint>
@@ -12,6 +12,7 @@
 
 #include "cc/kernels/float_types.h"
 #include "cc/kernels/geometry.h"
+#include "cc/kernels/selection.h"
 
 namespace tf_approxgrad {
 
@@ -74,15 +75,16 @@ inline ConvGeometry GeometryOf(const Problem& p, Layout layout) {
   return g;
 }
 
-inline std::string Describe(const ConvGeometry& g, int64_t k,
+inline std::string Describe(const ConvGeometry& g, const Selection& selection,
                             size_t type_size) {
   return std::to_string(g.batch) + "x" + std::to_string(g.in_rows) + "x" +
          std::to_string(g.in_cols) + " " + std::to_string(g.in_depth) + "->" +
          std::to_string(g.out_depth) + " " + std::to_string(g.filter_rows) +
          "x" + std::to_string(g.filter_cols) +
          (g.layout == Layout::kNHWC ? " NHWC" : " NCHW") +
-         " k=" + std::to_string(k) + ", " + std::to_string(type_size) +
-         " bytes an element";
+         (selection.method == SelectionMethod::kLargest ? " max" : " sampled") +
+         " k=" + std::to_string(selection.k) + ", " +
+         std::to_string(type_size) + " bytes an element";
 }
 
 template <typename T>
@@ -102,4 +104,4 @@ std::vector<T> RandomValues(int64_t count, std::mt19937* generator,
 
 }  // namespace tf_approxgrad
 
-#endif  // TF_APPROXGRAD_CC_TESTS_MAX_GRADIENT_PROBLEMS_H_
+#endif  // TF_APPROXGRAD_CC_TESTS_KEPT_GRADIENT_PROBLEMS_H_

@@ -1,13 +1,15 @@
-// Times the two kernels of the max method by themselves, without TensorFlow:
-// processor time of one thread, so that a busy machine matters little.
+// Times the two kernels of a method that keeps positions by themselves, without
+// TensorFlow: processor time of one thread, so that a busy machine matters
+// little.
 //
-//   max_gradient_benchmark [k]
+//   kept_gradient_benchmark [k [sampled]]
 
 #include <time.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <random>
 #include <vector>
@@ -16,7 +18,8 @@
 #include "cc/kernels/accumulation_plan.h"
 #include "cc/kernels/cache_sizes.h"
 #include "cc/kernels/geometry.h"
-#include "cc/kernels/max_kernels.h"
+#include "cc/kernels/kept_kernels.h"
+#include "cc/kernels/selection.h"
 
 namespace {
 
@@ -24,6 +27,8 @@ using tf_approxgrad::AccumulationPlan;
 using tf_approxgrad::ConvGeometry;
 using tf_approxgrad::ConvolutionShape;
 using tf_approxgrad::kConvolutionShapes;
+using tf_approxgrad::Selection;
+using tf_approxgrad::SelectionMethod;
 
 double ThreadMilliseconds() {
   timespec now;
@@ -69,16 +74,19 @@ const char* PathName(const AccumulationPlan& plan) {
 
 int main(int argc, char** argv) {
   const int64_t asked_k = argc > 1 ? std::atoi(argv[1]) : 1;
+  const bool samples = argc > 2 && std::strcmp(argv[2], "sampled") == 0;
   const auto instruction_set = tf_approxgrad::ChosenInstructionSet();
-  const auto kernels = tf_approxgrad::MaxKernelsFor<float>(instruction_set);
-  std::printf("%s, one thread, k = %d, float32 NHWC; median of 15\n",
+  const auto kernels = tf_approxgrad::KeptKernelsFor<float>(instruction_set);
+  std::printf("%s, one thread, %s, k = %d, float32 NHWC; median of 15\n",
               tf_approxgrad::InstructionSetName(instruction_set).c_str(),
-              static_cast<int>(asked_k));
+              samples ? "sampled" : "max", static_cast<int>(asked_k));
   std::printf("%34s %8s %9s %9s %9s\n", "shape", "path", "select ms",
               "accum. ms", "total ms");
   for (const ConvolutionShape& shape : kConvolutionShapes) {
     const ConvGeometry g = tf_approxgrad::SameConvolution(shape);
     const int64_t k = std::min(asked_k, g.positions());
+    const Selection selection{
+        samples ? SelectionMethod::kSampled : SelectionMethod::kLargest, k, {}};
     const AccumulationPlan plan = tf_approxgrad::PlanAccumulation(
         g, k, sizeof(float), sizeof(float), kernels.vector_bytes, 1,
         tf_approxgrad::DetectedCacheSizes());
@@ -101,7 +109,7 @@ int main(int argc, char** argv) {
     std::vector<double> accumulate_ms;
     for (int repeat = 0; repeat < 15; ++repeat) {
       const double start = ThreadMilliseconds();
-      kernels.select(g, plan, k, out_backprop.get(), 0,
+      kernels.select(g, plan, selection, out_backprop.get(), 0,
                      tf_approxgrad::SelectionUnits(g), patches.data());
       const double selected = ThreadMilliseconds();
       if (plan.clipped) {

@@ -4,8 +4,8 @@
 
 #include <utility>
 
-#include "cc/kernels/max_kernels.h"
+#include "cc/kernels/kept_kernels.h"
 
 #define TF_APPROXGRAD_TARGET baseline
 #define TF_APPROXGRAD_VECTOR_BYTES 16
-#include "cc/kernels/max_kernels_impl.h"
+#include "cc/kernels/kept_kernels_impl.h"

@@ -1,9 +1,10 @@
-// The max method on a GPU: selection and accumulation, and where the batch is
-// split the addition of the parts. Nothing here waits for the device, and the
-// result does not depend on the order in which blocks run.
+// The methods that keep positions, max and sampled, on a GPU: selection and
+// accumulation, and where the batch is split the addition of the parts. Nothing
+// here waits for the device, and the result does not depend on the order in
+// which blocks run.
 
-#ifndef TF_APPROXGRAD_CC_KERNELS_CUDA_MAX_GRADIENT_H_
-#define TF_APPROXGRAD_CC_KERNELS_CUDA_MAX_GRADIENT_H_
+#ifndef TF_APPROXGRAD_CC_KERNELS_CUDA_KEPT_GRADIENT_H_
+#define TF_APPROXGRAD_CC_KERNELS_CUDA_KEPT_GRADIENT_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -13,20 +14,21 @@
 #include "cc/kernels/cuda_runtime_api.h"
 #include "cc/kernels/float_types.h"
 #include "cc/kernels/geometry.h"
+#include "cc/kernels/selection.h"
 
 namespace tf_approxgrad {
 
 template <typename T>
-class CudaMaxGradient {
+class CudaKeptGradient {
  public:
   using Accumulator = typename AccumulatorOf<T>::type;
   using Kept = CudaKept<Accumulator>;
 
-  // All sizes of `geometry` must be positive, k in [1, Ho * Wo], and
-  // CudaPlanProblem silent. `device` describes the one that Compute runs on.
-  CudaMaxGradient(const ConvGeometry& geometry, int64_t k,
-                  const CudaDevice& device,
-                  const CudaPlanOptions& options = {});
+  // All sizes of `geometry` must be positive, and CudaPlanProblem silent.
+  // `device` describes the one that Compute runs on.
+  CudaKeptGradient(const ConvGeometry& geometry, const Selection& selection,
+                   const CudaDevice& device,
+                   const CudaPlanOptions& options = {});
 
   const CudaPlan& plan() const { return plan_; }
 
@@ -53,7 +55,7 @@ class CudaMaxGradient {
   size_t kept_bytes() const;
 
   ConvGeometry geometry_;
-  int64_t k_;
+  Selection selection_;
   CudaPlan plan_;
   // For tensors that aren't aligned to 16 bytes.
   CudaPlan unaligned_plan_;
@@ -61,4 +63,4 @@ class CudaMaxGradient {
 
 }  // namespace tf_approxgrad
 
-#endif  // TF_APPROXGRAD_CC_KERNELS_CUDA_MAX_GRADIENT_H_
+#endif  // TF_APPROXGRAD_CC_KERNELS_CUDA_KEPT_GRADIENT_H_

@@ -1,7 +1,8 @@
-// Times the max method's CUDA kernels beside cuDNN's dense filter gradient, on
-// the paper's shapes and ResNet-50's. `make gpu-bench` builds and runs it.
+// Times the CUDA kernels of the max method, or of the sampled one, beside
+// cuDNN's dense filter gradient, on the paper's shapes and ResNet-50's. `make
+// gpu-bench` builds and runs it.
 //
-//   cuda_max_gradient_benchmark [--k=K] [--csv=FILE]
+//   cuda_kept_gradient_benchmark [--k=K] [--sampled] [--csv=FILE]
 //
 // Each number is the GPU's own time of one gradient, a median of interleaved
 // runs over inputs that rotate so that none is found in the L2 cache. The bound
@@ -24,7 +25,7 @@
 #include "cc/benchmarks/convolution_shapes.h"
 #include "cc/benchmarks/cuda_timing.h"
 #include "cc/benchmarks/cudnn_filter_gradient.h"
-#include "cc/kernels/cuda_max_gradient.h"
+#include "cc/kernels/cuda_kept_gradient.h"
 #include "cc/kernels/cuda_random_normal.h"
 #include "cc/kernels/max_gradient_pays.h"
 #include "cc/tests/cuda_test_device.h"
@@ -77,9 +78,9 @@ struct Tensors {
 };
 
 template <typename T>
-Times Measure(const Gpu& gpu, const ConvGeometry& g, int64_t k,
+Times Measure(const Gpu& gpu, const ConvGeometry& g, const Selection& selection,
               CudaArithmetic arithmetic, const DeviceArray<char>& workspace) {
-  const CudaMaxGradient<T> gradient(g, k, gpu.device);
+  const CudaKeptGradient<T> gradient(g, selection, gpu.device);
   const double selection_bytes =
       sizeof(T) * static_cast<double>(g.output_size());
   const double bytes =
@@ -102,7 +103,7 @@ Times Measure(const Gpu& gpu, const ConvGeometry& g, int64_t k,
     Must(gradient.Compute(scale, sets[i]->input.get(),
                           sets[i]->out_backprop.get(), sets[i]->scratch.get(),
                           sets[i]->filter_backprop.get(), gpu.stream),
-         "the max method");
+         "the gradient");
   });
   TimedLaunches select(gpu.stream, count, [&](int i) {
     Must(gradient.Select(sets[i]->out_backprop.get(), sets[i]->scratch.get(),
@@ -135,7 +136,7 @@ Times Measure(const Gpu& gpu, const ConvGeometry& g, int64_t k,
   times.cudnn_algorithm = cudnn.is_supported() ? cudnn.algorithm() : -1;
   times.bound = 1e3 * bytes / gpu.copy_bytes_per_second;
   times.selection_bound = 1e3 * selection_bytes / gpu.copy_bytes_per_second;
-  times.pays = MaxGradientPays(g, k, arithmetic, gpu.device);
+  times.pays = MaxGradientPays(g, selection.k, arithmetic, gpu.device);
   return times;
 }
 
@@ -200,30 +201,38 @@ Gpu OpenGpu() {
 int main(int argc, char** argv) {
   using namespace tf_approxgrad;
   int64_t asked_k = 1;
+  auto method = SelectionMethod::kLargest;
   std::FILE* csv = nullptr;
   for (int i = 1; i < argc; ++i) {
     if (std::strncmp(argv[i], "--k=", 4) == 0 && std::atoi(argv[i] + 4) > 0) {
       asked_k = std::atoi(argv[i] + 4);
+    } else if (std::strcmp(argv[i], "--sampled") == 0) {
+      method = SelectionMethod::kSampled;
     } else if (std::strncmp(argv[i], "--csv=", 6) == 0) {
       csv = std::fopen(argv[i] + 6, "w");
       if (csv == nullptr) std::perror(argv[i] + 6);
       if (csv == nullptr) return 1;
     } else {
-      std::fprintf(stderr, "%s: use --k=K, at least 1, and --csv=FILE\n",
+      std::fprintf(stderr,
+                   "%s: use --k=K, at least 1, --sampled and --csv=FILE\n",
                    argv[i]);
       return 1;
     }
   }
+  const char* method_name =
+      method == SelectionMethod::kSampled ? "sampled" : "max";
   const Gpu gpu = OpenGpu();
   const DeviceArray<char> workspace(kWorkspaceBytes);
-  std::printf("%s; a copy moves %.0f GB/s; max with k = %d\n", gpu.name.c_str(),
-              gpu.copy_bytes_per_second * 1e-9, static_cast<int>(asked_k));
+  std::printf("%s; a copy moves %.0f GB/s; %s with k = %d\n", gpu.name.c_str(),
+              gpu.copy_bytes_per_second * 1e-9, method_name,
+              static_cast<int>(asked_k));
   if (csv != nullptr) {
-    std::fprintf(csv,
-                 "device,copy_gb_per_s,layout,arithmetic,k,batch,in_channels,"
-                 "out_channels,size,filter,stride,cudnn_algorithm,cudnn_ms,"
-                 "select_ms,accumulate_ms,total_ms,ratio,bound_share,"
-                 "select_bound_share,pays\n");
+    std::fprintf(
+        csv,
+        "device,copy_gb_per_s,layout,arithmetic,method,k,batch,in_channels,"
+        "out_channels,size,filter,stride,cudnn_algorithm,cudnn_ms,"
+        "select_ms,accumulate_ms,total_ms,ratio,bound_share,"
+        "select_bound_share,pays\n");
   }
   std::map<std::string, std::vector<Times>> of_paper, of_all;
   for (const Layout layout : {Layout::kNCHW, Layout::kNHWC}) {
@@ -241,10 +250,11 @@ int main(int argc, char** argv) {
         ConvGeometry g = SameConvolution(shape);
         g.layout = layout;
         const int64_t k = std::min(asked_k, g.positions());
+        const Selection selection{method, k, {}};
         const Times t =
             arithmetic == CudaArithmetic::kBfloat16
-                ? Measure<Bfloat16>(gpu, g, k, arithmetic, workspace)
-                : Measure<float>(gpu, g, k, arithmetic, workspace);
+                ? Measure<Bfloat16>(gpu, g, selection, arithmetic, workspace)
+                : Measure<float>(gpu, g, selection, arithmetic, workspace);
         of_all[group].push_back(t);
         if (number++ < kPaperShapes) of_paper[group].push_back(t);
         const auto size = [](int64_t value) { return static_cast<int>(value); };
@@ -263,12 +273,12 @@ int main(int argc, char** argv) {
         if (csv == nullptr) continue;
         std::fprintf(
             csv,
-            "\"%s\",%.0f,%s,%s,%d,%d,%d,%d,%d,%d,%d,%d,%s,%.5f,%.5f,%.5f,%s,"
+            "\"%s\",%.0f,%s,%s,%s,%d,%d,%d,%d,%d,%d,%d,%d,%s,%.5f,%.5f,%.5f,%s,"
             "%.3f,%.3f,%d\n",
             gpu.name.c_str(), gpu.copy_bytes_per_second * 1e-9, layout_name,
-            Name(arithmetic), size(k), size(shape.batch), size(shape.in_depth),
-            size(shape.out_depth), size(shape.size), size(shape.filter),
-            size(shape.stride), t.cudnn_algorithm,
+            Name(arithmetic), method_name, size(k), size(shape.batch),
+            size(shape.in_depth), size(shape.out_depth), size(shape.size),
+            size(shape.filter), size(shape.stride), t.cudnn_algorithm,
             t.has_cudnn() ? dense.c_str() : "", t.select, t.accumulate, t.total,
             ratio.c_str(), t.bound / t.total, t.selection_bound / t.select,
             t.pays ? 1 : 0);

@@ -1,8 +1,8 @@
-// The max method from end to end: selection, then accumulation, spread over the
-// threads that the caller offers.
+// The methods that keep positions, max and sampled, from end to end: selection,
+// then accumulation, spread over the threads that the caller offers.
 
-#ifndef TF_APPROXGRAD_CC_KERNELS_MAX_GRADIENT_H_
-#define TF_APPROXGRAD_CC_KERNELS_MAX_GRADIENT_H_
+#ifndef TF_APPROXGRAD_CC_KERNELS_KEPT_GRADIENT_H_
+#define TF_APPROXGRAD_CC_KERNELS_KEPT_GRADIENT_H_
 
 #include <cstdint>
 #include <functional>
@@ -11,7 +11,8 @@
 #include "cc/kernels/cache_sizes.h"
 #include "cc/kernels/float_types.h"
 #include "cc/kernels/geometry.h"
-#include "cc/kernels/max_kernels.h"
+#include "cc/kernels/kept_kernels.h"
+#include "cc/kernels/selection.h"
 
 namespace tf_approxgrad {
 
@@ -21,15 +22,16 @@ using RunWorkers =
     std::function<void(int64_t workers, const std::function<void()>& work)>;
 
 template <typename T>
-class MaxGradient {
+class KeptGradient {
  public:
   using Accumulator = typename AccumulatorOf<T>::type;
 
-  // All sizes of `geometry` must be positive and k in [1, Ho * Wo]. `threads`
-  // is how many there are, at least 1; a small gradient takes fewer.
-  MaxGradient(const ConvGeometry& geometry, int64_t k, int64_t threads,
-              InstructionSet instruction_set = ChosenInstructionSet(),
-              const CacheSizes& caches = DetectedCacheSizes());
+  // All sizes of `geometry` must be positive. `threads` is how many there are,
+  // at least 1; a small gradient takes fewer.
+  KeptGradient(const ConvGeometry& geometry, const Selection& selection,
+               int64_t threads,
+               InstructionSet instruction_set = ChosenInstructionSet(),
+               const CacheSizes& caches = DetectedCacheSizes());
 
   const AccumulationPlan& plan() const { return plan_; }
 
@@ -43,15 +45,17 @@ class MaxGradient {
 
  private:
   // Positions that are kept, of all examples and output channels.
-  int64_t kept() const { return geometry_.batch * geometry_.out_depth * k_; }
+  int64_t kept() const {
+    return geometry_.batch * geometry_.out_depth * selection_.k;
+  }
 
   ConvGeometry geometry_;
-  int64_t k_;
-  MaxKernels<T> kernels_;
+  Selection selection_;
+  KeptKernels<T> kernels_;
   int64_t workers_;
   AccumulationPlan plan_;
 };
 
 }  // namespace tf_approxgrad
 
-#endif  // TF_APPROXGRAD_CC_KERNELS_MAX_GRADIENT_H_
+#endif  // TF_APPROXGRAD_CC_KERNELS_KEPT_GRADIENT_H_

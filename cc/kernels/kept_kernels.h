@@ -1,13 +1,8 @@
-// The kernels of the max method, compiled once for each instruction set.
+// The kernels of the methods that keep positions, max and sampled, compiled
+// once for each instruction set.
 //
-// Selection: which positions of the output gradient to keep, with what weight.
-// For every example n and output channel co, the k positions of largest |dY|
-// are kept (the lowest flattened position first on ties). With r the sum of
-// the channel's dY less the sum of the kept ones, a kept position p gets the
-// weight dY[p] + r / k, so that the channel's sum survives: for k = 1 the
-// weight is the sum itself (Algorithm 1 of Wang and Nelaturu, 2019), and for
-// k = Ho * Wo it is dY[p]. A channel that holds a NaN or an infinity gets a
-// weight that is not finite, because its sum isn't.
+// Selection: which positions of the output gradient to keep, with what weight;
+// see selection.h.
 //
 // Accumulation: the weighted sum of the kept positions' input patches,
 //   dF[kh, kw, ci, co] =
@@ -16,8 +11,8 @@
 // Both split into units that don't depend on each other: which thread runs a
 // unit does not change a bit of the result.
 
-#ifndef TF_APPROXGRAD_CC_KERNELS_MAX_KERNELS_H_
-#define TF_APPROXGRAD_CC_KERNELS_MAX_KERNELS_H_
+#ifndef TF_APPROXGRAD_CC_KERNELS_KEPT_KERNELS_H_
+#define TF_APPROXGRAD_CC_KERNELS_KEPT_KERNELS_H_
 
 #include <cstdint>
 
@@ -25,6 +20,8 @@
 #include "cc/kernels/float_types.h"
 #include "cc/kernels/geometry.h"
 #include "cc/kernels/instruction_set.h"
+#include "cc/kernels/selection.h"
+#include "cc/kernels/systematic_sampling.h"
 
 namespace tf_approxgrad {
 
@@ -72,17 +69,17 @@ struct WorkerScratch {
 };
 
 template <typename T>
-struct MaxKernels {
+struct KeptKernels {
   using Accumulator = typename AccumulatorOf<T>::type;
 
   // For PlanAccumulation.
   int64_t vector_bytes;
 
-  // Runs the selection's units [begin, end) of SelectionUnits(geometry), with k
-  // in [1, Ho * Wo], and lists the patches as `plan` wants them.
+  // Runs the selection's units [begin, end) of SelectionUnits(geometry), and
+  // lists the patches as `plan` wants them.
   void (*select)(const ConvGeometry& geometry, const AccumulationPlan& plan,
-                 int64_t k, const T* out_backprop, int64_t begin, int64_t end,
-                 KeptPatch<Accumulator>* patches);
+                 const Selection& selection, const T* out_backprop,
+                 int64_t begin, int64_t end, KeptPatch<Accumulator>* patches);
 
   // For the output channels [begin, end) of a clipped plan: sorts the patches
   // of each run by the taps that lie inside, and counts them.
@@ -97,23 +94,23 @@ struct MaxKernels {
 
 // The kernels of an instruction set that the processor has.
 template <typename T>
-MaxKernels<T> MaxKernelsFor(InstructionSet instruction_set);
+KeptKernels<T> KeptKernelsFor(InstructionSet instruction_set);
 
 namespace baseline {
 template <typename T>
-MaxKernels<T> GetMaxKernels();
+KeptKernels<T> GetKeptKernels();
 }
 #if defined(__x86_64__)
 namespace avx2 {
 template <typename T>
-MaxKernels<T> GetMaxKernels();
+KeptKernels<T> GetKeptKernels();
 }
 namespace avx512 {
 template <typename T>
-MaxKernels<T> GetMaxKernels();
+KeptKernels<T> GetKeptKernels();
 }
 #endif
 
 }  // namespace tf_approxgrad
 
-#endif  // TF_APPROXGRAD_CC_KERNELS_MAX_KERNELS_H_
+#endif  // TF_APPROXGRAD_CC_KERNELS_KEPT_KERNELS_H_

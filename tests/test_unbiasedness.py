@@ -1,0 +1,132 @@
+"""The mean of the sampled gradient over many steps is the exact gradient."""
+
+import itertools
+import statistics
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from reference import Problem, from_nhwc
+
+import tf_approxgrad as tfag
+
+DRAWS = 2000
+# One run in a thousand may fail by chance; the seeds are fixed, so that none does.
+FALSE_ALARMS = 1e-3
+
+
+def uneven_problem(
+    data_format: str = "NHWC", dtype: str = "float32"
+) -> tuple[Problem, np.ndarray, np.ndarray]:
+    """Positions of very different sizes, whose patches differ as much.
+
+    X isn't around zero: there a bias of all weights would cancel out.
+    """
+    problem = Problem(n=3, size=(6, 5), ci=2, co=3, strides=(1, 2))
+    x, dy = problem.arrays()
+    rng = np.random.default_rng(5)
+    x = (x + 1) * np.exp(rng.normal(size=(*x.shape[:3], 1)))
+    dy *= np.exp(1.5 * rng.normal(size=dy.shape))
+    problem = Problem(
+        n=3,
+        size=(6, 5),
+        ci=2,
+        co=3,
+        strides=(1, 2),
+        data_format=data_format,
+        dtype=dtype,
+    )
+    return problem, *(from_nhwc(a.astype(dtype), data_format) for a in (x, dy))
+
+
+def gradients(
+    problem: Problem,
+    x: np.ndarray,
+    dy: np.ndarray,
+    method: tfag.GradientMethod,
+    draws: int = DRAWS,
+) -> np.ndarray:
+    """The filter gradients of many steps, [draws, KH, KW, Ci, Co]."""
+
+    @tf.function
+    def compute(step: tf.Tensor) -> tf.Tensor:
+        return tfag.conv2d_backprop_filter(
+            x,
+            problem.filter_sizes,
+            dy,
+            method=method,
+            step=step,
+            **problem.function_arguments(),
+        )
+
+    steps = tf.range(draws, dtype=tf.int64)
+    return np.stack([compute(step) for step in steps]).astype(np.float64)
+
+
+def is_unbiased(draws: np.ndarray, exact: np.ndarray) -> bool:
+    """Whether every element's mean lies in its confidence interval of `exact`.
+
+    The intervals are those of all elements together (Bonferroni). float32 sums get
+    what they may be off by.
+    """
+    deviations = draws.std(axis=0, ddof=1) / np.sqrt(len(draws))
+    width = statistics.NormalDist().inv_cdf(1 - FALSE_ALARMS / 2 / exact.size)
+    rounding = 1e-5 * np.abs(exact).max()
+    return bool(
+        np.all(np.abs(draws.mean(axis=0) - exact) <= width * deviations + rounding)
+    )
+
+
+@pytest.mark.parametrize("data_format", ["NHWC", "NCHW"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("k", [1, 2, 5, 0.5])
+def test_mean_over_many_steps_is_the_exact_gradient(
+    k: int | float, dtype: str, data_format: str
+) -> None:
+    problem, x, dy = uneven_problem(data_format, dtype)
+    draws = gradients(problem, x, dy, tfag.SampledGradient(k, seed=1))
+    assert draws.std(axis=0).min() > 0
+    assert is_unbiased(draws, problem.dense_gradient(x, dy))
+
+
+def test_mean_over_many_seeds_is_the_exact_gradient() -> None:
+    problem, x, dy = uneven_problem()
+    draws = np.concatenate(
+        [
+            gradients(problem, x, dy, tfag.SampledGradient(2, seed=seed), 2)
+            for seed in range(400)
+        ]
+    )
+    assert is_unbiased(draws, problem.dense_gradient(x, dy))
+
+
+def test_the_check_finds_a_bias_of_a_few_percent() -> None:
+    problem, x, dy = uneven_problem()
+    draws = gradients(problem, x, dy, tfag.SampledGradient(5, scale=1.05))
+    assert not is_unbiased(draws, problem.dense_gradient(x, dy))
+
+
+@pytest.mark.parametrize("k", [1, 4])
+def test_max_fails_the_check(k: int) -> None:
+    problem, x, dy = uneven_problem()
+    draws = gradients(problem, x, dy, tfag.MaxGradient(k, scale=1.0), 100)
+    assert not is_unbiased(draws, problem.dense_gradient(x, dy))
+
+
+def test_variance_falls_as_k_grows() -> None:
+    problem, x, dy = uneven_problem()
+    exact = problem.dense_gradient(x, dy)
+    errors = [
+        np.mean((gradients(problem, x, dy, tfag.SampledGradient(k)) - exact) ** 2)
+        for k in (1, 2, 4, 8, 16)
+    ]
+    assert all(more < 0.75 * less for less, more in itertools.pairwise(errors))
+
+
+def test_with_all_positions_nothing_is_left_to_chance() -> None:
+    problem, x, dy = uneven_problem()
+    method = tfag.SampledGradient(problem.positions)
+    draws = gradients(problem, x, dy, method, 5)
+    assert not draws.std(axis=0).any()
+    exact = problem.dense_gradient(x, dy)
+    np.testing.assert_allclose(draws[0], exact, rtol=1e-5, atol=1e-5)

@@ -17,6 +17,7 @@ _METHODS = {
     "zero": tfag.ZeroGradient,
     "random": tfag.RandomGradient,
     "max": tfag.MaxGradient,
+    "row-sampled": tfag.RowSampledGradient,
 }
 # Each schedule's class, and which of the --schedule_... flags it takes.
 _SCHEDULES: dict[str, tuple[type[tfag.Schedule], tuple[str, ...]]] = {
@@ -143,7 +144,9 @@ def _parse_method(text: str, common: dict[str, Any]) -> tfag.GradientMethod:
 
 
 def _number(value: Any) -> Any:
-    """The number that a text holds, or the value as it is."""
+    """The number, True or False that a text holds, or the value as it is."""
+    if value in ("True", "False"):
+        return value == "True"
     for convert in (int, float) if isinstance(value, str) else ():
         try:
             return convert(value)

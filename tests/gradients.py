@@ -14,6 +14,11 @@ METHODS = {
     "random": (tfag.RandomGradient(seed=3), 5),
     "max": (tfag.MaxGradient(), None),
     "max k": (tfag.MaxGradient(k=3, scale=0.5), None),
+    "row-sampled": (tfag.RowSampledGradient(share=0.3, seed=4), 7),
+    "row-sampled product": (
+        tfag.RowSampledGradient(0.2, "batch", probability="product", keep_largest=True),
+        2,
+    ),
 }
 
 

@@ -9,27 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from philox import philox
 
 from tf_approxgrad import ops
 
-MASK = np.uint64(0xFFFFFFFF)
 SHAPES = [(3, 3, 5, 7), (1, 1, 1, 1), (1, 1, 256, 1), (1, 1, 257, 1), (5, 5, 16, 33)]
-
-
-def philox(key: int, counter: np.ndarray) -> np.ndarray:
-    """Philox4x32-10 of counters [blocks, 4] under a key of 64 bits."""
-    w0, w1, w2, w3 = np.moveaxis(counter.astype(np.uint64), -1, 0)
-    keys = np.array([key & 0xFFFFFFFF, key >> 32], np.uint64)
-    for _ in range(10):
-        first, second = np.uint64(0xD2511F53) * w0, np.uint64(0xCD9E8D57) * w2
-        w0, w1, w2, w3 = (
-            (second >> np.uint64(32)) ^ w1 ^ keys[0],
-            second & MASK,
-            (first >> np.uint64(32)) ^ w3 ^ keys[1],
-            first & MASK,
-        )
-        keys = (keys + np.array([0x9E3779B9, 0xBB67AE85], np.uint64)) & MASK
-    return np.stack([w0, w1, w2, w3], axis=-1)
 
 
 def normals(size: int, seed: int, layer: int, step: int) -> np.ndarray:

@@ -30,6 +30,7 @@ from tf_approxgrad.methods import (
     GradientMethod,
     MaxGradient,
     RandomGradient,
+    RowSampledGradient,
     ZeroGradient,
 )
 from tf_approxgrad.plateau import SwitchToFullOnPlateau
@@ -64,6 +65,7 @@ __all__ = [
     "Piecewise",
     "Ramp",
     "RandomGradient",
+    "RowSampledGradient",
     "Schedule",
     "SwitchToFullOnPlateau",
     "TableSchedule",

@@ -20,8 +20,10 @@ from tf_approxgrad.methods import (
     GradientMethod,
     MaxGradient,
     RandomGradient,
+    RowSampledGradient,
     ZeroGradient,
 )
+from tf_approxgrad.row_sampling import row_sampled_filter_gradient
 
 # Reads the training step, a scalar integer tensor, where the gradient is computed.
 StepReader = Callable[[], tf.Tensor]
@@ -94,14 +96,10 @@ def _zero(method: ZeroGradient, backprop: Backprop) -> tf.Tensor:
 
 @filter_gradient.register
 def _random(method: RandomGradient, backprop: Backprop) -> tf.Tensor:
-    if backprop.step is None:
-        raise ValueError(
-            f"step=None, but {method!r} draws its numbers from (seed, layer, step): "
-            "pass the training step, for example optimizer.iterations."
-        )
+    step = _required_step(method, backprop)
     if xla.is_compiling():
         normals = xla.random_filter_gradient(
-            backprop.filter_sizes, backprop.step(), method.seed, backprop.layer
+            backprop.filter_sizes, step, method.seed, backprop.layer
         )
         return _scaled(normals, method.stddev, backprop)
     by_batch = method.stddev is None
@@ -110,7 +108,7 @@ def _random(method: RandomGradient, backprop: Backprop) -> tf.Tensor:
     gradient = ops.approx_random_filter_gradient(
         filter_sizes=backprop.filter_sizes,
         out_backprop=backprop.out_backprop,
-        step=tf.cast(backprop.step(), tf.int64),
+        step=tf.cast(step, tf.int64),
         seed=method.seed,
         layer=backprop.layer,
         stddev=1.0 if by_batch or scaled_after else method.stddev,
@@ -144,6 +142,33 @@ def _max(method: MaxGradient, backprop: Backprop) -> tf.Tensor:
         **backprop.arguments.for_op(),
     )
     return gradient * method.scale if scaled_after else gradient
+
+
+@filter_gradient.register
+def _row_sampled(method: RowSampledGradient, backprop: Backprop) -> tf.Tensor:
+    scale = None if method.scale == "batch" else float(method.scale)
+    if method.share == 1:
+        return _scaled(_full(FullGradient(), backprop), scale, backprop)
+    step = _required_step(method, backprop)
+    gradient = row_sampled_filter_gradient(
+        backprop.input,
+        backprop.filter_sizes,
+        backprop.out_backprop,
+        backprop.arguments,
+        method,
+        step,
+        backprop.layer,
+    )
+    return _scaled(gradient, scale, backprop)
+
+
+def _required_step(method: GradientMethod, backprop: Backprop) -> tf.Tensor:
+    if backprop.step is None:
+        raise ValueError(
+            f"step=None, but {method!r} draws its numbers from (seed, layer, step): "
+            "pass the training step, for example optimizer.iterations."
+        )
+    return backprop.step()
 
 
 def _scaled(gradient: tf.Tensor, factor: float | None, backprop: Backprop) -> tf.Tensor:

@@ -97,7 +97,7 @@ def random_filter_gradient(
     groups = (size + 4 * _BLOCKS - 1) // (4 * _BLOCKS)
     block = tf.cast(tf.range(groups * _BLOCKS), tf.uint64)
     step = tf.cast(step, tf.uint64)
-    words = _philox(
+    words = philox(
         [
             block,
             tf.fill(tf.shape(block), tf.constant(layer, tf.uint64)),
@@ -119,8 +119,16 @@ def _uint64(number: int) -> tf.Tensor:
     return tf.constant(number, tf.uint64)
 
 
-def _philox(words: list[tf.Tensor], seed: int) -> list[tf.Tensor]:
-    """Ten rounds over 32-bit words that are kept in uint64."""
+def philox(words: list[tf.Tensor], seed: int) -> list[tf.Tensor]:
+    """Ten rounds of Philox4x32 over the words of a counter, each 32 bits in a uint64.
+
+    Args:
+      words: Four uint64 tensors of the same shape.
+      seed: The key, its low word first; bits beyond the 64th don't count.
+
+    Returns:
+      Four uint64 tensors.
+    """
     low, shift = _uint64(_MASK), _uint64(32)
     keys = [seed & _MASK, (seed >> 32) & _MASK]
     for _ in range(10):

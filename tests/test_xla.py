@@ -17,6 +17,7 @@ from tf_approxgrad import xla
 KERNEL_OPS = {
     "ApproxConv2DBackpropFilter",
     "ApproxRandomFilterGradient",
+    "ApproxRowSampledConv2DBackpropFilter",
     "ApproxAwaitBackprop",
 }
 X = np.random.default_rng(0).normal(size=(24, 8, 8, 2)).astype(np.float32)

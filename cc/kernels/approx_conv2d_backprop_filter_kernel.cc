@@ -2,14 +2,13 @@
 // tensors, allocator and threads meet the kernels.
 
 #include <cstdint>
-#include <functional>
 
 #include "cc/kernels/backprop_filter_op.h"
+#include "cc/kernels/cpu_workers.h"
 #include "cc/kernels/geometry.h"
 #include "cc/kernels/max_gradient.h"
 #include "cc/kernels/tensorflow_types.h"
 #include "tensorflow/core/framework/op_kernel.h"
-#include "tensorflow/core/util/work_sharder.h"
 
 namespace tf_approxgrad {
 namespace {
@@ -32,17 +31,7 @@ class ApproxConv2DBackpropFilterOp : public BackpropFilterOp {
            double scale, const Tensor& input, const Tensor& out_backprop,
            Tensor* output) override {
     using Stored = typename KernelType<T>::type;
-    const auto& workers = *context->device()->tensorflow_cpu_worker_threads();
-    const auto run_workers = [&workers](int64_t count,
-                                        const std::function<void()>& work) {
-      // More than any unit costs, so that each worker gets a thread.
-      constexpr int64_t kCycles = 1 << 30;
-      tensorflow::Shard(workers.num_threads, workers.workers, count, kCycles,
-                        [&work](int64_t begin, int64_t end) {
-                          for (; begin < end; ++begin) work();
-                        });
-    };
-    const MaxGradient<Stored> gradient(geometry, k, workers.num_threads);
+    const MaxGradient<Stored> gradient(geometry, k, CpuThreads(context));
     Tensor scratch;
     OP_REQUIRES_OK(
         context, context->allocate_temp(tensorflow::DT_INT8,
@@ -52,7 +41,7 @@ class ApproxConv2DBackpropFilterOp : public BackpropFilterOp {
         scale, reinterpret_cast<const Stored*>(input.flat<T>().data()),
         reinterpret_cast<const Stored*>(out_backprop.flat<T>().data()),
         scratch.flat<int8_t>().data(),
-        reinterpret_cast<Stored*>(output->flat<T>().data()), run_workers);
+        reinterpret_cast<Stored*>(output->flat<T>().data()), RunOnCpu(context));
   }
 };
 

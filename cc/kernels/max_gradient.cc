@@ -4,7 +4,6 @@
 #include <atomic>
 
 #include "cc/kernels/cache_sizes.h"
-#include "cc/kernels/unit_queue.h"
 
 namespace tf_approxgrad {
 namespace {

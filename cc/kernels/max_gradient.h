@@ -5,18 +5,13 @@
 #define TF_APPROXGRAD_CC_KERNELS_MAX_GRADIENT_H_
 
 #include <cstdint>
-#include <functional>
 
 #include "cc/kernels/float_types.h"
 #include "cc/kernels/geometry.h"
 #include "cc/kernels/max_kernels.h"
+#include "cc/kernels/unit_queue.h"
 
 namespace tf_approxgrad {
-
-// Calls `work` `workers` times, at the same time or one after the other, on any
-// threads, and returns when all calls have.
-using RunWorkers =
-    std::function<void(int64_t workers, const std::function<void()>& work)>;
 
 template <typename T>
 class MaxGradient {

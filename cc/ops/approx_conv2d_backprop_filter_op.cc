@@ -1,103 +1,11 @@
-// Interface of the op ApproxConv2DBackpropFilter: registration, documentation
-// and shape function.
+// Interface of the op ApproxConv2DBackpropFilter: registration and
+// documentation.
 
-#include "cc/ops/conv_attributes.h"
-#include "tensorflow/core/framework/common_shape_fns.h"
+#include "cc/ops/backprop_filter_shape.h"
 #include "tensorflow/core/framework/op.h"
-#include "tensorflow/core/framework/shape_inference.h"
 
 namespace tf_approxgrad {
 namespace {
-
-using tensorflow::shape_inference::DimensionHandle;
-using tensorflow::shape_inference::InferenceContext;
-using tensorflow::shape_inference::ShapeHandle;
-
-absl::Status CheckRank(InferenceContext* c, int index, const char* name,
-                       int rank, ShapeHandle* shape) {
-  if (!c->WithRank(c->input(index), rank, shape).ok()) {
-    return InvalidArgument(
-        name, " has the shape ", c->DebugString(c->input(index)),
-        ", but it must have ", rank, rank == 1 ? " axis" : " axes");
-  }
-  return absl::OkStatus();
-}
-
-// Refuses two dimensions that are known and differ.
-absl::Status CheckDimensions(InferenceContext* c, const char* what,
-                             DimensionHandle dimension, const char* must_equal,
-                             DimensionHandle expected) {
-  if (!c->ValueKnown(dimension) || !c->ValueKnown(expected)) {
-    return absl::OkStatus();
-  }
-  return CheckEqual(what, c->Value(dimension), must_equal, c->Value(expected));
-}
-
-absl::Status CheckSpatialAxis(InferenceContext* c,
-                              const ConvAttributes& attributes, int axis,
-                              const char* axis_name, const char* out_name,
-                              DimensionHandle in_dimension,
-                              DimensionHandle filter_dimension,
-                              DimensionHandle out_dimension) {
-  if (!c->ValueKnown(in_dimension) || !c->ValueKnown(filter_dimension)) {
-    return absl::OkStatus();
-  }
-  int64_t out_size;
-  int64_t pad_before;
-  TF_RETURN_IF_ERROR(
-      OutputSize(attributes, axis, axis_name, c->Value(in_dimension),
-                 c->Value(filter_dimension), &out_size, &pad_before));
-  if (!c->ValueKnown(out_dimension)) return absl::OkStatus();
-  return CheckEqual(out_name, c->Value(out_dimension),
-                    "the size of the convolution's output", out_size);
-}
-
-absl::Status ApproxConv2DBackpropFilterShape(InferenceContext* c) {
-  ConvAttributes attributes;
-  TF_RETURN_IF_ERROR(ReadConvAttributes(c, &attributes));
-  ShapeHandle input;
-  ShapeHandle filter_sizes;
-  ShapeHandle out_backprop;
-  TF_RETURN_IF_ERROR(CheckRank(c, 0, "input", 4, &input));
-  TF_RETURN_IF_ERROR(CheckRank(c, 1, "filter_sizes", 1, &filter_sizes));
-  TF_RETURN_IF_ERROR(CheckRank(c, 2, "out_backprop", 4, &out_backprop));
-  TF_RETURN_IF_ERROR(CheckDimensions(c, "the length of filter_sizes",
-                                     c->Dim(filter_sizes, 0),
-                                     "the number of its axes", c->MakeDim(4)));
-  ShapeHandle filter;
-  TF_RETURN_IF_ERROR(c->MakeShapeFromShapeTensor(1, &filter));
-  TF_RETURN_IF_ERROR(c->WithRank(filter, 4, &filter));
-
-  const int rows = attributes.rows_axis();
-  const int cols = attributes.cols_axis();
-  const int depth = attributes.depth_axis();
-  TF_RETURN_IF_ERROR(CheckDimensions(
-      c, "the batch size of out_backprop", c->Dim(out_backprop, 0),
-      "the batch size of input", c->Dim(input, 0)));
-  TF_RETURN_IF_ERROR(CheckDimensions(c, "filter_sizes[2]", c->Dim(filter, 2),
-                                     "the number of channels of input",
-                                     c->Dim(input, depth)));
-  TF_RETURN_IF_ERROR(CheckDimensions(c, "filter_sizes[3]", c->Dim(filter, 3),
-                                     "the number of channels of out_backprop",
-                                     c->Dim(out_backprop, depth)));
-  TF_RETURN_IF_ERROR(CheckSpatialAxis(
-      c, attributes, rows, "rows", "the number of rows of out_backprop",
-      c->Dim(input, rows), c->Dim(filter, 0), c->Dim(out_backprop, rows)));
-  TF_RETURN_IF_ERROR(CheckSpatialAxis(
-      c, attributes, cols, "columns", "the number of columns of out_backprop",
-      c->Dim(input, cols), c->Dim(filter, 1), c->Dim(out_backprop, cols)));
-
-  // What filter_sizes leaves open, the channels of the tensors may still tell.
-  DimensionHandle in_depth;
-  DimensionHandle out_depth;
-  TF_RETURN_IF_ERROR(
-      c->Merge(c->Dim(filter, 2), c->Dim(input, depth), &in_depth));
-  TF_RETURN_IF_ERROR(
-      c->Merge(c->Dim(filter, 3), c->Dim(out_backprop, depth), &out_depth));
-  c->set_output(0, c->MakeShape({c->Dim(filter, 0), c->Dim(filter, 1), in_depth,
-                                 out_depth}));
-  return absl::OkStatus();
-}
 
 REGISTER_OP("ApproxConv2DBackpropFilter")
     .Input("input: T")
@@ -113,7 +21,7 @@ REGISTER_OP("ApproxConv2DBackpropFilter")
     .Attr("k: int >= 1 = 1")
     .Attr("scale: float = 1.0")
     .Attr("mean_over_batch: bool = false")
-    .SetShapeFn(ApproxConv2DBackpropFilterShape)
+    .SetShapeFn(BackpropFilterShape)
     .Doc(R"doc(
 Approximates the gradients of a convolution with respect to the filter.
 

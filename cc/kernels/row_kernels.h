@@ -86,7 +86,7 @@ struct RowKernels {
                   int64_t channels, int64_t begin, int64_t end,
                   Accumulator* pixels);
 
-  // Elements of scratch that a worker needs for the product, aligned to 64.
+  // Bytes of scratch that a worker needs for the product, aligned to 64.
   int64_t (*worker_bytes)(const ConvGeometry& geometry,
                           const ProductPlan& plan);
 

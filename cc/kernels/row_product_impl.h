@@ -7,14 +7,21 @@
 //   2. packs the rows of dY, weighted, as panels [rows, a tile's vectors];
 //   3. multiplies: a tile of input channels by a tile of vectors stays in
 //      registers while all rows pass by; a row adds one load for each vector
-//      and a broadcast for each channel, straight from X.
-// A panel stays in L1 for all taps and channels. What is read of X and the sums
-// stay in L2.
+//      and a broadcast for each channel.
+// With few output channels X is read where it lies. With many, a tap's pixels
+// are gathered first, one line of channels at a time: their addresses lie a
+// power of two apart and would drive each other out of L1 before the next panel
+// needs them. Meanwhile the next rows' pixels are brought closer.
 
 constexpr bool kManyRegisters = TF_APPROXGRAD_VECTOR_BYTES == 64;
 // Of a tile with two vectors, and with one.
 constexpr int kChannelsOfTwo = kManyRegisters ? 8 : 4;
 constexpr int kChannelsOfOne = kManyRegisters ? 16 : 8;
+// Input channels that are gathered at a time: a cache line of floats.
+constexpr int64_t kGathered = 16;
+// Vectors of output channels up to which X is read where it lies. Beyond,
+// pixels that are gathered once for all of them are worth it.
+constexpr int64_t kMostInPlace = 4;
 
 template <typename Accumulator>
 inline int64_t PaddedChannels(int64_t channels) {
@@ -22,23 +29,49 @@ inline int64_t PaddedChannels(int64_t channels) {
   return (channels + kWidth - 1) / kWidth * kWidth;
 }
 
-// Sums over the rows of X[pixel, channel + c] * panel[row], for a tile; added
-// to `sums`, or written if these are the first.
-template <int kChannels, int kVectors, typename Accumulator>
-__attribute__((noinline)) void MultiplyTile(const Accumulator* const* pixels,
-                                            int64_t channel,
-                                            const Accumulator* panel,
-                                            int64_t rows, bool is_first,
-                                            Accumulator* sums, int64_t stride) {
+// The rows that a tile meets.
+template <typename Accumulator>
+struct TileRows {
+  int64_t count;
+  // Where each row's pixel is, and those of as many rows that come later: X is
+  // read in no order that the processor could foresee.
+  const Accumulator* const* pixels;
+  const Accumulator* const* later;
+  // The pixels' channels themselves if they are gathered, [count, kGathered].
+  const Accumulator* gathered;
+  const Accumulator* panel;
+  // Whether nothing has been added to the sums yet.
+  bool is_first;
+};
+
+// Where a tile finds X: gathered, or where it lies; and whether it asks for
+// what comes later.
+enum class Pixels { kGathered, kInPlace, kInPlaceFetchingLater };
+
+// Adds the sums over the rows of X[pixel, channel + c] * panel[row], for a
+// tile.
+template <int kChannels, int kVectors, Pixels kPixels, typename Accumulator>
+__attribute__((noinline)) void MultiplyTile(const TileRows<Accumulator>& rows,
+                                            int64_t channel, Accumulator* sums,
+                                            int64_t stride) {
   constexpr int kWidth = kLanes<Accumulator>;
   Vector<Accumulator> tile[kChannels][kVectors] = {};
-  for (int64_t row = 0; row < rows; ++row) {
-    const Accumulator* x = pixels[row] + channel;
+  const Accumulator* panel = rows.panel;
+  const Accumulator* gathered = rows.gathered + channel;
+  for (int64_t row = 0; row < rows.count; ++row) {
+    const Accumulator* x = gathered;
+    if constexpr (kPixels == Pixels::kGathered) {
+      gathered = InRegister(gathered + kGathered);
+    } else {
+      x = rows.pixels[row] + channel;
+    }
+    if constexpr (kPixels == Pixels::kInPlaceFetchingLater) {
+      __builtin_prefetch(rows.later[row] + channel);
+    }
     Vector<Accumulator> y[kVectors];
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) {
-      y[v] = LoadVector(panel + (row * kVectors + v) * kWidth);
-    }
+    for (int v = 0; v < kVectors; ++v) y[v] = LoadVector(panel + v * kWidth);
+    panel += kVectors * kWidth;
 #pragma GCC unroll 16
     for (int c = 0; c < kChannels; ++c) {
       const Vector<Accumulator> value = Broadcast(x[c]);
@@ -51,38 +84,68 @@ __attribute__((noinline)) void MultiplyTile(const Accumulator* const* pixels,
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       Accumulator* out = sums + c * stride + v * kWidth;
-      StoreVector(is_first ? tile[c][v] : LoadVector(out) + tile[c][v], out);
+      StoreVector(rows.is_first ? tile[c][v] : LoadVector(out) + tile[c][v],
+                  out);
     }
   }
 }
 
-template <int kChannels, int kVectors, typename Accumulator>
-inline void MultiplyTiles(const Accumulator* const* pixels, int64_t begin,
-                          int64_t end, const Accumulator* panel, int64_t rows,
-                          bool is_first, Accumulator* sums, int64_t stride) {
+template <int kChannels, int kVectors, Pixels kPixels, typename Accumulator>
+inline void MultiplyTiles(const TileRows<Accumulator>& rows, int64_t begin,
+                          int64_t end, Accumulator* sums, int64_t stride) {
   int64_t c = begin;
   for (; c + kChannels <= end; c += kChannels) {
-    MultiplyTile<kChannels, kVectors>(pixels, c, panel, rows, is_first,
-                                      sums + (c - begin) * stride, stride);
+    MultiplyTile<kChannels, kVectors, kPixels>(rows, c, sums, stride);
+    sums += kChannels * stride;
   }
   if constexpr (kChannels > 1) {
     if (c < end) {
-      MultiplyTiles<kChannels / 2, kVectors>(
-          pixels, c, end, panel, rows, is_first, sums + (c - begin) * stride,
-          stride);
+      MultiplyTiles<kChannels / 2, kVectors, kPixels>(rows, c, end, sums,
+                                                      stride);
     }
+  }
+}
+
+// The channels [begin, end) of all rows with a panel of two vectors, or one.
+template <Pixels kPixels, typename Accumulator>
+inline void MultiplyPanel(const TileRows<Accumulator>& rows, bool has_two,
+                          int64_t begin, int64_t end, Accumulator* sums,
+                          int64_t stride) {
+  if (has_two) {
+    MultiplyTiles<kChannelsOfTwo, 2, kPixels>(rows, begin, end, sums, stride);
+  } else {
+    MultiplyTiles<kChannelsOfOne, 1, kPixels>(rows, begin, end, sums, stride);
+  }
+}
+
+template <typename Accumulator>
+inline void GatherPixels(const TileRows<Accumulator>& rows, bool fetches_later,
+                         int64_t channel, int64_t channels,
+                         Accumulator* gathered) {
+  if (channels == kGathered) {
+    for (int64_t row = 0; row < rows.count; ++row) {
+      if (fetches_later) __builtin_prefetch(rows.later[row] + channel);
+      __builtin_memcpy(gathered + row * kGathered, rows.pixels[row] + channel,
+                       kGathered * sizeof(Accumulator));
+    }
+    return;
+  }
+  for (int64_t row = 0; row < rows.count; ++row) {
+    const Accumulator* x = rows.pixels[row] + channel;
+    for (int64_t c = 0; c < channels; ++c) gathered[row * kGathered + c] = x[c];
   }
 }
 
 // What a worker has for a unit.
 template <typename Accumulator>
 struct ProductScratch {
-  // [KH * KW, kProductRows]
+  // [2, KH * KW, kProductRows]
   const Accumulator** pixels;
   // Panels one after the other, each for kProductRows.
   Accumulator* panels;
-  // [KH * KW, in_channels, padded out_channels]; the last, for it may be
-  // left out.
+  // [kProductRows, kGathered]
+  Accumulator* gathered;
+  // [KH * KW, in_channels, padded out_channels]
   Accumulator* sums;
 };
 
@@ -95,8 +158,9 @@ int64_t ProductWorkerBytes(const ConvGeometry& g, const ProductPlan& plan) {
   using Accumulator = typename AccumulatorOf<T>::type;
   const int64_t size = sizeof(Accumulator);
   const int64_t padded = PaddedChannels<Accumulator>(plan.out_channels);
-  return ProductLineBytes(g.taps() * kProductRows * sizeof(void*)) +
+  return ProductLineBytes(2 * g.taps() * kProductRows * sizeof(void*)) +
          ProductLineBytes(kProductRows * padded * size) +
+         ProductLineBytes(kProductRows * kGathered * size) +
          ProductLineBytes(g.taps() * plan.in_channels * padded * size);
 }
 
@@ -108,23 +172,27 @@ ProductScratch<typename AccumulatorOf<T>::type> ScratchOf(
   const int64_t padded = PaddedChannels<Accumulator>(plan.out_channels);
   ProductScratch<Accumulator> own;
   own.pixels = reinterpret_cast<const Accumulator**>(bytes);
-  bytes += ProductLineBytes(g.taps() * kProductRows * sizeof(void*));
+  bytes += ProductLineBytes(2 * g.taps() * kProductRows * sizeof(void*));
   own.panels = reinterpret_cast<Accumulator*>(bytes);
   bytes += ProductLineBytes(kProductRows * padded * sizeof(Accumulator));
+  own.gathered = reinterpret_cast<Accumulator*>(bytes);
+  bytes += ProductLineBytes(kProductRows * kGathered * sizeof(Accumulator));
   own.sums = reinterpret_cast<Accumulator*>(bytes);
   return own;
 }
 
-// Drawn rows, each once, and their weights.
+// Drawn rows, each once, their weights and, for every tap, their pixels.
 template <typename Accumulator>
 struct RowsOfBlock {
   int64_t count = 0;
   int64_t row[kProductRows];
   Accumulator weight[kProductRows];
+  const Accumulator** pixels;
 };
 
 template <typename T, typename Accumulator>
 void CollectRows(const ProductTask<T>& task, int64_t begin, int64_t end,
+                 int64_t first_out, int64_t out_channels,
                  RowsOfBlock<Accumulator>* rows) {
   rows->count = 0;
   for (int64_t place = begin; place < end;) {
@@ -135,19 +203,23 @@ void CollectRows(const ProductTask<T>& task, int64_t begin, int64_t end,
     rows->weight[rows->count] = static_cast<Accumulator>(
         static_cast<double>(times) * task.weight / task.size[row]);
     ++rows->count;
+    if (task.g.layout == Layout::kNHWC) {
+      const T* values = task.out_backprop + row * task.g.out_depth + first_out;
+      for (int64_t co = 0; co < out_channels; co += 64 / sizeof(T)) {
+        __builtin_prefetch(values + co);
+      }
+    }
   }
 }
 
 template <typename T, typename Accumulator>
-void ListPixels(const ProductTask<T>& task,
-                const RowsOfBlock<Accumulator>& rows,
-                const Accumulator** pixels) {
+void ListPixels(const ProductTask<T>& task, RowsOfBlock<Accumulator>* rows) {
   const ConvGeometry& g = task.g;
   const int64_t reach_rows = (g.filter_rows - 1) * g.dilation_rows;
   const int64_t reach_cols = (g.filter_cols - 1) * g.dilation_cols;
-  for (int64_t i = 0; i < rows.count; ++i) {
-    const int64_t image = rows.row[i] / g.positions();
-    const int64_t position = rows.row[i] - image * g.positions();
+  for (int64_t i = 0; i < rows->count; ++i) {
+    const int64_t image = rows->row[i] / g.positions();
+    const int64_t position = rows->row[i] - image * g.positions();
     const int64_t out_row = position / g.out_cols;
     const int64_t top = out_row * g.stride_rows - g.pad_top;
     const int64_t left =
@@ -155,7 +227,7 @@ void ListPixels(const ProductTask<T>& task,
     const bool is_inside = top >= 0 && top + reach_rows < g.in_rows &&
                            left >= 0 && left + reach_cols < g.in_cols;
     const int64_t corner = (image * g.in_rows + top) * g.in_cols + left;
-    const Accumulator** listed = pixels + i;
+    const Accumulator** listed = rows->pixels + i;
     for (int64_t kh = 0; kh < g.filter_rows; ++kh) {
       const int64_t row = top + kh * g.dilation_rows;
       const bool row_inside = row >= 0 && row < g.in_rows;
@@ -168,6 +240,11 @@ void ListPixels(const ProductTask<T>& task,
         listed += kProductRows;
         pixel += g.dilation_cols;
       }
+    }
+  }
+  for (int64_t tap = 0; tap < g.taps(); ++tap) {
+    for (int64_t i = rows->count; i < kProductRows; ++i) {
+      rows->pixels[tap * kProductRows + i] = task.zeros;
     }
   }
 }
@@ -284,29 +361,58 @@ void MultiplyUnit(const ProductTask<T>& task, int64_t unit, void* scratch) {
   if (begin >= end) {
     for (int64_t i = 0; i < g.taps() * tap_size; ++i) own.sums[i] = 0;
   }
-  RowsOfBlock<Accumulator> rows;
-  for (int64_t block = begin; block < end; block += kProductRows) {
+  RowsOfBlock<Accumulator> blocks[2];
+  blocks[0].pixels = own.pixels;
+  blocks[1].pixels = own.pixels + g.taps() * kProductRows;
+  const auto prepare = [&](int64_t block, RowsOfBlock<Accumulator>* rows) {
     const int64_t block_end =
         block + kProductRows < end ? block + kProductRows : end;
-    CollectRows(task, block, block_end, &rows);
-    ListPixels(task, rows, own.pixels);
+    CollectRows(task, block, block_end, first_out, out_channels, rows);
+    ListPixels(task, rows);
+  };
+  if (begin < end) prepare(begin, &blocks[0]);
+  for (int64_t block = begin; block < end; block += kProductRows) {
+    const RowsOfBlock<Accumulator>& rows = blocks[0];
+    const bool is_last = block + kProductRows >= end;
     PackRows(task, rows, first_out, out_channels, own.panels);
-    for (int64_t co = 0; co < padded; co += 2 * kWidth) {
-      const Accumulator* panel = own.panels + co * kProductRows;
-      for (int64_t tap = 0; tap < g.taps(); ++tap) {
-        const Accumulator* const* pixels = own.pixels + tap * kProductRows;
-        Accumulator* sums = own.sums + tap * tap_size + co;
-        if (padded - co > kWidth) {
-          MultiplyTiles<kChannelsOfTwo, 2>(pixels, first_in, in_end, panel,
-                                           rows.count, block == begin, sums,
-                                           padded);
-        } else {
-          MultiplyTiles<kChannelsOfOne, 1>(pixels, first_in, in_end, panel,
-                                           rows.count, block == begin, sums,
-                                           padded);
+    if (!is_last) prepare(block + kProductRows, &blocks[1]);
+    for (int64_t tap = 0; tap < g.taps(); ++tap) {
+      TileRows<Accumulator> tile_rows{rows.count,
+                                      rows.pixels + tap * kProductRows,
+                                      blocks[1].pixels + tap * kProductRows,
+                                      own.gathered,
+                                      own.panels,
+                                      block == begin};
+      Accumulator* sums = own.sums + tap * tap_size;
+      if (padded <= kMostInPlace * kWidth) {
+        for (int64_t co = 0; co < padded; co += 2 * kWidth) {
+          const bool has_two = padded - co > kWidth;
+          tile_rows.panel = own.panels + co * kProductRows;
+          if (is_last || co > 0) {
+            MultiplyPanel<Pixels::kInPlace>(tile_rows, has_two, first_in,
+                                            in_end, sums + co, padded);
+          } else {
+            MultiplyPanel<Pixels::kInPlaceFetchingLater>(
+                tile_rows, has_two, first_in, in_end, sums, padded);
+          }
         }
+        continue;
+      }
+      for (int64_t c = first_in; c < in_end; c += kGathered) {
+        const int64_t channels =
+            in_end - c < kGathered ? in_end - c : kGathered;
+        GatherPixels(tile_rows, !is_last, c, channels, own.gathered);
+        for (int64_t co = 0; co < padded; co += 2 * kWidth) {
+          tile_rows.panel = own.panels + co * kProductRows;
+          MultiplyPanel<Pixels::kGathered>(tile_rows, padded - co > kWidth, 0,
+                                           channels, sums + co, padded);
+        }
+        sums += kGathered * padded;
       }
     }
+    const RowsOfBlock<Accumulator> done = blocks[0];
+    blocks[0] = blocks[1];
+    blocks[1].pixels = done.pixels;
   }
   if (plan.pieces == 1) {
     WriteUnitSums(task, first_in, in_end - first_in, first_out, out_channels,

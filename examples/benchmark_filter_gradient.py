@@ -4,9 +4,10 @@ r"""Times the filter gradient of single convolutions, dense and approximate.
 
 The shapes are those of the paper's Table 1, at batch 128, and of ResNet-50, at batch
 32. All methods run through TensorFlow in one process and take turns, and a ratio is the
-median of the ratios of neighbouring calls. The bound is the time that the machine needs
-at least: to read X and dY and to write dF once, at the bandwidth of a copy, or to do
-the multiply-adds of the kept positions at the rate of a loop of nothing else.
+median of the ratios of neighbouring calls; "rows" is the row-sampled method. The bound
+is the time that the machine needs at least: to read X and dY and to write dF once, at
+the bandwidth of a copy, or to do the multiply-adds of the kept positions at the rate of
+a loop of nothing else.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ class Row:
     max_ratio: float
     bound_ms: float
     max_over_bound: float
+    rows_ms: float
+    rows_ratio: float
     random_ms: float
     random_ratio: float
     zero_ms: float
@@ -106,6 +109,7 @@ def make_functions(
     return {
         "dense": make(tfag.FullGradient()),
         "max": make(tfag.MaxGradient(k=k)),
+        "rows": make(tfag.RowSampledGradient()),
         "random": make(tfag.RandomGradient()),
         "zero": make(tfag.ZeroGradient()),
     }
@@ -135,6 +139,8 @@ def measure(
         max_ratio=ratio["max"],
         bound_ms=bound_ms,
         max_over_bound=ms["max"] / bound_ms,
+        rows_ms=ms["rows"],
+        rows_ratio=ratio["rows"],
         random_ms=ms["random"],
         random_ratio=ratio["random"],
         zero_ms=ms["zero"],
@@ -143,7 +149,7 @@ def measure(
     )
 
 
-_FORM = "{:26} {:>8} {:>8} {:>7} {:>8} {:>7} {:>9} {:>7} {:>8} {:>7} {:>6}"
+_FORM = "{:26} {:>8} {:>8} {:>7} {:>8} {:>7} {:>8} {:>7} {:>9} {:>7} {:>8} {:>7} {:>6}"
 
 
 def format_row(row: Row) -> str:
@@ -155,6 +161,8 @@ def format_row(row: Row) -> str:
         f"{row.max_ratio:.1f}x",
         f"{row.bound_ms:.3f}",
         f"{row.max_over_bound:.1f}",
+        f"{row.rows_ms:.3f}",
+        f"{row.rows_ratio:.1f}x",
         f"{row.random_ms:.4f}",
         f"{row.random_ratio:.0f}x",
         f"{row.zero_ms:.4f}",
@@ -164,14 +172,18 @@ def format_row(row: Row) -> str:
 
 
 def format_means(group: str, rows: list[Row]) -> str:
-    """The geometric means of a group's ratios, and its worst one of max."""
+    """The geometric means of a group's ratios, and the worst of max and rows."""
     means = {
         name: geometric_mean(getattr(row, f"{name}_ratio") for row in rows)
-        for name in ("max", "random", "zero", "paper")
+        for name in ("max", "rows", "random", "zero", "paper")
     }
     text = ", ".join(f"{n} {mean:.1f}x" for n, mean in means.items() if mean == mean)
-    worst = min(row.max_ratio for row in rows)
-    return f"{group}: geometric means {text}; worst max {worst:.1f}x"
+    worst_max = min(row.max_ratio for row in rows)
+    worst_rows = min(row.rows_ratio for row in rows)
+    return (
+        f"{group}: geometric means {text}; worst max {worst_max:.1f}x, "
+        f"rows {worst_rows:.1f}x"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,8 +241,8 @@ def main(argv: list[str]) -> None:
         f"k={FLAGS.k}, {FLAGS.dtype}, {FLAGS.data_format}; times in ms, ratios are "
         "dense over ours\n"
     )
-    titles = ("shape", "dense", "max", "ratio", "bound", "over", "random", "ratio")
-    print(_FORM.format(*titles, "zero", "ratio", "paper"))
+    titles = ("shape", "dense", "max", "ratio", "bound", "over", "rows", "ratio")
+    print(_FORM.format(*titles, "random", "ratio", "zero", "ratio", "paper"))
     rows = []
     for shape in shapes:
         rows.append(

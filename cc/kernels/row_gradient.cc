@@ -24,24 +24,40 @@ int64_t Chunks(int64_t count, int64_t size) {
   return (count + size - 1) / size;
 }
 
-// The sum of the pixels' squares under the filter at a row.
-double PatchSquares(const ConvGeometry& g, const double* pixel_sums,
-                    int64_t row) {
-  const int64_t image = row / g.positions();
-  const int64_t position = row % g.positions();
-  const int64_t top = position / g.out_cols * g.stride_rows - g.pad_top;
-  const int64_t left = position % g.out_cols * g.stride_cols - g.pad_left;
-  double sum = 0;
-  for (int64_t kh = 0; kh < g.filter_rows; ++kh) {
-    const int64_t in_row = top + kh * g.dilation_rows;
-    if (in_row < 0 || in_row >= g.in_rows) continue;
-    const double* line = pixel_sums + (image * g.in_rows + in_row) * g.in_cols;
-    for (int64_t kw = 0; kw < g.filter_cols; ++kw) {
-      const int64_t in_col = left + kw * g.dilation_cols;
-      if (in_col >= 0 && in_col < g.in_cols) sum += line[in_col];
+// Turns the squared norms of the rows [begin, end) of dY into the squared
+// products with the norms of their patches.
+void MultiplyByPatchSquares(const ConvGeometry& g, const double* pixel_sums,
+                            int64_t begin, int64_t end, double* squares) {
+  const int64_t reach_rows = (g.filter_rows - 1) * g.dilation_rows;
+  const int64_t reach_cols = (g.filter_cols - 1) * g.dilation_cols;
+  int64_t image = begin / g.positions();
+  int64_t out_row = begin % g.positions() / g.out_cols;
+  int64_t out_col = begin % g.out_cols;
+  for (int64_t row = begin; row < end; ++row) {
+    const int64_t top = out_row * g.stride_rows - g.pad_top;
+    const int64_t left = out_col * g.stride_cols - g.pad_left;
+    const bool is_inside = top >= 0 && top + reach_rows < g.in_rows &&
+                           left >= 0 && left + reach_cols < g.in_cols;
+    double sum = 0;
+    for (int64_t kh = 0; kh < g.filter_rows; ++kh) {
+      const int64_t in_row = top + kh * g.dilation_rows;
+      if (in_row < 0 || in_row >= g.in_rows) continue;
+      const double* line =
+          pixel_sums + (image * g.in_rows + in_row) * g.in_cols;
+      for (int64_t kw = 0; kw < g.filter_cols; ++kw) {
+        const int64_t in_col = left + kw * g.dilation_cols;
+        if (is_inside || (in_col >= 0 && in_col < g.in_cols)) {
+          sum += line[in_col];
+        }
+      }
     }
+    squares[row] *= sum;
+    if (++out_col < g.out_cols) continue;
+    out_col = 0;
+    if (++out_row < g.out_rows) continue;
+    out_row = 0;
+    ++image;
   }
-  return sum;
 }
 
 }  // namespace
@@ -95,13 +111,11 @@ void RowGradient<T>::MeasureRows(const Scratch& own, const T* out_backprop,
   const int64_t last = std::min(end * kRowBlock, rows());
   kernels_.square_sums(g.layout, out_backprop, g.positions(), g.out_depth,
                        first, last, own.size);
+  if (sampling_.by_product) {
+    MultiplyByPatchSquares(g, own.pixel_sums, first, last, own.size);
+  }
   for (int64_t row = first; row < last; ++row) {
     own.size[row] = std::sqrt(own.size[row]);
-  }
-  if (sampling_.by_product) {
-    for (int64_t row = first; row < last; ++row) {
-      own.size[row] *= std::sqrt(PatchSquares(g, own.pixel_sums, row));
-    }
   }
   SumParts(own.size, rows(), begin, end, own.part_sums);
 }

@@ -66,7 +66,7 @@ __attribute__((noinline)) void MultiplyTile(const TileRows<Accumulator>& rows,
       x = rows.pixels[row] + channel;
     }
     if constexpr (kPixels == Pixels::kInPlaceFetchingLater) {
-      __builtin_prefetch(rows.later[row] + channel);
+      __builtin_prefetch(rows.later[row] + channel, 0, 2);
     }
     Vector<Accumulator> y[kVectors];
 #pragma GCC unroll 4
@@ -124,7 +124,7 @@ inline void GatherPixels(const TileRows<Accumulator>& rows, bool fetches_later,
                          Accumulator* gathered) {
   if (channels == kGathered) {
     for (int64_t row = 0; row < rows.count; ++row) {
-      if (fetches_later) __builtin_prefetch(rows.later[row] + channel);
+      if (fetches_later) __builtin_prefetch(rows.later[row] + channel, 0, 2);
       __builtin_memcpy(gathered + row * kGathered, rows.pixels[row] + channel,
                        kGathered * sizeof(Accumulator));
     }

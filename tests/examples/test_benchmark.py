@@ -65,7 +65,7 @@ def test_every_method_computes_the_gradient_as_often_as_asked(data_format):
     for name, function in functions.items():
         results = function()
         assert [result.shape for result in results] == [(3, 3, 3, 5)] * 3
-        if name != "random":
+        if name not in ("random", "rows"):
             tf.debugging.assert_equal(results[0], results[2])
 
 

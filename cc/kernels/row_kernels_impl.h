@@ -10,6 +10,7 @@ namespace {
 // clang-format off
 #include "cc/kernels/vectors.h"
 #include "cc/kernels/row_values_impl.h"
+#include "cc/kernels/row_tiles_impl.h"
 #include "cc/kernels/row_product_impl.h"
 // clang-format on
 

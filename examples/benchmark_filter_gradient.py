@@ -4,10 +4,11 @@ r"""Times the filter gradient of single convolutions, dense and approximate.
 
 The shapes are those of the paper's Table 1, at batch 128, and of ResNet-50, at batch
 32. All methods run through TensorFlow in one process and take turns, and a ratio is the
-median of the ratios of neighbouring calls. The bound is the time that the machine needs
-if nothing helps: to read X and dY and to write dF once, at the bandwidth of a copy, or
-to do the multiply-adds of the kept positions at the rate of a loop of nothing else.
-What stays in the caches, or of X isn't among the kept patches, takes less.
+median of the ratios of neighbouring calls; "rows" is the row-sampled method. The bound
+is the time that the machine needs if nothing helps: to read X and dY and to write dF
+once, at the bandwidth of a copy, or to do the multiply-adds of the kept positions at
+the rate of a loop of nothing else. What stays in the caches, or of X isn't among the
+kept patches, takes less.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ class Row:
     max_over_bound: float
     sampled_ms: float
     sampled_ratio: float
+    rows_ms: float
+    rows_ratio: float
     random_ms: float
     random_ratio: float
     zero_ms: float
@@ -112,6 +115,7 @@ def make_functions(
         "dense": make(tfag.FullGradient()),
         "max": make(tfag.MaxGradient(k=k)),
         "sampled": make(tfag.SampledGradient(k=k)),
+        "rows": make(tfag.RowSampledGradient()),
         "random": make(tfag.RandomGradient()),
         "zero": make(tfag.ZeroGradient()),
     }
@@ -143,6 +147,8 @@ def measure(
         max_over_bound=ms["max"] / bound_ms,
         sampled_ms=ms["sampled"],
         sampled_ratio=ratio["sampled"],
+        rows_ms=ms["rows"],
+        rows_ratio=ratio["rows"],
         random_ms=ms["random"],
         random_ratio=ratio["random"],
         zero_ms=ms["zero"],
@@ -151,7 +157,7 @@ def measure(
     )
 
 
-_FORM = "{:26} {:>8} {:>8} {:>7} {:>8} {:>7} {:>8} {:>7} {:>9} {:>7} {:>8} {:>7} {:>6}"
+_FORM = "{:26} {:>8}" + " {:>8} {:>7}" * 4 + " {:>9} {:>7} {:>8} {:>7} {:>6}"
 
 
 def format_row(row: Row) -> str:
@@ -165,6 +171,8 @@ def format_row(row: Row) -> str:
         f"{row.max_over_bound:.1f}",
         f"{row.sampled_ms:.3f}",
         f"{row.sampled_ratio:.1f}x",
+        f"{row.rows_ms:.3f}",
+        f"{row.rows_ratio:.1f}x",
         f"{row.random_ms:.4f}",
         f"{row.random_ratio:.0f}x",
         f"{row.zero_ms:.4f}",
@@ -174,15 +182,15 @@ def format_row(row: Row) -> str:
 
 
 def format_means(group: str, rows: list[Row]) -> str:
-    """The geometric means of a group's ratios, and the worst of max and sampled."""
+    """The geometric means of a group's ratios, and the worst of three methods."""
     means = {
         name: geometric_mean(getattr(row, f"{name}_ratio") for row in rows)
-        for name in ("max", "sampled", "random", "zero", "paper")
+        for name in ("max", "sampled", "rows", "random", "zero", "paper")
     }
     text = ", ".join(f"{n} {mean:.1f}x" for n, mean in means.items() if mean == mean)
     worst = ", ".join(
         f"{name} {min(getattr(row, f'{name}_ratio') for row in rows):.1f}x"
-        for name in ("max", "sampled")
+        for name in ("max", "sampled", "rows")
     )
     return f"{group}: geometric means {text}; worst {worst}"
 
@@ -243,6 +251,7 @@ def main(argv: list[str]) -> None:
         "dense over ours\n"
     )
     titles = ("shape", "dense", "max", "ratio", "bound", "over", "sampled", "ratio")
+    titles += ("rows", "ratio")
     print(_FORM.format(*titles, "random", "ratio", "zero", "ratio", "paper"))
     rows = []
     for shape in shapes:

@@ -139,7 +139,9 @@ def _parse_method(text: str, common: dict[str, Any]) -> tfag.GradientMethod:
 
 
 def _number(value: Any) -> Any:
-    """The number that a text holds, or the value as it is."""
+    """The number, True or False that a text holds, or the value as it is."""
+    if value in ("True", "False"):
+        return value == "True"
     for convert in (int, float) if isinstance(value, str) else ():
         try:
             return convert(value)

@@ -12,9 +12,9 @@ CIFAR-10, from the archive or the folder that it was extracted to:
 
     python examples/train.py --data=cifar10 --data_path=cifar-10-python.tar.gz
 
-A method is full, zero, random or max; its parameters follow after colons, as in
-max:k=4 or random:stddev=0.01. With --checkpoint a run that was interrupted goes on
-after its last whole epoch when the same command is given again.
+A method is full, zero, random, max or row-sampled; its parameters follow after colons,
+as in max:k=4 or random:stddev=0.01. With --checkpoint a run that was interrupted goes
+on after its last whole epoch when the same command is given again.
 """
 
 from __future__ import annotations

@@ -16,6 +16,11 @@ METHODS = {
     "max k": (tfag.MaxGradient(k=3, scale=0.5), None),
     "sampled": (tfag.SampledGradient(seed=3), 5),
     "sampled share": (tfag.SampledGradient(k=0.1, scale="batch", seed=-2), 2**33),
+    "row-sampled": (tfag.RowSampledGradient(share=0.3, seed=4), 7),
+    "row-sampled product": (
+        tfag.RowSampledGradient(0.2, "batch", probability="product", keep_largest=True),
+        2,
+    ),
 }
 
 # Values that dY of one channel gets: example, row, column, value.

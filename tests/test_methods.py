@@ -33,6 +33,14 @@ METHODS = st.one_of(
         scale=st.just("batch") | FINITE,
         seed=st.integers(-(2**63), 2**63 - 1),
     ),
+    st.builds(
+        tfag.RowSampledGradient,
+        share=st.floats(0, 1, exclude_min=True),
+        scale=st.just("batch") | FINITE,
+        seed=st.integers(-(2**63), 2**63 - 1),
+        probability=st.sampled_from(["norm", "product"]),
+        keep_largest=st.booleans(),
+    ),
 )
 
 
@@ -53,15 +61,22 @@ METHODS = st.one_of(
         (tfag.SampledGradient(), "sampled"),
         (tfag.SampledGradient(k=4, seed=7), "sampled(k=4, seed=7)"),
         (tfag.SampledGradient(k=0.5, scale="batch"), "sampled(k=0.5, scale='batch')"),
+        (tfag.RowSampledGradient(), "row-sampled"),
+        (tfag.RowSampledGradient(1, 2), "row-sampled(share=1.0, scale=2.0)"),
+        (
+            tfag.RowSampledGradient(probability="product", keep_largest=True),
+            "row-sampled(probability='product', keep_largest=True)",
+        ),
     ],
 )
 def test_label_shows_the_arguments_that_are_not_default(method, label):
     assert method.label == label
 
 
-def test_only_random_and_sampled_need_the_step():
+def test_only_what_is_drawn_needs_the_step():
     assert tfag.RandomGradient().needs_step
     assert tfag.SampledGradient().needs_step
+    assert tfag.RowSampledGradient().needs_step
     assert not tfag.FullGradient().needs_step
     assert not tfag.ZeroGradient().needs_step
     assert not tfag.MaxGradient(k=3).needs_step
@@ -75,6 +90,12 @@ def test_defaults_are_those_of_the_paper():
 def test_sampled_is_unbiased_by_default():
     method = tfag.SampledGradient()
     assert (method.k, method.scale, method.seed) == (1, 1.0, 0)
+
+
+def test_row_sampled_is_unbiased_by_default():
+    method = tfag.RowSampledGradient()
+    assert (method.share, method.scale, method.seed) == (0.125, 1.0, 0)
+    assert (method.probability, method.keep_largest) == ("norm", False)
 
 
 def test_methods_are_immutable():
@@ -103,6 +124,12 @@ def test_methods_differ_by_class_and_by_argument():
         tfag.SampledGradient(k=0.5),
         tfag.SampledGradient(scale="batch"),
         tfag.SampledGradient(seed=1),
+        tfag.RowSampledGradient(),
+        tfag.RowSampledGradient(share=0.25),
+        tfag.RowSampledGradient(scale="batch"),
+        tfag.RowSampledGradient(seed=1),
+        tfag.RowSampledGradient(probability="product"),
+        tfag.RowSampledGradient(keep_largest=True),
     ]
     for i, method in enumerate(different):
         assert [other == method for other in different].index(True) == i
@@ -190,6 +217,35 @@ def test_every_method_survives_keras_serialisation_and_json(method):
         (lambda: tfag.RandomGradient(seed=0.0), TypeError, "seed .*got 0.0"),
         (lambda: tfag.RandomGradient(seed=True), TypeError, "seed .*got True"),
         (lambda: tfag.RandomGradient(seed=None), TypeError, "seed .*got None"),
+        (
+            lambda: tfag.RowSampledGradient(share=0),
+            ValueError,
+            "share must be a number greater than 0 and at most 1, got 0",
+        ),
+        (lambda: tfag.RowSampledGradient(share=1.01), ValueError, "share .*got 1.01"),
+        (lambda: tfag.RowSampledGradient(share=-0.5), ValueError, "share .*got -0.5"),
+        (lambda: tfag.RowSampledGradient(share=np.nan), ValueError, "share .*got nan"),
+        (lambda: tfag.RowSampledGradient(share=True), TypeError, "share .*got True"),
+        (lambda: tfag.RowSampledGradient(share="1/8"), TypeError, "share .*got '1/8'"),
+        (lambda: tfag.RowSampledGradient(scale="sum"), ValueError, "scale .*got 'sum'"),
+        (lambda: tfag.RowSampledGradient(scale=np.inf), ValueError, "scale .*got inf"),
+        (lambda: tfag.RowSampledGradient(seed=2**63), ValueError, "seed must .*got 9"),
+        (lambda: tfag.RowSampledGradient(seed=1.5), TypeError, "seed must .*got 1.5"),
+        (
+            lambda: tfag.RowSampledGradient(probability="size"),
+            ValueError,
+            'probability must be "norm" or "product", got \'size\'',
+        ),
+        (
+            lambda: tfag.RowSampledGradient(probability=None),
+            TypeError,
+            "probability must .*got None",
+        ),
+        (
+            lambda: tfag.RowSampledGradient(keep_largest=1),
+            TypeError,
+            "keep_largest must be True or False, got 1",
+        ),
     ],
 )
 def test_bad_arguments_are_refused_in_words(build, error, message):
@@ -199,7 +255,13 @@ def test_bad_arguments_are_refused_in_words(build, error, message):
 
 @pytest.mark.parametrize(
     "method",
-    [tfag.RandomGradient(stddev=0), tfag.MaxGradient(scale=-1), tfag.MaxGradient(10)],
+    [
+        tfag.RandomGradient(stddev=0),
+        tfag.MaxGradient(scale=-1),
+        tfag.MaxGradient(10),
+        tfag.RowSampledGradient(1),
+        tfag.RowSampledGradient(1e-300),
+    ],
 )
 def test_limits_of_the_allowed_range_are_accepted(method):
     assert methods.get(method) is method
@@ -213,6 +275,7 @@ def test_limits_of_the_allowed_range_are_accepted(method):
         ("random", tfag.RandomGradient()),
         ("max", tfag.MaxGradient()),
         ("sampled", tfag.SampledGradient()),
+        ("row-sampled", tfag.RowSampledGradient()),
     ],
 )
 def test_get_knows_every_method_by_name(name, method):
@@ -222,10 +285,26 @@ def test_get_knows_every_method_by_name(name, method):
 @pytest.mark.parametrize(
     ("identifier", "error", "message"),
     [
-        ("Max", ValueError, "'full', 'zero', 'random', 'max', 'sampled'.*got 'Max'"),
-        ("", ValueError, "'full', 'zero', 'random', 'max', 'sampled'.*got ''"),
-        (None, TypeError, "'full', 'zero', 'random', 'max', 'sampled'.*got None"),
-        (4, TypeError, "'full', 'zero', 'random', 'max', 'sampled'.*got 4"),
+        (
+            "Max",
+            ValueError,
+            "'full', .*'sampled', 'row-sampled'.*got 'Max'",
+        ),
+        (
+            "",
+            ValueError,
+            "'full', .*'sampled', 'row-sampled'.*got ''",
+        ),
+        (
+            None,
+            TypeError,
+            "'full', .*'sampled', 'row-sampled'.*got None",
+        ),
+        (
+            4,
+            TypeError,
+            "'full', .*'sampled', 'row-sampled'.*got 4",
+        ),
         (tfag.MaxGradient, TypeError, "'full', .*got <class.*MaxGradient"),
         ({"k": 4}, ValueError, "'full', .*got {'k': 4}"),
         ({"class_name": "Nothing", "config": {}}, ValueError, "'full', .*can't read"),

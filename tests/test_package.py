@@ -18,7 +18,7 @@ from building import BUILD_INFO, LIBRARY, ROOT, Times, build, changed, run, time
 
 import tf_approxgrad as tfag
 
-# Section 4 of the design, without the row-sampled method, which comes later.
+# Section 4 of the design.
 PUBLIC_NAMES = re.findall(
     r"\w+",
     """

@@ -19,6 +19,7 @@ KERNEL_OPS = {
     "ApproxConv2DBackpropFilter",
     "ApproxSampledConv2DBackpropFilter",
     "ApproxRandomFilterGradient",
+    "ApproxRowSampledConv2DBackpropFilter",
     "ApproxAwaitBackprop",
 }
 X = np.random.default_rng(0).normal(size=(24, 8, 8, 2)).astype(np.float32)

@@ -32,6 +32,7 @@ from tf_approxgrad.methods import (
     GradientMethod,
     MaxGradient,
     RandomGradient,
+    RowSampledGradient,
     SampledGradient,
     ZeroGradient,
 )
@@ -69,6 +70,7 @@ __all__ = [
     "Piecewise",
     "Ramp",
     "RandomGradient",
+    "RowSampledGradient",
     "SampledGradient",
     "Schedule",
     "SwitchToFullOnPlateau",

@@ -21,10 +21,12 @@ from tf_approxgrad.methods import (
     GradientMethod,
     MaxGradient,
     RandomGradient,
+    RowSampledGradient,
     SampledGradient,
     ZeroGradient,
 )
 from tf_approxgrad.position_sampling import sampled_weights
+from tf_approxgrad.row_sampling import row_sampled_filter_gradient, rows_to_draw
 
 # Reads the training step, a scalar integer tensor, where the gradient is computed.
 StepReader = Callable[[], tf.Tensor]
@@ -180,6 +182,52 @@ def _kept(
         **backprop.arguments.for_op(),
     )
     return gradient * scale if scaled_after else gradient
+
+
+@filter_gradient.register
+def _row_sampled(method: RowSampledGradient, backprop: Backprop) -> tf.Tensor:
+    by_batch = method.scale == "batch"
+    scale = None if by_batch else float(method.scale)
+    if method.share == 1:
+        return _scaled(_full(FullGradient(), backprop), scale, backprop)
+    step = _required_step(method, backprop)
+    # The kernels are the CPU's alone. On a GPU TensorFlow's own ops are faster than X
+    # and dY brought to the CPU.
+    if xla.is_compiling() or _may_be_on_gpu(backprop.input):
+        gradient = row_sampled_filter_gradient(
+            backprop.input,
+            backprop.filter_sizes,
+            backprop.out_backprop,
+            backprop.arguments,
+            method,
+            step,
+            backprop.stream,
+        )
+        return _scaled(gradient, scale, backprop)
+    # The op's attribute is a float32, too coarse for a float64 gradient.
+    scaled_after = not by_batch and backprop.input.dtype == tf.float64
+    gradient = ops.approx_row_sampled_conv2d_backprop_filter(
+        input=backprop.input,
+        filter_sizes=backprop.filter_sizes,
+        out_backprop=backprop.out_backprop,
+        step=tf.cast(step, tf.int64),
+        draws=rows_to_draw(method.share, backprop.out_backprop, backprop.arguments),
+        probability=method.probability,
+        keep_largest=method.keep_largest,
+        seed=method.seed,
+        layer=backprop.stream,
+        scale=1.0 if by_batch or scaled_after else method.scale,
+        mean_over_batch=by_batch,
+        **backprop.arguments.for_op(),
+    )
+    return gradient * method.scale if scaled_after else gradient
+
+
+def _may_be_on_gpu(tensor: tf.Tensor) -> bool:
+    """Whether an op of a tensor may run on a GPU; a graph seldom says where."""
+    if tensor.device:
+        return "GPU" in tensor.device
+    return bool(tf.config.list_logical_devices("GPU"))
 
 
 def _required_step(method: GradientMethod, backprop: Backprop) -> tf.Tensor:

@@ -3,14 +3,12 @@
 // tensors, allocator and threads meet the kernels.
 
 #include <cstdint>
-#include <functional>
-#include <memory>
 
 #include "cc/kernels/backprop_filter_op.h"
+#include "cc/kernels/cpu_workers.h"
 #include "cc/kernels/geometry.h"
 #include "cc/kernels/kept_gradient.h"
 #include "cc/kernels/tensorflow_types.h"
-#include "cc/kernels/worker_gate.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace tf_approxgrad {
@@ -34,22 +32,8 @@ class KeptBackpropFilterOp : public BackpropFilterOp {
            const Selection& selection, double scale, const Tensor& input,
            const Tensor& out_backprop, Tensor* output) override {
     using Stored = typename KernelType<T>::type;
-    const auto& workers = *context->device()->tensorflow_cpu_worker_threads();
-    const auto run_workers = [&workers](int64_t count,
-                                        const std::function<void()>& work) {
-      const auto gate = std::make_shared<WorkerGate>();
-      for (int64_t worker = 1; worker < count; ++worker) {
-        workers.workers->Schedule([gate, &work] {
-          if (!gate->Enter()) return;
-          work();
-          gate->Leave();
-        });
-      }
-      work();
-      gate->Close();
-    };
     const KeptGradient<Stored> gradient(geometry, selection,
-                                        workers.num_threads);
+                                        CpuThreads(context));
     Tensor scratch;
     OP_REQUIRES_OK(
         context, context->allocate_temp(tensorflow::DT_INT8,
@@ -59,7 +43,7 @@ class KeptBackpropFilterOp : public BackpropFilterOp {
         scale, reinterpret_cast<const Stored*>(input.flat<T>().data()),
         reinterpret_cast<const Stored*>(out_backprop.flat<T>().data()),
         scratch.flat<int8_t>().data(),
-        reinterpret_cast<Stored*>(output->flat<T>().data()), run_workers);
+        reinterpret_cast<Stored*>(output->flat<T>().data()), RunOnCpu(context));
   }
 };
 

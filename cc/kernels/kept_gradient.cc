@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <atomic>
 
-#include "cc/kernels/unit_queue.h"
-
 namespace tf_approxgrad {
 namespace {
 

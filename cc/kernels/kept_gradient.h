@@ -5,7 +5,6 @@
 #define TF_APPROXGRAD_CC_KERNELS_KEPT_GRADIENT_H_
 
 #include <cstdint>
-#include <functional>
 
 #include "cc/kernels/accumulation_plan.h"
 #include "cc/kernels/cache_sizes.h"
@@ -13,13 +12,9 @@
 #include "cc/kernels/geometry.h"
 #include "cc/kernels/kept_kernels.h"
 #include "cc/kernels/selection.h"
+#include "cc/kernels/unit_queue.h"
 
 namespace tf_approxgrad {
-
-// Calls `work` at least once and at most `workers` times, at the same time or
-// one after the other, on any threads, and returns when all calls have.
-using RunWorkers =
-    std::function<void(int64_t workers, const std::function<void()>& work)>;
 
 template <typename T>
 class KeptGradient {

@@ -6,9 +6,15 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <thread>
 
 namespace tf_approxgrad {
+
+// Calls `work` at least once and at most `workers` times, at the same time or
+// one after the other, on any threads, and returns when all calls have.
+using RunWorkers =
+    std::function<void(int64_t workers, const std::function<void()>& work)>;
 
 // One phase of a computation. Waking a thread takes longer than some phases, so
 // that phases with a thread pool's barrier between them wait for it each time.

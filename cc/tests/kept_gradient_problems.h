@@ -75,13 +75,17 @@ inline ConvGeometry GeometryOf(const Problem& p, Layout layout) {
   return g;
 }
 
-inline std::string Describe(const ConvGeometry& g, const Selection& selection,
-                            size_t type_size) {
+inline std::string Describe(const ConvGeometry& g) {
   return std::to_string(g.batch) + "x" + std::to_string(g.in_rows) + "x" +
          std::to_string(g.in_cols) + " " + std::to_string(g.in_depth) + "->" +
          std::to_string(g.out_depth) + " " + std::to_string(g.filter_rows) +
          "x" + std::to_string(g.filter_cols) +
-         (g.layout == Layout::kNHWC ? " NHWC" : " NCHW") +
+         (g.layout == Layout::kNHWC ? " NHWC" : " NCHW");
+}
+
+inline std::string Describe(const ConvGeometry& g, const Selection& selection,
+                            size_t type_size) {
+  return Describe(g) +
          (selection.method == SelectionMethod::kLargest ? " max" : " sampled") +
          " k=" + std::to_string(selection.k) + ", " +
          std::to_string(type_size) + " bytes an element";

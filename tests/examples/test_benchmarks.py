@@ -146,6 +146,7 @@ def test_row_has_times_of_one_gradient_and_ratios_of_neighbours(monkeypatch):
         "dense": [0.16, 0.32, 0.48],
         "max": [0.04, 0.016, 0.08],
         "sampled": [0.08, 0.032, 0.16],
+        "rows": [0.02, 0.08, 0.016],
         "random": [0.004] * 3,
         "zero": [0.002] * 3,
     }
@@ -164,6 +165,7 @@ def test_row_has_times_of_one_gradient_and_ratios_of_neighbours(monkeypatch):
     assert row.dense_ms == pytest.approx(1e3 * 0.32 / 64)
     assert row.max_ratio == pytest.approx(6.0)
     assert (row.sampled_ms, row.sampled_ratio) == pytest.approx((1.25, 3.0))
+    assert row.rows_ratio == pytest.approx(8.0)
     assert row.zero_ratio == pytest.approx(160)
     bound_ms = 1e3 * shape.bound_seconds(1, 4, MACHINE)
     assert row.max_over_bound == pytest.approx(1e3 * 0.04 / 64 / bound_ms)
@@ -171,14 +173,15 @@ def test_row_has_times_of_one_gradient_and_ratios_of_neighbours(monkeypatch):
 
 def test_group_line_has_geometric_means_and_the_worst():
     row = benchmark_filter_gradient.Row(
-        "g", "a", 8.0, 2.0, 4.0, 1.0, 2.0, 1.6, 5.0, 0.8, 10.0, 0.4, 20.0, math.nan
+        *("g", "a", 8.0, 2.0, 4.0, 1.0, 2.0, 1.6, 5.0, 1.6, 5.0),
+        *(0.8, 10.0, 0.4, 20.0, math.nan),
     )
     other = dataclasses.replace(
-        row, max_ratio=16.0, sampled_ratio=1.25, random_ratio=40.0
+        row, max_ratio=16.0, sampled_ratio=1.25, rows_ratio=1.25, random_ratio=40.0
     )
     assert benchmark_filter_gradient.format_means("g", [row, other]) == (
-        "g: geometric means max 8.0x, sampled 2.5x, random 20.0x, zero 20.0x; "
-        "worst max 4.0x, sampled 1.2x"
+        "g: geometric means max 8.0x, sampled 2.5x, rows 2.5x, random 20.0x, zero "
+        "20.0x; worst max 4.0x, sampled 1.2x, rows 1.2x"
     )
 
 

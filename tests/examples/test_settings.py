@@ -32,6 +32,13 @@ def chosen(**changes) -> settings.Settings:
         ("max:k=4", tfag.MaxGradient(k=4)),
         ("max:k=4:scale=0.5", tfag.MaxGradient(k=4, scale=0.5)),
         ("max:scale=batch", tfag.MaxGradient()),
+        ("row-sampled", tfag.RowSampledGradient(seed=7)),
+        (
+            "row-sampled:share=0.25:probability=product:keep_largest=True",
+            tfag.RowSampledGradient(
+                0.25, seed=7, probability="product", keep_largest=True
+            ),
+        ),
     ],
 )
 def test_method_and_its_parameters_are_read(text, method):
@@ -55,7 +62,7 @@ def test_flags_give_parameters_that_a_method_leaves_out():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"method": "maximum"}, ("'maximum'", "full, zero, random, max")),
+        ({"method": "maximum"}, ("'maximum'", "full, zero, random, max, row-sampled")),
         ({"method": "max:n=4"}, ("'n=4'", "k, scale")),
         ({"method": "max:k"}, ("'k'", "max:k=4")),
         ({"method": "zero:k=4"}, ("'k=4'", "it has none")),

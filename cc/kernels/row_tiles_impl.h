@@ -1,0 +1,125 @@
+// The hot loop of the row-sampled product, for one instruction set; included
+// inside its namespace. row_product_impl.h says how tiles make a unit.
+
+constexpr bool kManyRegisters = TF_APPROXGRAD_VECTOR_BYTES == 64;
+// Of a tile with two vectors, and with one.
+constexpr int kChannelsOfTwo = kManyRegisters ? 8 : 4;
+constexpr int kChannelsOfOne = kManyRegisters ? 16 : 8;
+// Input channels that are gathered at a time: a cache line of floats.
+constexpr int64_t kGathered = 16;
+// Vectors of output channels up to which X is read where it lies. Beyond,
+// pixels that are gathered once for all of them are worth it.
+constexpr int64_t kMostInPlace = 4;
+
+template <typename Accumulator>
+inline int64_t PaddedChannels(int64_t channels) {
+  constexpr int64_t kWidth = kLanes<Accumulator>;
+  return (channels + kWidth - 1) / kWidth * kWidth;
+}
+
+// The rows that a tile meets.
+template <typename Accumulator>
+struct TileRows {
+  int64_t count;
+  // Where each row's pixel is, and those of as many rows that come later: X is
+  // read in no order that the processor could foresee.
+  const Accumulator* const* pixels;
+  const Accumulator* const* later;
+  // The pixels' channels themselves if they are gathered, [count, kGathered].
+  const Accumulator* gathered;
+  const Accumulator* panel;
+  // Whether nothing has been added to the sums yet.
+  bool is_first;
+};
+
+// Where a tile finds X: gathered, or where it lies; and whether it asks for
+// what comes later.
+enum class Pixels { kGathered, kInPlace, kInPlaceFetchingLater };
+
+// Adds the sums over the rows of X[pixel, channel + c] * panel[row], for a
+// tile.
+template <int kChannels, int kVectors, Pixels kPixels, typename Accumulator>
+__attribute__((noinline)) void MultiplyTile(const TileRows<Accumulator>& rows,
+                                            int64_t channel, Accumulator* sums,
+                                            int64_t stride) {
+  constexpr int kWidth = kLanes<Accumulator>;
+  Vector<Accumulator> tile[kChannels][kVectors] = {};
+  const Accumulator* panel = rows.panel;
+  const Accumulator* gathered = rows.gathered + channel;
+  for (int64_t row = 0; row < rows.count; ++row) {
+    const Accumulator* x = gathered;
+    if constexpr (kPixels == Pixels::kGathered) {
+      gathered = InRegister(gathered + kGathered);
+    } else {
+      x = rows.pixels[row] + channel;
+    }
+    if constexpr (kPixels == Pixels::kInPlaceFetchingLater) {
+      __builtin_prefetch(rows.later[row] + channel, 0, 2);
+    }
+    Vector<Accumulator> y[kVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) y[v] = LoadVector(panel + v * kWidth);
+    panel += kVectors * kWidth;
+#pragma GCC unroll 16
+    for (int c = 0; c < kChannels; ++c) {
+      const Vector<Accumulator> value = Broadcast(x[c]);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) tile[c][v] += value * y[v];
+    }
+  }
+#pragma GCC unroll 16
+  for (int c = 0; c < kChannels; ++c) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      Accumulator* out = sums + c * stride + v * kWidth;
+      StoreVector(rows.is_first ? tile[c][v] : LoadVector(out) + tile[c][v],
+                  out);
+    }
+  }
+}
+
+template <int kChannels, int kVectors, Pixels kPixels, typename Accumulator>
+inline void MultiplyTiles(const TileRows<Accumulator>& rows, int64_t begin,
+                          int64_t end, Accumulator* sums, int64_t stride) {
+  int64_t c = begin;
+  for (; c + kChannels <= end; c += kChannels) {
+    MultiplyTile<kChannels, kVectors, kPixels>(rows, c, sums, stride);
+    sums += kChannels * stride;
+  }
+  if constexpr (kChannels > 1) {
+    if (c < end) {
+      MultiplyTiles<kChannels / 2, kVectors, kPixels>(rows, c, end, sums,
+                                                      stride);
+    }
+  }
+}
+
+// The channels [begin, end) of all rows with a panel of two vectors, or one.
+template <Pixels kPixels, typename Accumulator>
+inline void MultiplyPanel(const TileRows<Accumulator>& rows, bool has_two,
+                          int64_t begin, int64_t end, Accumulator* sums,
+                          int64_t stride) {
+  if (has_two) {
+    MultiplyTiles<kChannelsOfTwo, 2, kPixels>(rows, begin, end, sums, stride);
+  } else {
+    MultiplyTiles<kChannelsOfOne, 1, kPixels>(rows, begin, end, sums, stride);
+  }
+}
+
+template <typename Accumulator>
+inline void GatherPixels(const TileRows<Accumulator>& rows, bool fetches_later,
+                         int64_t channel, int64_t channels,
+                         Accumulator* gathered) {
+  if (channels == kGathered) {
+    for (int64_t row = 0; row < rows.count; ++row) {
+      if (fetches_later) __builtin_prefetch(rows.later[row] + channel, 0, 2);
+      __builtin_memcpy(gathered + row * kGathered, rows.pixels[row] + channel,
+                       kGathered * sizeof(Accumulator));
+    }
+    return;
+  }
+  for (int64_t row = 0; row < rows.count; ++row) {
+    const Accumulator* x = rows.pixels[row] + channel;
+    for (int64_t c = 0; c < channels; ++c) gathered[row * kGathered + c] = x[c];
+  }
+}

@@ -1,0 +1,183 @@
+// Square sums and the rearranged input, for one instruction set; included
+// inside its namespace.
+//
+// The sums are made in eight lanes, of two, four or eight registers: element c
+// goes to lane c % 8, and the lanes are added up in one order. In NCHW a
+// position's sum runs through the channels in eight lanes likewise.
+
+constexpr int kSumLanes = 8;
+typedef double SumVector __attribute__((vector_size(kSumLanes * 8)));
+typedef float FloatOctet __attribute__((vector_size(kSumLanes * 4)));
+typedef uint16_t WordOctet __attribute__((vector_size(kSumLanes * 2)));
+typedef uint32_t LongOctet __attribute__((vector_size(kSumLanes * 4)));
+
+// By pointer: vectors wider than the set's registers have no place of their own
+// as results.
+inline __attribute__((always_inline)) void LoadOctet(const float* values,
+                                                     SumVector* octet) {
+  FloatOctet floats;
+  __builtin_memcpy(&floats, values, sizeof(floats));
+  *octet = __builtin_convertvector(floats, SumVector);
+}
+
+inline __attribute__((always_inline)) void LoadOctet(const double* values,
+                                                     SumVector* octet) {
+  __builtin_memcpy(octet, values, sizeof(*octet));
+}
+
+inline __attribute__((always_inline)) void LoadOctet(const Bfloat16* values,
+                                                     SumVector* octet) {
+  WordOctet words;
+  __builtin_memcpy(&words, values, sizeof(words));
+  const LongOctet bits = __builtin_convertvector(words, LongOctet) << 16;
+  FloatOctet floats;
+  __builtin_memcpy(&floats, &bits, sizeof(floats));
+  *octet = __builtin_convertvector(floats, SumVector);
+}
+
+inline __attribute__((always_inline)) void LoadOctet(const Half* values,
+                                                     SumVector* octet) {
+  float floats[kSumLanes];
+  for (int lane = 0; lane < kSumLanes; ++lane)
+    floats[lane] = Load(values[lane]);
+  LoadOctet(floats, octet);
+}
+
+inline __attribute__((always_inline)) double AddLanes(const SumVector& sums) {
+  return ((sums[0] + sums[4]) + (sums[2] + sums[6])) +
+         ((sums[1] + sums[5]) + (sums[3] + sums[7]));
+}
+
+// In bytes. The processor's own prefetcher stops at a page's end.
+constexpr int64_t kFetchedAhead = 2048;
+
+template <typename T>
+inline double SquareSum(const T* values, int64_t count) {
+  SumVector sums = {};
+  SumVector octet;
+  int64_t c = 0;
+  for (; c + kSumLanes <= count; c += kSumLanes) {
+    __builtin_prefetch(values + c + kFetchedAhead / sizeof(T));
+    LoadOctet(values + c, &octet);
+    sums += octet * octet;
+  }
+  if (c < count) {
+    T rest[kSumLanes] = {};
+    for (int lane = 0; c + lane < count; ++lane) rest[lane] = values[c + lane];
+    LoadOctet(rest, &octet);
+    sums += octet * octet;
+  }
+  return AddLanes(sums);
+}
+
+// The sums of kSumLanes neighbouring positions of an image's planes.
+template <typename T>
+inline void SquareSumsOfOctet(const T* plane, int64_t positions,
+                              int64_t channels, double* sums) {
+  SumVector lanes[kSumLanes] = {};
+  SumVector octet;
+  int64_t c = 0;
+  for (; c + kSumLanes <= channels; c += kSumLanes) {
+    for (int lane = 0; lane < kSumLanes; ++lane) {
+      LoadOctet(plane + (c + lane) * positions, &octet);
+      lanes[lane] += octet * octet;
+    }
+  }
+  for (int lane = 0; c + lane < channels; ++lane) {
+    LoadOctet(plane + (c + lane) * positions, &octet);
+    lanes[lane] += octet * octet;
+  }
+  const SumVector total = ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) +
+                          ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+  __builtin_memcpy(sums, &total, sizeof(total));
+}
+
+// The sum of one position of an image's planes, in the order of the octets.
+template <typename T>
+inline double SquareSumOfPlanes(const T* value, int64_t positions,
+                                int64_t channels) {
+  SumVector sums = {};
+  for (int64_t c = 0; c < channels; ++c) {
+    const double loaded = Load(value[c * positions]);
+    sums[c % kSumLanes] += loaded * loaded;
+  }
+  return AddLanes(sums);
+}
+
+template <typename T>
+void SquareSums(Layout layout, const T* values, int64_t positions,
+                int64_t channels, int64_t begin, int64_t end, double* sums) {
+  if (layout == Layout::kNHWC) {
+    for (int64_t row = begin; row < end; ++row) {
+      sums[row] = SquareSum(values + row * channels, channels);
+    }
+    return;
+  }
+  for (int64_t row = begin; row < end;) {
+    const int64_t image = row / positions;
+    const int64_t image_end = (image + 1) * positions;
+    const int64_t last = end < image_end ? end : image_end;
+    const T* plane = values + image * positions * channels - image * positions;
+    for (; row + kSumLanes <= last; row += kSumLanes) {
+      SquareSumsOfOctet(plane + row, positions, channels, sums + row);
+    }
+    for (; row < last; ++row) {
+      sums[row] = SquareSumOfPlanes(plane + row, positions, channels);
+    }
+  }
+}
+
+template <typename T>
+inline void LoadAccumulators(const T* values, int64_t count,
+                             typename AccumulatorOf<T>::type* loaded) {
+  using Accumulator = typename AccumulatorOf<T>::type;
+  int64_t i = 0;
+  for (; i + kLanes<Accumulator> <= count; i += kLanes<Accumulator>) {
+    StoreVector(LoadVector(values + i), loaded + i);
+  }
+  for (; i < count; ++i) loaded[i] = Load(values[i]);
+}
+
+// A square of pixels and channels is transposed in registers, so that whole
+// lines are read and written.
+template <typename T>
+void ArrangePixels(Layout layout, const T* values, int64_t positions,
+                   int64_t channels, int64_t begin, int64_t end,
+                   typename AccumulatorOf<T>::type* pixels) {
+  using Accumulator = typename AccumulatorOf<T>::type;
+  constexpr int kWidth = kLanes<Accumulator>;
+  if (layout == Layout::kNHWC) {
+    LoadAccumulators(values + begin * channels, (end - begin) * channels,
+                     pixels + begin * channels);
+    return;
+  }
+  for (int64_t pixel = begin; pixel < end;) {
+    const int64_t image = pixel / positions;
+    const int64_t image_end = (image + 1) * positions;
+    const int64_t last = end < image_end ? end : image_end;
+    const T* planes = values + image * positions * channels - image * positions;
+    for (; pixel < last;) {
+      const int64_t count = last - pixel < kWidth ? last - pixel : kWidth;
+      int64_t c = 0;
+      for (; count == kWidth && c + kWidth <= channels; c += kWidth) {
+        Vector<Accumulator> square[kWidth];
+#pragma GCC unroll 16
+        for (int i = 0; i < kWidth; ++i) {
+          square[i] = LoadVector(planes + pixel + (c + i) * positions);
+        }
+        Transpose<Accumulator>(square);
+#pragma GCC unroll 16
+        for (int i = 0; i < kWidth; ++i) {
+          StoreVector(square[i], pixels + (pixel + i) * channels + c);
+        }
+      }
+      for (; c < channels; ++c) {
+        for (int64_t i = 0; i < count; ++i) {
+          pixels[(pixel + i) * channels + c] =
+              Load(planes[pixel + i + c * positions]);
+        }
+      }
+      pixel += count;
+    }
+  }
+}

@@ -1,0 +1,127 @@
+// The row-sampled method in double precision, written from its formulas and
+// slow.
+
+#ifndef TF_APPROXGRAD_CC_TESTS_ROW_GRADIENT_REFERENCE_H_
+#define TF_APPROXGRAD_CC_TESTS_ROW_GRADIENT_REFERENCE_H_
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "cc/kernels/geometry.h"
+#include "cc/kernels/row_gradient.h"
+#include "cc/tests/kept_gradient_reference.h"
+
+namespace tf_approxgrad {
+
+// Calls visit(tap, element of X) for the taps of a position that lie inside,
+// with the element of input channel `ci`.
+template <typename Visit>
+void ForEachTap(const ConvGeometry& g, int64_t n, int64_t p, int64_t ci,
+                const Visit& visit) {
+  for (int64_t kh = 0; kh < g.filter_rows; ++kh) {
+    const int64_t row =
+        p / g.out_cols * g.stride_rows + kh * g.dilation_rows - g.pad_top;
+    if (row < 0 || row >= g.in_rows) continue;
+    for (int64_t kw = 0; kw < g.filter_cols; ++kw) {
+      const int64_t col =
+          p % g.out_cols * g.stride_cols + kw * g.dilation_cols - g.pad_left;
+      if (col < 0 || col >= g.in_cols) continue;
+      visit(kh * g.filter_cols + kw,
+            ImageIndex(g.layout, n, row, col, ci, g.in_rows, g.in_cols,
+                       g.in_depth));
+    }
+  }
+}
+
+inline int64_t OutputIndex(const ConvGeometry& g, int64_t row, int64_t co) {
+  const int64_t p = row % g.positions();
+  return ImageIndex(g.layout, row / g.positions(), p / g.out_cols,
+                    p % g.out_cols, co, g.out_rows, g.out_cols, g.out_depth);
+}
+
+inline std::vector<double> ReferenceRowSizes(const ConvGeometry& g,
+                                             const RowSampling& sampling,
+                                             const std::vector<double>& x,
+                                             const std::vector<double>& dy) {
+  std::vector<double> sizes(g.batch * g.positions());
+  for (size_t r = 0; r < sizes.size(); ++r) {
+    const int64_t row = static_cast<int64_t>(r);
+    double sum = 0;
+    for (int64_t co = 0; co < g.out_depth; ++co) {
+      const double value = dy[OutputIndex(g, row, co)];
+      sum += value * value;
+    }
+    double patch = sampling.by_product ? 0 : 1;
+    for (int64_t ci = 0; sampling.by_product && ci < g.in_depth; ++ci) {
+      ForEachTap(g, row / g.positions(), row % g.positions(), ci,
+                 [&](int64_t, int64_t at) { patch += x[at] * x[at]; });
+    }
+    sizes[r] = std::sqrt(sum) * std::sqrt(patch);
+  }
+  if (!sampling.keep_largest) return sizes;
+  double limit = std::numeric_limits<double>::infinity();
+  for (int pass = 0; pass < 8; ++pass) {
+    double others = 0;
+    int64_t left = sampling.draws;
+    for (const double size : sizes) {
+      left -= size >= limit;
+      others += size >= limit ? 0 : size;
+    }
+    if (left <= 0 || others == 0) break;
+    limit = std::min(limit, others / static_cast<double>(left));
+  }
+  for (double& size : sizes) size = std::min(size, limit);
+  return sizes;
+}
+
+// dF [KH, KW, Ci, Co]; `magnitudes` gets the sum of the absolute terms of each
+// element, which bounds the error of a sum in float32.
+inline std::vector<double> ReferenceRowGradient(
+    const ConvGeometry& g, const RowSampling& sampling, double scale,
+    double uniform, const std::vector<double>& x, const std::vector<double>& dy,
+    std::vector<double>* magnitudes) {
+  const auto sizes = ReferenceRowSizes(g, sampling, x, dy);
+  double total = 0;
+  int64_t drawable = 0;
+  for (const double size : sizes) {
+    total += size;
+    drawable += size > 0;
+  }
+  const auto draws = static_cast<double>(
+      sampling.keep_largest ? std::min(sampling.draws, drawable)
+                            : sampling.draws);
+  std::vector<double> gradient(g.filter_size() * g.out_depth);
+  magnitudes->assign(gradient.size(), 0.0);
+  double running = 0;
+  double before = 0;
+  for (size_t r = 0; r < sizes.size() && total > 0; ++r) {
+    running += sizes[r];
+    const double end =
+        std::min(std::floor(draws * running / total + uniform), draws);
+    const double times = end - before;
+    before = end;
+    if (times == 0) continue;
+    const int64_t row = static_cast<int64_t>(r);
+    const double weight = scale * times * total / (draws * sizes[r]);
+    for (int64_t ci = 0; ci < g.in_depth; ++ci) {
+      ForEachTap(g, row / g.positions(), row % g.positions(), ci,
+                 [&](int64_t tap, int64_t at) {
+                   const int64_t first = (tap * g.in_depth + ci) * g.out_depth;
+                   for (int64_t co = 0; co < g.out_depth; ++co) {
+                     const double term =
+                         weight * x[at] * dy[OutputIndex(g, row, co)];
+                     gradient[first + co] += term;
+                     (*magnitudes)[first + co] += std::abs(term);
+                   }
+                 });
+    }
+  }
+  return gradient;
+}
+
+}  // namespace tf_approxgrad
+
+#endif  // TF_APPROXGRAD_CC_TESTS_ROW_GRADIENT_REFERENCE_H_

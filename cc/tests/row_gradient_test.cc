@@ -1,0 +1,212 @@
+// The row-sampled method's kernels against a double-precision reference: all
+// types, layouts, instruction sets and numbers of workers, over shapes that
+// take every path. Needs no TensorFlow. Every buffer has exactly the documented
+// size, so that a sanitizer sees the first element too far.
+
+#include "cc/kernels/row_gradient.h"
+
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "cc/tests/check.h"
+#include "cc/tests/kept_gradient_problems.h"
+#include "cc/tests/row_gradient_reference.h"
+
+namespace tf_approxgrad {
+namespace {
+
+constexpr double kUniform = 0.3;
+
+// One worker after the other, as when no thread is free.
+void RunOneByOne(int64_t workers, const std::function<void()>& work) {
+  for (int64_t worker = 0; worker < workers; ++worker) work();
+}
+
+void RunTogether(int64_t workers, const std::function<void()>& work) {
+  std::vector<std::thread> threads;
+  for (int64_t worker = 0; worker < workers; ++worker) {
+    threads.emplace_back(work);
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+template <typename T>
+std::vector<T> Compute(const ConvGeometry& g, const RowSampling& sampling,
+                       const std::vector<T>& x, const std::vector<T>& dy,
+                       int64_t threads, InstructionSet instruction_set) {
+  const RowGradient<T> gradient(g, sampling, threads, instruction_set);
+  // What TensorFlow's allocator gives.
+  void* scratch = nullptr;
+  if (posix_memalign(&scratch, 64, gradient.scratch_bytes()) != 0) std::abort();
+  // What it gives isn't cleared either.
+  std::memset(scratch, 0xff, gradient.scratch_bytes());
+  std::vector<T> result(g.filter_size() * g.out_depth);
+  gradient.Compute(0.5, kUniform, x.data(), dy.data(), scratch, result.data(),
+                   threads % 2 == 0 ? RunTogether : RunOneByOne);
+  std::free(scratch);
+  return result;
+}
+
+std::vector<InstructionSet> InstructionSets() {
+  std::vector<InstructionSet> sets;
+  for (const auto set : {InstructionSet::kBaseline, InstructionSet::kAvx2,
+                         InstructionSet::kAvx512}) {
+    if (set <= ChosenInstructionSet()) sets.push_back(set);
+  }
+  return sets;
+}
+
+std::string DescribeRows(const ConvGeometry& g, const RowSampling& sampling,
+                         size_t type_size) {
+  return Describe(g) + ", " + std::to_string(type_size) +
+         " bytes an element, " + std::to_string(sampling.draws) + " draws" +
+         (sampling.by_product ? ", product" : "") +
+         (sampling.keep_largest ? ", largest kept" : "");
+}
+
+template <typename T>
+void TestAgreesWithTheReference(const Problem& problem, Layout layout,
+                                double share, bool by_product,
+                                bool keep_largest, double epsilon) {
+  const ConvGeometry g = GeometryOf(problem, layout);
+  const auto rows = static_cast<double>(g.batch * g.positions());
+  const RowSampling sampling{
+      std::max<int64_t>(1, static_cast<int64_t>(share * rows)), by_product,
+      keep_largest};
+  const std::string what = DescribeRows(g, sampling, sizeof(T));
+  std::mt19937 generator(7);
+  std::vector<double> x_exact, dy_exact, magnitudes;
+  const auto x = RandomValues<T>(g.input_size(), &generator, &x_exact);
+  const auto dy = RandomValues<T>(g.output_size(), &generator, &dy_exact);
+  const auto expected = ReferenceRowGradient(g, sampling, 0.5, kUniform,
+                                             x_exact, dy_exact, &magnitudes);
+  for (const InstructionSet set : InstructionSets()) {
+    const std::string with = what + ", " + InstructionSetName(set);
+    const auto result = Compute<T>(g, sampling, x, dy, 1, set);
+    for (size_t i = 0; i < result.size(); ++i) {
+      const double value = static_cast<double>(Load(result[i]));
+      const double tolerance =
+          epsilon * std::abs(expected[i]) + 1e-5 * magnitudes[i] + 1e-6;
+      if (!(std::abs(value - expected[i]) <= tolerance)) {
+        Check(false, with + ": element " + std::to_string(i) + " is " +
+                         std::to_string(value) + ", not " +
+                         std::to_string(expected[i]));
+        break;
+      }
+    }
+    for (const int64_t threads : {2, 3, 16}) {
+      const auto again = Compute<T>(g, sampling, x, dy, threads, set);
+      Check(std::memcmp(again.data(), result.data(),
+                        result.size() * sizeof(T)) == 0,
+            with + ": other bits with " + std::to_string(threads) + " threads");
+    }
+  }
+}
+
+// X is infinite where dY is zero: drawing such a row would show.
+void TestRowsOfZerosAreNotDrawn(Layout layout, bool keep_largest) {
+  const ConvGeometry g = GeometryOf({5, 9, 7, 17, 20, 1, 1}, layout);
+  std::mt19937 generator(3);
+  std::vector<double> exact;
+  auto x = RandomValues<float>(g.input_size(), &generator, &exact);
+  auto dy = RandomValues<float>(g.output_size(), &generator, &exact);
+  for (int64_t row = 0; row < g.batch * g.positions(); ++row) {
+    if (row % 3 != 1) continue;
+    for (int64_t co = 0; co < g.out_depth; ++co)
+      dy[OutputIndex(g, row, co)] = 0;
+    for (int64_t ci = 0; ci < g.in_depth; ++ci) {
+      ForEachTap(g, row / g.positions(), row % g.positions(), ci,
+                 [&](int64_t, int64_t at) { x[at] = INFINITY; });
+    }
+  }
+  const RowSampling sampling{g.batch * g.positions() * 9 / 10, false,
+                             keep_largest};
+  for (const InstructionSet set : InstructionSets()) {
+    for (const float value : Compute<float>(g, sampling, x, dy, 2, set)) {
+      if (!std::isfinite(value)) {
+        Check(false,
+              DescribeRows(g, sampling, 4) + ": a row of zeros is drawn");
+        break;
+      }
+    }
+  }
+}
+
+void TestZerosGiveZeros(const Problem& problem, Layout layout,
+                        bool keep_largest) {
+  const ConvGeometry g = GeometryOf(problem, layout);
+  const std::vector<float> x(g.input_size(), INFINITY);
+  const std::vector<float> dy(g.output_size());
+  const RowSampling sampling{1, false, keep_largest};
+  for (const float value :
+       Compute<float>(g, sampling, x, dy, 2, ChosenInstructionSet())) {
+    if (value != 0) {
+      Check(false, DescribeRows(g, sampling, 4) + ": zeros don't give zeros");
+      break;
+    }
+  }
+}
+
+template <typename T>
+void TestNonFiniteShowsEverywhere(const Problem& problem, Layout layout,
+                                  float value) {
+  const ConvGeometry g = GeometryOf(problem, layout);
+  std::mt19937 generator(3);
+  std::vector<double> exact;
+  const auto x = RandomValues<T>(g.input_size(), &generator, &exact);
+  for (const bool by_product : {false, true}) {
+    for (const bool keep_largest : {false, true}) {
+      auto dy = RandomValues<T>(g.output_size(), &generator, &exact);
+      dy[OutputIndex(g, g.batch * g.positions() / 2, g.out_depth - 1)] =
+          Store<T>(value);
+      const RowSampling sampling{1, by_product, keep_largest};
+      for (const T result :
+           Compute<T>(g, sampling, x, dy, 2, ChosenInstructionSet())) {
+        if (std::isfinite(Load(result))) {
+          Check(false, DescribeRows(g, sampling, sizeof(T)) +
+                           ": a NaN or infinity is hidden");
+          break;
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace tf_approxgrad
+
+int main() {
+  using namespace tf_approxgrad;
+  for (const Problem& problem : kProblems) {
+    for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
+      for (const double share : {0.0, 0.125, 0.9}) {
+        TestAgreesWithTheReference<float>(problem, layout, share, false, false,
+                                          1e-6);
+        TestAgreesWithTheReference<float>(problem, layout, share, true, true,
+                                          1e-6);
+      }
+      TestAgreesWithTheReference<double>(problem, layout, 0.3, false, true,
+                                         1e-12);
+      TestAgreesWithTheReference<Bfloat16>(problem, layout, 0.3, true, false,
+                                           1e-2);
+      TestAgreesWithTheReference<Half>(problem, layout, 0.3, false, false,
+                                       2e-3);
+      TestZerosGiveZeros(problem, layout, false);
+      TestZerosGiveZeros(problem, layout, true);
+      TestNonFiniteShowsEverywhere<float>(problem, layout, NAN);
+      TestNonFiniteShowsEverywhere<Half>(problem, layout, INFINITY);
+    }
+  }
+  for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
+    TestRowsOfZerosAreNotDrawn(layout, false);
+    TestRowsOfZerosAreNotDrawn(layout, true);
+  }
+  return FailedChecks("row_gradient_test");
+}

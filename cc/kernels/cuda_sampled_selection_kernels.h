@@ -42,24 +42,31 @@ __device__ inline double CopySign(double magnitude, double sign) {
   return copysign(magnitude, sign);
 }
 
+// Behind the last of a segment's positions.
+__device__ inline uint32_t EndOfSegment(uint32_t number, uint32_t segment,
+                                        uint32_t positions) {
+  const uint32_t end = (number + 1) * segment;
+  return end < positions ? end : positions;
+}
+
 // Calls `take(position, value)` for the positions [first, end) of a channel,
 // which lie `stride` apart, until it returns false. They are read four accesses
 // at once, in vectors of kVector if that isn't 1: then neighbours, `values`
 // aligned and `first` and `end` multiples of it.
 template <int kVector, typename T, typename Take>
-__device__ void ForEachPosition(const T* values, int64_t stride, int64_t first,
-                                int64_t end, const Take& take) {
+__device__ void ForEachPosition(const T* values, int64_t stride, uint32_t first,
+                                uint32_t end, const Take& take) {
   constexpr int kUnroll = 4;
   for (; first < end; first += kUnroll * kVector) {
     Elements<T, kVector> read[kUnroll];
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u) {
-      const int64_t at = first + u * kVector;
+      const uint32_t at = first + u * kVector;
       if (at < end) read[u] = ReadElements<kVector>(values + at * stride);
     }
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u) {
-      const int64_t at = first + u * kVector;
+      const uint32_t at = first + u * kVector;
       if (at >= end) return;
 #pragma unroll
       for (int v = 0; v < kVector; ++v) {
@@ -106,8 +113,9 @@ __global__ void __launch_bounds__(kCudaSelectionThreads) SelectSampled(
   const int64_t stride = planes ? 1 : depth;
   const T* values = out_backprop + (planes ? channel * positions
                                            : example * positions * depth + co);
-  const int64_t segment = SegmentRows(positions);
-  const int segments = static_cast<int>((positions + segment - 1) / segment);
+  const uint32_t count = static_cast<uint32_t>(positions);
+  const uint32_t segment = static_cast<uint32_t>(SegmentRows(positions));
+  const int segments = static_cast<int>((count + segment - 1) / segment);
   // [groups, segments, lanes]
   Accumulator* ends =
       DynamicShared<Accumulator>() + group * segments * lanes + lane;
@@ -115,8 +123,8 @@ __global__ void __launch_bounds__(kCudaSelectionThreads) SelectSampled(
     for (int s = worker; s < segments; s += workers) {
       Accumulator sum = 0;
       ForEachPosition<kVector>(values, stride, s * segment,
-                               Least((s + 1) * segment, positions),
-                               [&](int64_t, Accumulator value) {
+                               EndOfSegment(s, segment, count),
+                               [&](uint32_t, Accumulator value) {
                                  sum += Magnitude(value);
                                  return true;
                                });
@@ -153,10 +161,10 @@ __global__ void __launch_bounds__(kCudaSelectionThreads) SelectSampled(
         below > 0 ? ends[(below - 1) * lanes] : Accumulator{0};
     Accumulator sum = 0;
     Accumulator sign = 0;
-    int64_t position = 0;
+    uint32_t position = 0;
     ForEachPosition<kVector>(values, stride, below * segment,
-                             Least((below + 1) * segment, positions),
-                             [&](int64_t at, Accumulator value) {
+                             EndOfSegment(below, segment, count),
+                             [&](uint32_t at, Accumulator value) {
                                sum += Magnitude(value);
                                sign = value;
                                position = at;

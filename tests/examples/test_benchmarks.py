@@ -185,7 +185,7 @@ def test_group_line_has_geometric_means_and_the_worst():
     )
 
 
-def test_random_and_sampled_draw_afresh_at_each_repeat():
+def test_what_is_drawn_is_drawn_afresh_at_each_repeat():
     shape = Shape("small", 2, 3, 5, 4)
     made = benchmark_filter_gradient.make_functions(shape, 1, "float32", "NHWC", 3)
     for name in ("random", "sampled"):

@@ -163,6 +163,26 @@ def test_keras_file_holds_the_schedule_of_the_switch(tmp_path):
     assert RAN == []
 
 
+@pytest.mark.parametrize(
+    "schedule",
+    [tfag.EveryNthLayer(Recording(), n=2, start=2), tfag.Alternate(Recording())],
+    ids=lambda schedule: type(schedule).__name__,
+)
+def test_switched_model_with_layers_exact_all_along_trains_on(schedule, tmp_path):
+    model = make_model(schedule)
+    fit(model, tfag.SwitchToFullOnPlateau(patience=2), STALLS)
+    assert {x.assignment.schedule for x in model.layers} == {
+        tfag.Until(schedule, end=5 * STEPS)
+    }
+    model.save(tmp_path / "model.keras")
+    RAN.clear()
+    for again in (model, keras.models.load_model(tmp_path / "model.keras")):
+        fit(again, tfag.SwitchToFullOnPlateau(patience=2), STALLS)
+        callbacks = [tfag.ApproximationCallback()]
+        again.fit(X, Y, batch_size=4, verbose=0, callbacks=callbacks)
+    assert RAN == []
+
+
 def test_checkpoint_that_names_the_state_holds_it(tmp_path):
     model, callback = make_model(), tfag.SwitchToFullOnPlateau(patience=2)
     fit(model, callback, STALLS)

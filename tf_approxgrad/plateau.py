@@ -260,17 +260,19 @@ def _end_schedules(model: keras.Model, step: int) -> bool:
         table = TableSchedule([[method] for method in methods])
         assign_schedule(model, _until(table, step))
         return True
-    is_new = False
-    for assignment in assignments:
-        schedule = assignment.schedule
-        if schedule is None:
-            schedule = Constant(assignment.method)
-        is_ended = isinstance(schedule, Until) and schedule.end <= step
-        if not is_ended and not assignment.is_exact():
-            # The index stays: parts of the model may have been converted on their own.
-            assignment.schedule = _until(schedule, step)
-            is_new = True
-    return is_new
+    ongoing = [x for x in assignments if not _is_ended(x.schedule, step)]
+    if all(assignment.is_exact() for assignment in ongoing):
+        return False
+    # Those that were exact all along, too: fit asks for one schedule for all layers.
+    for assignment in ongoing:
+        schedule = assignment.schedule or Constant(assignment.method)
+        # The index stays: parts of the model may have been converted on their own.
+        assignment.schedule = _until(schedule, step)
+    return True
+
+
+def _is_ended(schedule: Schedule | None, step: int) -> bool:
+    return isinstance(schedule, Until) and schedule.end <= step
 
 
 def _until(schedule: Schedule, step: int) -> Schedule:

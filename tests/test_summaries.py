@@ -228,7 +228,7 @@ def test_tensorboard_reads_what_was_written(tmp_path):
             "update_freq='batch' must be 'epoch' or",
         ),
         ({"update_freq": 0}, ValueError, "update_freq must be an integer >= 1, got 0"),
-        ({"data": X}, TypeError, r"data must be a batch \(x, y\)"),
+        ({"data": X}, TypeError, r"data must be a batch \(x, y\).*of type nda"),
     ],
 )
 def test_wrong_argument_is_refused(arguments, error, message):

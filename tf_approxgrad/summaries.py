@@ -71,7 +71,7 @@ class ApproximationSummaries(keras.callbacks.Callback):
         if not isinstance(data, tf.data.Dataset | tuple | list | None):
             raise TypeError(
                 "data must be a batch (x, y), a tf.data.Dataset of batches or None, "
-                f"got {data!r} ({type(data).__name__})."
+                f"got one of type {type(data).__name__}."
             )
         self.data = data
         self._batches: Iterator[Any] | None = None

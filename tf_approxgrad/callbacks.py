@@ -121,5 +121,5 @@ class ApproximationCallback(keras.callbacks.Callback):
         return (
             f"Approximate filter gradients: {schedule!r}, "
             f"{schedule.fraction(count):.0%} of the (layer, step) cells of {count} "
-            "convolutions."
+            "convolutions in the long run."
         )

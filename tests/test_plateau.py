@@ -108,6 +108,23 @@ def test_it_says_what_it_did(capsys):
     )
 
 
+@pytest.mark.parametrize("verbose", [0, 1])
+def test_it_says_that_a_new_schedule_is_not_followed_by_a_switched_model(
+    verbose, capsys
+):
+    model = make_model()
+    fit(model, tfag.SwitchToFullOnPlateau(patience=2), STALLS)
+    RAN.clear()
+    callbacks = [
+        tfag.ApproximationCallback(tfag.Alternate(Recording())),
+        tfag.SwitchToFullOnPlateau("loss", patience=2, verbose=verbose),
+    ]
+    model.fit(X, Y, batch_size=4, verbose=0, epochs=2, callbacks=callbacks)
+    assert RAN == []
+    words = "switched before, at step 15. All filter gradients stay full."
+    assert capsys.readouterr().out.count(words) == verbose
+
+
 def test_it_is_quiet_by_default(capsys):
     fit(make_model(), tfag.SwitchToFullOnPlateau(patience=2), STALLS)
     assert capsys.readouterr().out == ""

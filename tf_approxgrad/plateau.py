@@ -115,7 +115,11 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         # Weights may have been restored since training began.
         self._keep_to_criterion()
-        self._follow_state()
+        if self._follow_state() and self.verbose:
+            print(
+                "\nSwitchToFullOnPlateau: this model has switched before, at step "
+                f"{int(self.state.full_from)}. All filter gradients stay full."
+            )
 
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
@@ -172,18 +176,19 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
             state.best.assign(math.nan)
             state.wait.assign(0)
 
-    def _follow_state(self) -> None:
-        """Makes the layers full from the step that the state says."""
+    def _follow_state(self) -> bool:
+        """Makes the layers full from the step that the state says, if they aren't."""
         if not self.state.is_full:
-            return
+            return False
         # A new optimizer counts from 0 again.
         step = min(int(self.state.full_from), current_step(self.model))
         if not _end_schedules(self.model, step):
-            return
+            return False
         # Schedules that didn't need the step do now.
         bind_step(self.model, self.model.optimizer)
         self.model.make_train_function(force=True)
         self._trace_check.start()
+        return True
 
 
 class PlateauState(tf.Module):

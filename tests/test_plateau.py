@@ -108,6 +108,23 @@ def test_it_says_what_it_did(capsys):
     )
 
 
+@pytest.mark.parametrize("verbose", [0, 1])
+def test_it_says_that_a_new_schedule_is_not_followed_by_a_switched_model(
+    verbose, capsys
+):
+    model = make_model()
+    fit(model, tfag.SwitchToFullOnPlateau(patience=2), STALLS)
+    RAN.clear()
+    callbacks = [
+        tfag.ApproximationCallback(tfag.Alternate(Recording())),
+        tfag.SwitchToFullOnPlateau("loss", patience=2, verbose=verbose),
+    ]
+    model.fit(X, Y, batch_size=4, verbose=0, epochs=2, callbacks=callbacks)
+    assert RAN == []
+    words = "switched before, at step 15. All filter gradients stay full."
+    assert capsys.readouterr().out.count(words) == verbose
+
+
 def test_it_is_quiet_by_default(capsys):
     fit(make_model(), tfag.SwitchToFullOnPlateau(patience=2), STALLS)
     assert capsys.readouterr().out == ""
@@ -160,6 +177,26 @@ def test_keras_file_holds_the_schedule_of_the_switch(tmp_path):
     RAN.clear()
     again = keras.models.load_model(tmp_path / "model.keras")
     fit(again, tfag.SwitchToFullOnPlateau(patience=2), STALLS)
+    assert RAN == []
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [tfag.EveryNthLayer(Recording(), n=2, start=2), tfag.Alternate(Recording())],
+    ids=lambda schedule: type(schedule).__name__,
+)
+def test_switched_model_with_layers_exact_all_along_trains_on(schedule, tmp_path):
+    model = make_model(schedule)
+    fit(model, tfag.SwitchToFullOnPlateau(patience=2), STALLS)
+    assert {x.assignment.schedule for x in model.layers} == {
+        tfag.Until(schedule, end=5 * STEPS)
+    }
+    model.save(tmp_path / "model.keras")
+    RAN.clear()
+    for again in (model, keras.models.load_model(tmp_path / "model.keras")):
+        fit(again, tfag.SwitchToFullOnPlateau(patience=2), STALLS)
+        callbacks = [tfag.ApproximationCallback()]
+        again.fit(X, Y, batch_size=4, verbose=0, callbacks=callbacks)
     assert RAN == []
 
 

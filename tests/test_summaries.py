@@ -183,6 +183,23 @@ def test_layer_that_is_called_twice_is_measured_by_its_sum(tmp_path):
     assert ratio == pytest.approx(1.0, rel=1e-5)
 
 
+@pytest.mark.parametrize("dataset", [False, True])
+def test_model_whose_loss_needs_no_target_is_measured_without_one(dataset, tmp_path):
+    inputs = keras.Input((6, 6, 2))
+    outputs = keras.layers.Conv2D(2, 3, name="conv", activity_regularizer="l2")(inputs)
+    model = keras.Model(inputs, outputs)
+    # All positions kept, as above.
+    method = tfag.MaxGradient(k=36, scale=1.0)
+    model = tfag.approximate_gradients(model, tfag.Constant(method))
+    model.compile("sgd")
+    data = tf.data.Dataset.from_tensor_slices((X,)).batch(4) if dataset else (X[:4],)
+    callback = tfag.ApproximationSummaries(tmp_path, data=data)
+    model.fit(X, verbose=0, callbacks=[tfag.ApproximationCallback(), callback])
+    events = read_events(tmp_path / "approximation")
+    (ratio,) = events[f"conv/{method.label}/norm_ratio"].values()
+    assert ratio == pytest.approx(1.0, rel=1e-5)
+
+
 WITHOUT_TENSORBOARD = """
 import sys
 sys.modules["tensorboard"] = None
@@ -228,7 +245,9 @@ def test_tensorboard_reads_what_was_written(tmp_path):
             "update_freq='batch' must be 'epoch' or",
         ),
         ({"update_freq": 0}, ValueError, "update_freq must be an integer >= 1, got 0"),
-        ({"data": X}, TypeError, r"data must be a batch \(x, y\)"),
+        ({"data": X}, TypeError, r"data must be a batch \(x, y\).*of type nda"),
+        ({"data": (X, X, X, X)}, ValueError, r"data must be \(x,\), .*got 4 elements"),
+        ({"data": []}, ValueError, "got 0 elements"),
     ],
 )
 def test_wrong_argument_is_refused(arguments, error, message):

@@ -17,7 +17,7 @@ from tf_approxgrad.binding import (
 )
 from tf_approxgrad.model_layers import why_fit_is_exact
 from tf_approxgrad.schedules import Schedule
-from tf_approxgrad.trace_check import TraceCheck, needs_new_trace
+from tf_approxgrad.trace_check import StepCheck, TraceCheck, needs_new_trace
 
 
 class ApproximationCallback(keras.callbacks.Callback):
@@ -29,7 +29,8 @@ class ApproximationCallback(keras.callbacks.Callback):
     `fit` raises where the model can't follow the schedule: at once if that shows before
     training; after the first step, or with `run_eagerly` the first epoch, if the layers
     weren't called with `training=True`, or by a `tf.function` that keeps what it traced
-    under an older schedule.
+    under an older schedule; after the first epoch if it is other optimizers that train
+    the model.
 
     >>> import tf_approxgrad as tfag
     >>> model = tfag.models.cnn2(input_shape=(28, 28, 1))
@@ -55,6 +56,7 @@ class ApproximationCallback(keras.callbacks.Callback):
         self.schedule = schedule
         self.show_share = show_share
         self._trace_check = TraceCheck()
+        self._step_check = StepCheck()
         # Keras needn't wait for each batch if nothing is to be shown.
         self.async_safe = not show_share
 
@@ -80,6 +82,7 @@ class ApproximationCallback(keras.callbacks.Callback):
         if needs_new_trace(self.model):
             self.model.make_train_function(force=True)
         self._trace_check.start()
+        self._step_check.start(self.model)
         if self.params.get("verbose"):
             print(self._report(schedules.pop(), len(layers)))
 
@@ -91,6 +94,7 @@ class ApproximationCallback(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._trace_check.end_epoch(self.model)
+        self._step_check.end_epoch(self.model)
         self._add_share(logs)
 
     def _add_share(self, logs: dict[str, Any] | None) -> None:
@@ -117,5 +121,5 @@ class ApproximationCallback(keras.callbacks.Callback):
         return (
             f"Approximate filter gradients: {schedule!r}, "
             f"{schedule.fraction(count):.0%} of the (layer, step) cells of {count} "
-            "convolutions."
+            "convolutions in the long run."
         )

@@ -115,7 +115,11 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         # Weights may have been restored since training began.
         self._keep_to_criterion()
-        self._follow_state()
+        if self._follow_state() and self.verbose:
+            print(
+                "\nSwitchToFullOnPlateau: this model has switched before, at step "
+                f"{int(self.state.full_from)}. All filter gradients stay full."
+            )
 
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
@@ -172,18 +176,19 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
             state.best.assign(math.nan)
             state.wait.assign(0)
 
-    def _follow_state(self) -> None:
-        """Makes the layers full from the step that the state says."""
+    def _follow_state(self) -> bool:
+        """Makes the layers full from the step that the state says, if they aren't."""
         if not self.state.is_full:
-            return
+            return False
         # A new optimizer counts from 0 again.
         step = min(int(self.state.full_from), current_step(self.model))
         if not _end_schedules(self.model, step):
-            return
+            return False
         # Schedules that didn't need the step do now.
         bind_step(self.model, self.model.optimizer)
         self.model.make_train_function(force=True)
         self._trace_check.start()
+        return True
 
 
 class PlateauState(tf.Module):
@@ -260,17 +265,19 @@ def _end_schedules(model: keras.Model, step: int) -> bool:
         table = TableSchedule([[method] for method in methods])
         assign_schedule(model, _until(table, step))
         return True
-    is_new = False
-    for assignment in assignments:
-        schedule = assignment.schedule
-        if schedule is None:
-            schedule = Constant(assignment.method)
-        is_ended = isinstance(schedule, Until) and schedule.end <= step
-        if not is_ended and not assignment.is_exact():
-            # The index stays: parts of the model may have been converted on their own.
-            assignment.schedule = _until(schedule, step)
-            is_new = True
-    return is_new
+    ongoing = [x for x in assignments if not _is_ended(x.schedule, step)]
+    if all(assignment.is_exact() for assignment in ongoing):
+        return False
+    # Those that were exact all along, too: fit asks for one schedule for all layers.
+    for assignment in ongoing:
+        schedule = assignment.schedule or Constant(assignment.method)
+        # The index stays: parts of the model may have been converted on their own.
+        assignment.schedule = _until(schedule, step)
+    return True
+
+
+def _is_ended(schedule: Schedule | None, step: int) -> bool:
+    return isinstance(schedule, Until) and schedule.end <= step
 
 
 def _until(schedule: Schedule, step: int) -> Schedule:

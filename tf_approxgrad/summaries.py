@@ -42,14 +42,14 @@ class ApproximationSummaries(keras.callbacks.Callback):
     Args:
       log_dir: The folder to write to, as for `keras.callbacks.TensorBoard`.
       update_freq: `"epoch"`, or an integer n: write after every n steps.
-      data: What to measure the fidelity on: a batch `(x, y)` or
+      data: What to measure the fidelity on: a batch `(x,)`, `(x, y)` or
         `(x, y, sample_weight)`, or a `tf.data.Dataset` of batches, of which each
-        measurement takes the next. `None` measures none. A measurement costs about a
-        training step for each method.
+        measurement takes the next. `None` measures none. The loss is what the model's
+        `compute_loss` says. A measurement costs about a training step for each method.
 
     Raises:
       TypeError: If an argument has the wrong type.
-      ValueError: If `update_freq` isn't allowed.
+      ValueError: If `update_freq` or `data` isn't allowed.
     """
 
     def __init__(
@@ -71,7 +71,12 @@ class ApproximationSummaries(keras.callbacks.Callback):
         if not isinstance(data, tf.data.Dataset | tuple | list | None):
             raise TypeError(
                 "data must be a batch (x, y), a tf.data.Dataset of batches or None, "
-                f"got {data!r} ({type(data).__name__})."
+                f"got one of type {type(data).__name__}."
+            )
+        if isinstance(data, tuple | list) and len(data) not in (1, 2, 3):
+            raise ValueError(
+                "data must be (x,), (x, y) or (x, y, sample_weight), got "
+                f"{len(data)} elements."
             )
         self.data = data
         self._batches: Iterator[Any] | None = None
@@ -148,8 +153,9 @@ class ApproximationSummaries(keras.callbacks.Callback):
             data = next(self._batches)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         convert = functools.partial(tf.nest.map_structure, tf.convert_to_tensor)
+        target = None if y is None else convert(y)
         weights = None if sample_weight is None else convert(sample_weight)
-        return convert(x), convert(y), weights
+        return convert(x), target, weights
 
     def _measure_function(self, layers: list[ApproximateLayer]) -> Callable[..., Any]:
         keys = [layer.assignment.graph_key() for layer in layers]

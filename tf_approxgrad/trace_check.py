@@ -2,7 +2,8 @@
 
 A layer is told its schedule in Python, and what trains is a graph. The two differ where
 the layer isn't called with `training=True`, so that its gradient is exact, or where a
-`tf.function` keeps a graph that was traced before.
+`tf.function` keeps a graph that was traced before. A schedule stands still where other
+optimizers train the model than the one that it was compiled with.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tf_approxgrad.approximate_layer import ApproximateLayer
 from tf_approxgrad.binding import require_approximated_layers
@@ -58,6 +60,47 @@ class TraceCheck:
             model,
             [x for x, key in told if x.assignment.traced and _traced_key(x) != key],
         )
+
+
+class StepCheck:
+    """Finds out whether the optimizer that the step is read from takes steps."""
+
+    def __init__(self) -> None:
+        self._before: dict[int, float] | None = None
+
+    def start(self, model: keras.Model) -> None:
+        """Remembers where the optimizer is as training begins."""
+        self._before = _counters(model.optimizer)
+
+    def end_epoch(self, model: keras.Model) -> None:
+        """Compares after the first epoch.
+
+        Raises:
+          RuntimeError: If the optimizer did nothing, and a layer needs the step.
+        """
+        before, self._before = self._before, None
+        if before is None or before != _counters(model.optimizer):
+            return
+        if any(layer.assignment.needs_step() for layer in _trained_layers(model)):
+            raise RuntimeError(
+                f"the optimizer that model {model.name!r} was compiled with took no "
+                "step in the first epoch, so that the schedule stands still: if others "
+                "train its parts, leave ApproximationCallback out, and call "
+                "tf_approxgrad.bind_step(part, optimizer) for each part before fit."
+            )
+
+
+def _counters(optimizer: keras.optimizers.Optimizer) -> dict[int, float]:
+    """What each call of an optimizer changes, by the variable's `id`.
+
+    Gradient accumulation counts before there is a step, and the scale of the loss falls
+    at one that is skipped. The learning rate is for callbacks to change.
+    """
+    return {
+        id(variable): float(tf.convert_to_tensor(variable))
+        for variable in optimizer.variables
+        if len(variable.shape) == 0 and variable.name != "learning_rate"
+    }
 
 
 def _trained_layers(model: keras.Model) -> list[ApproximateLayer]:

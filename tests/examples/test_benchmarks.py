@@ -188,9 +188,9 @@ def test_group_line_has_geometric_means_and_the_worst():
 def test_what_is_drawn_is_drawn_afresh_at_each_repeat():
     shape = Shape("small", 2, 3, 5, 4)
     made = benchmark_filter_gradient.make_functions(shape, 1, "float32", "NHWC", 3)
-    for name in ("random", "sampled"):
-        drawn = {result.numpy().tobytes() for result in made[name]()}
-        assert len(drawn) == 3
+    for name in ("random", "sampled", "rows"):
+        # One element of each gradient, which two draws may have in common.
+        assert len({float(result) for result in made[name]()}) > 1
 
 
 def paired(full, zero, max_):

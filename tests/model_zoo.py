@@ -98,6 +98,12 @@ def shared_model():
     return keras.Model(inputs, conv(name="last")(part(part(inputs))))
 
 
+def shared_input():
+    inputs = keras.Input((8, 8, 3))
+    part = keras.Model(inputs, conv(3, name="inner")(inputs), name="part")
+    return keras.Model(inputs, conv(name="last")(part(inputs)))
+
+
 def several_ends():
     inputs = {name: keras.Input((8, 8, 3), name=name) for name in ("one", "two")}
     a, b = conv(name="a")(inputs["one"]), conv(name="b")(inputs["two"])
@@ -204,6 +210,7 @@ COPIED = _by_name(
     nested,
     shared,
     shared_model,
+    shared_input,
     several_ends,
     with_block,
     wrapped,
@@ -232,12 +239,24 @@ def assert_all_equal(first, second):
         np.testing.assert_array_equal(a, b)
 
 
+def distinct_layers(model):
+    """The layers, those for inputs of the same name once.
+
+    An input that two models share is one for each in a copy.
+    """
+    found = {}
+    for layer in all_layers(model):
+        is_input = isinstance(layer, keras.layers.InputLayer)
+        found.setdefault(layer.name if is_input else id(layer), layer)
+    return list(found.values())
+
+
 def classes(model):
-    return [type(layer) for layer in all_layers(model)]
+    return [type(layer) for layer in distinct_layers(model)]
 
 
 def converted(model):
-    return [isinstance(layer, ApproximateLayer) for layer in all_layers(model)]
+    return [isinstance(layer, ApproximateLayer) for layer in distinct_layers(model)]
 
 
 def settings(model):
@@ -253,7 +272,7 @@ def settings(model):
             if hasattr(layer, "kernel_size")
             else None,
         )
-        for layer in all_layers(model)
+        for layer in distinct_layers(model)
     ]
 
 

@@ -66,12 +66,21 @@ def _copy(model: keras.Model, classes: Mapping[int, LayerClass]) -> keras.Model:
         clone = keras.models.clone_model(
             model, clone_function=clone_layer, recursive=True
         )
-    old, new = all_layers(model), all_layers(clone)
+    # In the copy each model has inputs of its own, where models may have shared them.
+    old, new = _layers_but_inputs(model), _layers_but_inputs(clone)
     # Layers inside a layer of the user's own were copied by that layer.
     change_in_place(new, [classes.get(id(layer)) for layer in old])
     _copy_state([model, *old], [clone, *new])
     _copy_compilation(model, clone)
     return clone
+
+
+def _layers_but_inputs(model: keras.Model) -> list[keras.layers.Layer]:
+    return [layer for layer in all_layers(model) if not _is_input(layer)]
+
+
+def _is_input(layer: keras.layers.Layer) -> bool:
+    return isinstance(layer, keras.layers.InputLayer)
 
 
 @contextlib.contextmanager
@@ -133,6 +142,9 @@ def _copy_state(
         if isinstance(target, keras.Model):
             # It has no variables of its own, whose dtype this would be.
             target.dtype_policy = source.dtype_policy
+            inputs = (filter(_is_input, part.layers) for part in (source, target))
+            for layer, copied_layer in zip(*inputs, strict=True):
+                copied_layer.name = layer.name
         elif target.dtype_policy != source.dtype_policy:
             raise ValueError(
                 f"the copy of layer {source.name!r} has the dtype policy "

@@ -324,3 +324,17 @@ def test_logs_are_keras_own_unless_the_share_is_asked_for():
     callbacks = [tfag.ApproximationCallback()]
     history = model.fit(X, Y, batch_size=4, callbacks=callbacks, verbose=0)
     assert [*history.history] == ["loss"]
+
+
+def test_schedule_that_breaks_its_promise_replaces_nothing():
+    class Broken(tfag.Schedule):
+        def __call__(self, layer, step, replica=0):
+            return tfag.ZeroGradient() if step == 3 else tfag.FullGradient()
+
+    model = tfag.models.cnn2(input_shape=(12, 12, 1))
+    model = tfag.approximate_gradients(model, tfag.Alternate("max"))
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    x, y = np.zeros([4, 12, 12, 1], np.float32), np.zeros([4], np.int32)
+    with pytest.raises(ValueError, match="at step 3"):
+        model.fit(x, y, verbose=0, callbacks=[tfag.ApproximationCallback(Broken())])
+    model.fit(x, y, verbose=0, callbacks=[tfag.ApproximationCallback()])

@@ -205,6 +205,13 @@ def grouped():
     return keras.Sequential([keras.Input((8, 8, 4)), conv(groups=2)], name="m")
 
 
+class Broken(tfag.Schedule):
+    """Says that it never changes, and does."""
+
+    def __call__(self, layer, step, replica=0):
+        return tfag.ZeroGradient() if step == 3 else tfag.FullGradient()
+
+
 @pytest.mark.parametrize(
     ("model", "schedule", "error", "words"),
     [
@@ -212,6 +219,8 @@ def grouped():
         (Subclassed, SCHEDULE, ValueError, ("built", "batch")),
         (sequential, "alternate", TypeError, ("schedule='alternate'", "Schedule")),
         (sequential, tfag.MaxGradient(), TypeError, ("schedule=MaxGradient(",)),
+        (sequential, Broken(), ValueError, ("layer 1 at step 3", "Broken")),
+        (subclassed, Broken(), ValueError, ("layer 1 at step 3",)),
         (sequential, tfag.Constant("max", "c"), ValueError, ("'c'", "'a', 'b'")),
         (sequential, tfag.Constant("max", [3]), ValueError, ("3", "2")),
         (subclassed, tfag.Constant("max", "c"), ValueError, ("'c'", "'a'")),

@@ -116,8 +116,14 @@ class Assignment:
         row = self.row()
         return len(set(row)) > 1 or any(method.needs_step for method in row)
 
-    def assign(self, schedule: Schedule, index: int, step: int) -> None:
-        """Sets what to follow from a step on."""
+    def assign(
+        self,
+        schedule: Schedule,
+        index: int,
+        step: int,
+        row: tuple[GradientMethod, ...],
+    ) -> None:
+        """Sets what to follow from a step on, with its row for the index."""
         if (schedule, index) == (self.schedule, self.index):
             return
         # What the layer never trained by needn't be remembered.
@@ -125,6 +131,7 @@ class Assignment:
             before = Constant(self.method) if self.schedule is None else self.schedule
             self.past = (*self.past, Past(step, before, max(self.index, 1)))
         self.schedule, self.index = schedule, index
+        self._cached = ((schedule, index), row)
 
     def note_training(self) -> None:
         """Remembers that the layer is called in training, as things are now."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tf_approxgrad.approximate_layer import ApproximateLayer
+from tf_approxgrad.methods import GradientMethod
 from tf_approxgrad.model_layers import (
     approximated_layers,
     convertible_layers,
@@ -60,14 +62,27 @@ def bind_step(model: keras.Model, step: Any) -> None:
         drawn.add(assignment.index)
 
 
-def assign_schedule(model: keras.Model, schedule: Schedule) -> None:
-    """Checks that `schedule` fits the model, and sets it on the converted layers."""
+def assign_schedule(
+    model: keras.Model,
+    schedule: Schedule,
+    rows: Mapping[int, tuple[GradientMethod, ...]] | None = None,
+) -> None:
+    """Checks that `schedule` fits the model, and sets it on the converted layers.
+
+    Args:
+      model: A model with converted layers.
+      schedule: The schedule.
+      rows: Its rows by layer index, where they have been computed.
+    """
     step = current_step(model)
     convertible = convertible_layers(model)
     resolved = schedule.resolve(convertible)
     layers = _indexed_layers(model)
+    if rows is None:
+        # Before anything changes, as a schedule may break the promise of its segments.
+        rows = {index: resolved.row(index) for index, _ in layers}
     for index, layer in layers:
-        layer.assignment.assign(resolved, index, step)
+        layer.assignment.assign(resolved, index, step, rows[index])
         layer.assignment.stream = index
         layer.assignment.count = len(convertible)
         layer.assignment.converted = tuple(index for index, _ in layers)

@@ -67,7 +67,8 @@ def approximate_gradients(
     Raises:
       TypeError: If an argument has the wrong type.
       ValueError: If the model isn't built or has no convertible convolution, or if
-        the schedule or `layers` don't fit it.
+        the schedule or `layers` don't fit it, or if the schedule breaks the promise
+        of its segments.
     """
     check_model(model)
     if not isinstance(schedule, Schedule):
@@ -83,12 +84,13 @@ def approximate_gradients(
             f"{conversion_report(model)}"
         )
     # Before any work, so that a schedule that doesn't fit changes nothing.
-    schedule.resolve(convertible)
+    resolved = schedule.resolve(convertible)
     chosen = set(range(1, len(convertible) + 1))
     if references is not None:
         chosen = set(
             resolve_references(references, convertible, "approximate_gradients")
         )
+    rows = {index: resolved.row(index) for index in chosen}
     classes = {}
     for index, layer in enumerate(convertible, start=1):
         cls = approximate_class(layer)
@@ -108,7 +110,7 @@ def approximate_gradients(
                 layer.assignment.left_out = False
             else:
                 layer.assignment.leave_out()
-    assign_schedule(converted, schedule)
+    assign_schedule(converted, schedule, rows)
     step = current_step(converted)
     for layer, is_new in zip(convertible_layers(converted), was_plain, strict=True):
         if is_new and isinstance(layer, ApproximateLayer):

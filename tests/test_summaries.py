@@ -261,3 +261,33 @@ def test_model_that_is_not_converted_is_refused(tmp_path):
     callback = tfag.ApproximationSummaries(tmp_path)
     with pytest.raises(ValueError, match="no converted layer"):
         model.fit(X, Y, verbose=0, callbacks=[callback])
+
+
+class OwnStep(keras.Sequential):
+    """Trains with an optimizer and a loss of its own."""
+
+    def train_step(self, data):
+        x, y = data
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((self(x, training=True) - y) ** 2)
+        gradients = tape.gradient(loss, self.trainable_weights)
+        self.own_optimizer.apply_gradients(
+            zip(gradients, self.trainable_weights, strict=True)
+        )
+        return {"loss": loss}
+
+
+def make_own_step():
+    convolution = keras.layers.Conv2D(3, 3, padding="same")
+    model = OwnStep([keras.Input((6, 6, 2)), convolution])
+    model = tfag.approximate_gradients(model, tfag.Constant("max"))
+    model.own_optimizer = keras.optimizers.SGD(0.01)
+    model.compile("sgd")
+    return model
+
+
+def test_optimizer_that_takes_no_step_is_told(tmp_path):
+    callback = tfag.ApproximationSummaries(tmp_path)
+    with pytest.warns(UserWarning, match=r"written nothing.*taken no step"):
+        make_own_step().fit(X, Y, callbacks=[callback], verbose=0)
+    assert "share_approximated" not in read_events(tmp_path / "approximation")

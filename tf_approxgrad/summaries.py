@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import functools
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -103,6 +104,13 @@ class ApproximationSummaries(keras.callbacks.Callback):
         if self.update_freq is None:
             self._step = current_step(self.model)
             self.write()
+        if self._step == 0:
+            warnings.warn(
+                "ApproximationSummaries has written nothing so far, because the "
+                f"optimizer that model {self.model.name!r} was compiled with has taken "
+                "no step: it may still gather gradients, or others train the model.",
+                stacklevel=2,
+            )
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self._writer.close()

@@ -62,7 +62,10 @@ def test_flags_give_parameters_that_a_method_leaves_out():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"method": "maximum"}, ("'maximum'", "full, zero, random, max, row-sampled")),
+        (
+            {"method": "maximum"},
+            ("'maximum'", "full, zero, random, max, sampled, row-sampled"),
+        ),
         ({"method": "max:n=4"}, ("'n=4'", "k, scale")),
         ({"method": "max:k"}, ("'k'", "max:k=4")),
         ({"method": "zero:k=4"}, ("'k=4'", "it has none")),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_approxgrad.xla import kept_count, philox
+from tf_approxgrad.xla import kept_count, uniforms
 
 # "DRAW": the key's high word differs by it from that of the random normal numbers, so
 # that no two numbers come from the same block. cc/kernels/systematic_sampling.h has the
@@ -44,16 +44,5 @@ def sampled_weights(
 def _uniform(rows: tf.Tensor, step: tf.Tensor, seed: int, layer: int) -> tf.Tensor:
     """A float64 number in [0, 1) for each row, with as many bits as the kernel's."""
     index = tf.cast(tf.range(tf.shape(rows)[0]), tf.uint64)
-    step = tf.bitcast(tf.cast(step, tf.int64), tf.uint64)
-    thirty_two = tf.constant(32, tf.uint64)
-    counter = [
-        index,
-        tf.fill(tf.shape(index), tf.constant(layer, tf.uint64)),
-        tf.fill(tf.shape(index), step & tf.constant(0xFFFFFFFF, tf.uint64)),
-        tf.fill(tf.shape(index), tf.bitwise.right_shift(step, thirty_two)),
-    ]
-    high, low, _, _ = philox(counter, seed ^ (_STREAM << 32))
-    bits = tf.bitwise.left_shift(high, thirty_two) | low
-    precision = 53 if rows.dtype == tf.float64 else 24
-    bits = tf.bitwise.right_shift(bits, tf.constant(64 - precision, tf.uint64))
-    return tf.cast(tf.cast(bits, tf.int64), tf.float64) * 2.0**-precision
+    bits = 53 if rows.dtype == tf.float64 else 24
+    return uniforms(index, layer, step, seed ^ (_STREAM << 32), bits)

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tf_approxgrad.arguments import ConvArguments
 from tf_approxgrad.methods import RowSampledGradient
-from tf_approxgrad.xla import accumulator_dtype, philox
+from tf_approxgrad.xla import accumulator_dtype, uniforms
 
 # "ROWS": the key's high word differs by it from that of the random normal numbers, so
 # that no two numbers come from the same block. cc/kernels/row_draw.h has the same.
@@ -79,7 +79,10 @@ def row_sampled_filter_gradient(
         size = _lower_largest(size, draws)
         draws = tf.minimum(draws, tf.math.count_nonzero(size, dtype=tf.int64))
     total = tf.reduce_sum(size)
-    drawn = _draw(size, total, draws, most_draws, _uniform(method.seed, layer, step))
+    key = method.seed ^ (_STREAM << 32)
+    # As many bits as a float64 between 1/2 and 1 has.
+    uniform = uniforms(tf.constant(0, tf.uint64), layer, step, key, bits=53)
+    drawn = _draw(size, total, draws, most_draws, uniform)
 
     # Places that nothing was drawn for come last and name the row behind the last.
     is_row = drawn < count
@@ -99,23 +102,6 @@ def row_sampled_filter_gradient(
 def _square_sums(vectors: tf.Tensor) -> tf.Tensor:
     """The squared Euclidean norm of each row of a matrix, in float64."""
     return tf.reduce_sum(tf.square(tf.cast(vectors, tf.float64)), axis=1)
-
-
-def _uniform(seed: int, layer: int, step: tf.Tensor) -> tf.Tensor:
-    """The float64 number in [0, 1) that (seed, layer, step) stands for."""
-    step = tf.bitcast(tf.cast(step, tf.int64), tf.uint64)
-    thirty_two = tf.constant(32, tf.uint64)
-    counter = [
-        tf.constant(0, tf.uint64),
-        tf.constant(layer, tf.uint64),
-        step & tf.constant(0xFFFFFFFF, tf.uint64),
-        tf.bitwise.right_shift(step, thirty_two),
-    ]
-    high, low, _, _ = philox(counter, seed ^ (_STREAM << 32))
-    # 53 bits, as many as a float64 between 1/2 and 1 has.
-    bits = tf.bitwise.left_shift(high, thirty_two) | low
-    bits = tf.bitwise.right_shift(bits, tf.constant(11, tf.uint64))
-    return tf.cast(tf.cast(bits, tf.int64), tf.float64) * 2.0**-53
 
 
 def _lower_largest(size: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:

@@ -115,16 +115,7 @@ def random_filter_gradient(
     size = tf.reduce_prod(filter_sizes)
     groups = (size + 4 * _BLOCKS - 1) // (4 * _BLOCKS)
     block = tf.cast(tf.range(groups * _BLOCKS), tf.uint64)
-    step = tf.cast(step, tf.uint64)
-    words = philox(
-        [
-            block,
-            tf.fill(tf.shape(block), tf.constant(layer, tf.uint64)),
-            tf.fill(tf.shape(block), step & tf.constant(_MASK, tf.uint64)),
-            tf.fill(tf.shape(block), tf.bitwise.right_shift(step, _uint64(32))),
-        ],
-        seed,
-    )
+    words = _philox(block, layer, step, seed)
     normals = [
         _radius(words[pair]) * direction
         for pair in (0, 2)
@@ -138,17 +129,40 @@ def _uint64(number: int) -> tf.Tensor:
     return tf.constant(number, tf.uint64)
 
 
-def philox(words: list[tf.Tensor], seed: int) -> list[tf.Tensor]:
-    """Ten rounds of Philox4x32 over the words of a counter, each 32 bits in a uint64.
+def uniforms(
+    block: tf.Tensor, layer: int, step: tf.Tensor, seed: int, bits: int
+) -> tf.Tensor:
+    """Numbers in [0, 1) from the first words of Philox's blocks.
 
     Args:
-      words: Four uint64 tensors of the same shape.
-      seed: The key, its low word first; bits beyond the 64th don't count.
+      block: Which blocks, uint64.
+      layer, step, seed: Of the random numbers.
+      bits: How many bits a number has, at most 53.
 
     Returns:
-      Four uint64 tensors.
+      A float64 tensor of the shape of `block`.
+    """
+    high, low, _, _ = _philox(block, layer, step, seed)
+    number = tf.bitwise.left_shift(high, _uint64(32)) | low
+    number = tf.bitwise.right_shift(number, _uint64(64 - bits))
+    return tf.cast(tf.cast(number, tf.int64), tf.float64) * 2.0**-bits
+
+
+def _philox(
+    block: tf.Tensor, layer: int, step: tf.Tensor, seed: int
+) -> list[tf.Tensor]:
+    """The four words of each block of Philox4x32-10, each 32 bits in a uint64.
+
+    `seed` is the key, its low word first; bits beyond the 64th don't count.
     """
     low, shift = _uint64(_MASK), _uint64(32)
+    step = tf.bitcast(tf.cast(step, tf.int64), tf.uint64)
+    words = [
+        block,
+        tf.fill(tf.shape(block), _uint64(layer)),
+        tf.fill(tf.shape(block), step & low),
+        tf.fill(tf.shape(block), tf.bitwise.right_shift(step, shift)),
+    ]
     keys = [seed & _MASK, (seed >> 32) & _MASK]
     for _ in range(10):
         product0 = words[0] * _uint64(_MULTIPLIERS[0])

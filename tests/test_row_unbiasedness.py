@@ -1,18 +1,14 @@
 """The mean of the row-sampled gradient over many steps is the exact gradient."""
 
 import itertools
-import statistics
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from reference import Problem
+from unbiasedness import gradients, is_unbiased
 
 import tf_approxgrad as tfag
 
-DRAWS = 2000
-# One run in a thousand may fail by chance; the seeds are fixed, so that none does.
-FALSE_ALARMS = 1e-3
 VARIANTS = {
     "norm": {},
     "product": {"probability": "product"},
@@ -29,40 +25,6 @@ def uneven_problem() -> tuple[Problem, np.ndarray, np.ndarray]:
     x *= np.exp(rng.normal(size=x.shape[:3]))[..., None].astype(np.float32)
     dy *= np.exp(1.5 * rng.normal(size=dy.shape[:3]))[..., None].astype(np.float32)
     return problem, x, dy
-
-
-def gradients(
-    problem: Problem, x: np.ndarray, dy: np.ndarray, method: tfag.GradientMethod
-) -> np.ndarray:
-    """The filter gradients of many steps, [DRAWS, KH, KW, Ci, Co]."""
-
-    @tf.function
-    def compute(step: tf.Tensor) -> tf.Tensor:
-        return tfag.conv2d_backprop_filter(
-            x,
-            problem.filter_sizes,
-            dy,
-            method=method,
-            step=step,
-            **problem.function_arguments(),
-        )
-
-    steps = tf.range(DRAWS, dtype=tf.int64)
-    return np.stack([compute(step) for step in steps]).astype(np.float64)
-
-
-def is_unbiased(draws: np.ndarray, exact: np.ndarray) -> bool:
-    """Whether every element's mean lies in its confidence interval of `exact`.
-
-    The intervals are those of all elements together (Bonferroni). float32 sums get
-    what they may be off by.
-    """
-    deviations = draws.std(axis=0, ddof=1) / np.sqrt(len(draws))
-    width = statistics.NormalDist().inv_cdf(1 - FALSE_ALARMS / 2 / exact.size)
-    rounding = 1e-5 * np.abs(exact).max()
-    return bool(
-        np.all(np.abs(draws.mean(axis=0) - exact) <= width * deviations + rounding)
-    )
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

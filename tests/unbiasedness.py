@@ -1,0 +1,51 @@
+"""Whether the mean of many drawn filter gradients is the exact one."""
+
+import statistics
+
+import numpy as np
+import tensorflow as tf
+from reference import Problem
+
+import tf_approxgrad as tfag
+
+DRAWS = 2000
+# One run in a thousand may fail by chance; the seeds are fixed, so that none does.
+FALSE_ALARMS = 1e-3
+
+
+def gradients(
+    problem: Problem,
+    x: np.ndarray,
+    dy: np.ndarray,
+    method: tfag.GradientMethod,
+    draws: int = DRAWS,
+) -> np.ndarray:
+    """The filter gradients of many steps, [draws, KH, KW, Ci, Co]."""
+
+    @tf.function
+    def compute(step: tf.Tensor) -> tf.Tensor:
+        return tfag.conv2d_backprop_filter(
+            x,
+            problem.filter_sizes,
+            dy,
+            method=method,
+            step=step,
+            **problem.function_arguments(),
+        )
+
+    steps = tf.range(draws, dtype=tf.int64)
+    return np.stack([compute(step) for step in steps]).astype(np.float64)
+
+
+def is_unbiased(draws: np.ndarray, exact: np.ndarray) -> bool:
+    """Whether every element's mean lies in its confidence interval of `exact`.
+
+    The intervals are those of all elements together (Bonferroni). float32 sums get
+    what they may be off by.
+    """
+    deviations = draws.std(axis=0, ddof=1) / np.sqrt(len(draws))
+    width = statistics.NormalDist().inv_cdf(1 - FALSE_ALARMS / 2 / exact.size)
+    rounding = 1e-5 * np.abs(exact).max()
+    return bool(
+        np.all(np.abs(draws.mean(axis=0) - exact) <= width * deviations + rounding)
+    )

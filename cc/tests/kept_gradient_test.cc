@@ -7,19 +7,17 @@
 
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
-#include <functional>
 #include <map>
 #include <random>
 #include <string>
-#include <thread>
 #include <type_traits>
 #include <vector>
 
 #include "cc/kernels/accumulation_plan.h"
 #include "cc/kernels/cache_sizes.h"
 #include "cc/tests/check.h"
+#include "cc/tests/cpu_runs.h"
 #include "cc/tests/kept_gradient_problems.h"
 #include "cc/tests/kept_gradient_reference.h"
 
@@ -38,33 +36,8 @@ constexpr Problem kLargeProblems[] = {
     {3, 5, 5, 320, 96, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
 };
 
-// One worker after the other, as when no thread is free.
-void RunOneByOne(int64_t workers, const std::function<void()>& work) {
-  for (int64_t worker = 0; worker < workers; ++worker) work();
-}
-
-void RunTogether(int64_t workers, const std::function<void()>& work) {
-  std::vector<std::thread> threads;
-  for (int64_t worker = 0; worker < workers; ++worker) {
-    threads.emplace_back(work);
-  }
-  for (std::thread& thread : threads) thread.join();
-}
-
 // Those of a small processor, so that small shapes take every path.
 constexpr CacheSizes kCaches{/*level1=*/32 * 1024, /*level2=*/256 * 1024};
-
-// As TensorFlow's allocator gives it: aligned, and not cleared.
-struct AlignedMemory {
-  explicit AlignedMemory(size_t bytes) {
-    if (posix_memalign(&data, 64, bytes) != 0) std::abort();
-    std::memset(data, 0xff, bytes);
-  }
-  AlignedMemory(const AlignedMemory&) = delete;
-  ~AlignedMemory() { std::free(data); }
-
-  void* data = nullptr;
-};
 
 // How often each path of the accumulation has been taken.
 std::map<std::string, int>& RunsOf() {
@@ -105,15 +78,6 @@ std::vector<T> Compute(const ConvGeometry& g, const Selection& selection,
   return result;
 }
 
-std::vector<InstructionSet> InstructionSets() {
-  std::vector<InstructionSet> sets;
-  for (const auto set : {InstructionSet::kBaseline, InstructionSet::kAvx2,
-                         InstructionSet::kAvx512}) {
-    if (set <= ChosenInstructionSet()) sets.push_back(set);
-  }
-  return sets;
-}
-
 template <typename T>
 void TestAgreesWithTheReference(const Problem& problem, Layout layout,
                                 Selection selection, double epsilon) {
@@ -131,17 +95,7 @@ void TestAgreesWithTheReference(const Problem& problem, Layout layout,
   for (const InstructionSet set : InstructionSets()) {
     const std::string with = what + ", " + InstructionSetName(set);
     const auto result = Compute<T>(g, selection, 0.5, x, dy, 1, set);
-    for (size_t i = 0; i < result.size(); ++i) {
-      const double value = static_cast<double>(Load(result[i]));
-      const double tolerance =
-          epsilon * std::abs(expected[i]) + 1e-5 * magnitudes[i] + 1e-6;
-      if (!(std::abs(value - expected[i]) <= tolerance)) {
-        Check(false, with + ": element " + std::to_string(i) + " is " +
-                         std::to_string(value) + ", not " +
-                         std::to_string(expected[i]));
-        break;
-      }
-    }
+    CheckAgrees(result, expected, magnitudes, epsilon, with);
     for (const int64_t threads : {2, 3, 7}) {
       const auto again = Compute<T>(g, selection, 0.5, x, dy, threads, set);
       Check(std::memcmp(again.data(), result.data(),

@@ -7,15 +7,13 @@
 
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
-#include <functional>
 #include <random>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "cc/tests/check.h"
+#include "cc/tests/cpu_runs.h"
 #include "cc/tests/kept_gradient_problems.h"
 #include "cc/tests/row_gradient_reference.h"
 
@@ -24,43 +22,16 @@ namespace {
 
 constexpr double kUniform = 0.3;
 
-// One worker after the other, as when no thread is free.
-void RunOneByOne(int64_t workers, const std::function<void()>& work) {
-  for (int64_t worker = 0; worker < workers; ++worker) work();
-}
-
-void RunTogether(int64_t workers, const std::function<void()>& work) {
-  std::vector<std::thread> threads;
-  for (int64_t worker = 0; worker < workers; ++worker) {
-    threads.emplace_back(work);
-  }
-  for (std::thread& thread : threads) thread.join();
-}
-
 template <typename T>
 std::vector<T> Compute(const ConvGeometry& g, const RowSampling& sampling,
                        const std::vector<T>& x, const std::vector<T>& dy,
                        int64_t threads, InstructionSet instruction_set) {
   const RowGradient<T> gradient(g, sampling, threads, instruction_set);
-  // What TensorFlow's allocator gives.
-  void* scratch = nullptr;
-  if (posix_memalign(&scratch, 64, gradient.scratch_bytes()) != 0) std::abort();
-  // What it gives isn't cleared either.
-  std::memset(scratch, 0xff, gradient.scratch_bytes());
+  const AlignedMemory scratch(gradient.scratch_bytes());
   std::vector<T> result(g.filter_size() * g.out_depth);
-  gradient.Compute(0.5, kUniform, x.data(), dy.data(), scratch, result.data(),
-                   threads % 2 == 0 ? RunTogether : RunOneByOne);
-  std::free(scratch);
+  gradient.Compute(0.5, kUniform, x.data(), dy.data(), scratch.data,
+                   result.data(), threads % 2 == 0 ? RunTogether : RunOneByOne);
   return result;
-}
-
-std::vector<InstructionSet> InstructionSets() {
-  std::vector<InstructionSet> sets;
-  for (const auto set : {InstructionSet::kBaseline, InstructionSet::kAvx2,
-                         InstructionSet::kAvx512}) {
-    if (set <= ChosenInstructionSet()) sets.push_back(set);
-  }
-  return sets;
 }
 
 std::string DescribeRows(const ConvGeometry& g, const RowSampling& sampling,
@@ -90,17 +61,7 @@ void TestAgreesWithTheReference(const Problem& problem, Layout layout,
   for (const InstructionSet set : InstructionSets()) {
     const std::string with = what + ", " + InstructionSetName(set);
     const auto result = Compute<T>(g, sampling, x, dy, 1, set);
-    for (size_t i = 0; i < result.size(); ++i) {
-      const double value = static_cast<double>(Load(result[i]));
-      const double tolerance =
-          epsilon * std::abs(expected[i]) + 1e-5 * magnitudes[i] + 1e-6;
-      if (!(std::abs(value - expected[i]) <= tolerance)) {
-        Check(false, with + ": element " + std::to_string(i) + " is " +
-                         std::to_string(value) + ", not " +
-                         std::to_string(expected[i]));
-        break;
-      }
-    }
+    CheckAgrees(result, expected, magnitudes, epsilon, with);
     for (const int64_t threads : {2, 3, 16}) {
       const auto again = Compute<T>(g, sampling, x, dy, threads, set);
       Check(std::memcmp(again.data(), result.data(),

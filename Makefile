@@ -80,16 +80,19 @@ endif
 demo: setup
 	$(PY) examples/train.py --model=cnn2 --compare=full,zero,random,max --epochs=$(DEMO_EPOCHS) --output=runs/demo
 
+# Files in turn go to as many processes as there are cores.
+PYTEST := $(PY) -m pytest --numprocesses=auto --maxprocesses=8 --dist=loadfile
+
 test: setup
-	$(PY) -m pytest -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 test-slow: setup
-	$(PY) -m pytest -m slow
+	$(PYTEST) -m slow
 
 OP_TESTS := $(sort $(wildcard tests/test_*op.py tests/test_*gradient.py tests/test_convolution*.py tests/test_sampled_*.py))
 test-instruction-sets: setup
 	for set in baseline avx2 avx512; do \
-	  TF_APPROXGRAD_INSTRUCTION_SET=$$set $(PY) -m pytest $(OP_TESTS) || exit 1; \
+	  TF_APPROXGRAD_INSTRUCTION_SET=$$set $(PYTEST) $(OP_TESTS) || exit 1; \
 	done
 
 bench: setup

@@ -126,7 +126,7 @@ def test_layers_that_were_frozen_inside_a_users_layer_stay_frozen():
         ("a", ["a"]),
         (re.compile("^(outer|inner)$"), ["outer", "inner"]),
         (re.compile("N", re.IGNORECASE), ["inner"]),
-        (lambda layer: not layer.trainable, ["b"]),
+        pytest.param(lambda layer: not layer.trainable, ["b"], id="predicate"),
         ([1, "a", re.compile("b")], ["outer", "a", "b"]),
         (np.int64(4), ["b"]),
         (None, ["outer", "inner", "a", "b"]),
@@ -161,7 +161,9 @@ def test_layers_that_are_not_chosen_again_are_plain_again():
         ("c", ValueError, ("approximate_gradients", "'c'", "'a', 'b'")),
         (re.compile("^c"), ValueError, ("approximate_gradients", "'^c'", "'a', 'b'")),
         (re.compile(b"a"), TypeError, ("expressions of strings", "b'a'")),
-        (lambda _: False, ValueError, ("none of 2", "'a', 'b'")),
+        pytest.param(
+            lambda _: False, ValueError, ("none of 2", "'a', 'b'"), id="predicate"
+        ),
         ([], ValueError, ("layers", "at least one", "[]")),
         (1.5, TypeError, ("layers", "1.5")),
     ],

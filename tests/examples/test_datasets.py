@@ -168,6 +168,8 @@ def test_missing_fashion_mnist_says_what_to_install(tmp_path, monkeypatch):
         ("train-labels-idx1-ubyte.gz", idx(np.zeros(29)), "30 images"),
         ("train-labels-idx1-ubyte.gz", idx(np.full(30, 10)), "the label 10"),
     ],
+    # Compressed bytes name the time at which they were made.
+    ids=["no gzip", "cut", "dimensions", "bytes", "images", "label"],
 )
 def test_damaged_fashion_mnist_is_refused(name, content, word, tmp_path):
     folder = write_fashion_mnist(tmp_path / "given")

@@ -18,6 +18,7 @@ namespace {
 #include "cc/kernels/sampled_impl.h"
 #include "cc/kernels/selection_impl.h"
 #include "cc/kernels/tap_blocks_impl.h"
+#include "cc/kernels/stream_impl.h"
 #include "cc/kernels/filter_write_impl.h"
 #include "cc/kernels/clipped_patches_impl.h"
 #include "cc/kernels/tile_accumulation_impl.h"

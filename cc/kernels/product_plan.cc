@@ -45,7 +45,10 @@ ProductPlan PlanProduct(const ConvGeometry& g, int64_t draws,
   ProductPlan plan;
   const int64_t blocks = Chunks(draws, kProductRows);
   plan.piece_blocks = blocks;
-  if (g.filter_size() * g.out_depth * accumulator_bytes <= kPieceBytes) {
+  const int64_t filter_bytes =
+      g.filter_size() * g.out_depth * accumulator_bytes;
+  plan.streams_filter = filter_bytes > caches.level2;
+  if (filter_bytes <= kPieceBytes) {
     const int64_t most = std::min(kMostPieces, Chunks(draws, kPieceRows));
     plan.piece_blocks = Chunks(blocks, most);
     plan.pieces = Chunks(blocks, plan.piece_blocks);

@@ -39,6 +39,8 @@ struct ProductPlan {
   // Input and output channels of a unit.
   int64_t in_channels = 0;
   int64_t out_channels = 0;
+  // Whether dF is so large that it is written past the caches.
+  bool streams_filter = false;
 
   int64_t in_chunks = 1;
   int64_t out_chunks = 1;

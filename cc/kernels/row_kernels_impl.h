@@ -11,6 +11,8 @@ namespace {
 #include "cc/kernels/vectors.h"
 #include "cc/kernels/row_values_impl.h"
 #include "cc/kernels/row_tiles_impl.h"
+#include "cc/kernels/row_blocks_impl.h"
+#include "cc/kernels/stream_impl.h"
 #include "cc/kernels/row_product_impl.h"
 // clang-format on
 

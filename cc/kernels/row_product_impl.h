@@ -58,133 +58,7 @@ ProductScratch<typename AccumulatorOf<T>::type> ScratchOf(
   return own;
 }
 
-// Drawn rows, each once, their weights and, for every tap, their pixels.
-template <typename Accumulator>
-struct RowsOfBlock {
-  int64_t count = 0;
-  int64_t row[kProductRows];
-  Accumulator weight[kProductRows];
-  const Accumulator** pixels;
-};
-
-template <typename T, typename Accumulator>
-void CollectRows(const ProductTask<T>& task, int64_t begin, int64_t end,
-                 int64_t first_out, int64_t out_channels,
-                 RowsOfBlock<Accumulator>* rows) {
-  rows->count = 0;
-  for (int64_t place = begin; place < end;) {
-    const int64_t row = task.drawn[place];
-    int64_t times = 0;
-    for (; place < end && task.drawn[place] == row; ++place) ++times;
-    rows->row[rows->count] = row;
-    rows->weight[rows->count] = static_cast<Accumulator>(
-        static_cast<double>(times) * task.weight / task.size[row]);
-    ++rows->count;
-    if (task.g.layout == Layout::kNHWC) {
-      const T* values = task.out_backprop + row * task.g.out_depth + first_out;
-      for (int64_t co = 0; co < out_channels; co += 64 / sizeof(T)) {
-        __builtin_prefetch(values + co);
-      }
-    }
-  }
-}
-
-template <typename T, typename Accumulator>
-void ListPixels(const ProductTask<T>& task, RowsOfBlock<Accumulator>* rows) {
-  const ConvGeometry& g = task.g;
-  const int64_t reach_rows = (g.filter_rows - 1) * g.dilation_rows;
-  const int64_t reach_cols = (g.filter_cols - 1) * g.dilation_cols;
-  for (int64_t i = 0; i < rows->count; ++i) {
-    const int64_t image = rows->row[i] / g.positions();
-    const int64_t position = rows->row[i] - image * g.positions();
-    const int64_t out_row = position / g.out_cols;
-    const int64_t top = out_row * g.stride_rows - g.pad_top;
-    const int64_t left =
-        (position - out_row * g.out_cols) * g.stride_cols - g.pad_left;
-    const bool is_inside = top >= 0 && top + reach_rows < g.in_rows &&
-                           left >= 0 && left + reach_cols < g.in_cols;
-    const int64_t corner = (image * g.in_rows + top) * g.in_cols + left;
-    const Accumulator** listed = rows->pixels + i;
-    for (int64_t kh = 0; kh < g.filter_rows; ++kh) {
-      const int64_t row = top + kh * g.dilation_rows;
-      const bool row_inside = row >= 0 && row < g.in_rows;
-      int64_t pixel = corner + kh * g.dilation_rows * g.in_cols;
-      for (int64_t kw = 0; kw < g.filter_cols; ++kw) {
-        const int64_t col = left + kw * g.dilation_cols;
-        const bool tap_inside =
-            is_inside || (row_inside && col >= 0 && col < g.in_cols);
-        *listed = tap_inside ? task.pixels + pixel * g.in_depth : task.zeros;
-        listed += kProductRows;
-        pixel += g.dilation_cols;
-      }
-    }
-  }
-  for (int64_t tap = 0; tap < g.taps(); ++tap) {
-    for (int64_t i = rows->count; i < kProductRows; ++i) {
-      rows->pixels[tap * kProductRows + i] = task.zeros;
-    }
-  }
-}
-
-// A row's channels [channel, channel + count) times the weight, at most
-// `vectors` whole vectors, with zeros behind.
-template <typename T, typename Accumulator>
-inline void PackVectors(const T* values, int64_t count, Accumulator weight,
-                        int vectors, Accumulator* packed) {
-  constexpr int kWidth = kLanes<Accumulator>;
-  for (int v = 0; v < vectors; ++v) {
-    if (count >= kWidth) {
-      StoreVector(LoadVector(values) * Broadcast(weight), packed);
-    } else {
-      for (int lane = 0; lane < kWidth; ++lane) {
-        packed[lane] =
-            lane < count ? Load(values[lane]) * weight : Accumulator{0};
-      }
-    }
-    values += kWidth;
-    count -= kWidth;
-    packed += kWidth;
-  }
-}
-
-// Packs the output channels [first, first + channels) as panels of two vectors,
-// and one at the end if their number is odd.
-template <typename T, typename Accumulator>
-void PackRows(const ProductTask<T>& task, const RowsOfBlock<Accumulator>& rows,
-              int64_t first, int64_t channels, Accumulator* panels) {
-  constexpr int kWidth = kLanes<Accumulator>;
-  const ConvGeometry& g = task.g;
-  if (g.layout == Layout::kNHWC) {
-    for (int64_t i = 0; i < rows.count; ++i) {
-      const T* values = task.out_backprop + rows.row[i] * g.out_depth + first;
-      for (int64_t c = 0; c < channels; c += 2 * kWidth) {
-        const int vectors = channels - c > kWidth ? 2 : 1;
-        PackVectors(values + c, channels - c, rows.weight[i], vectors,
-                    panels + c * kProductRows + i * vectors * kWidth);
-      }
-    }
-    return;
-  }
-  // Plane by plane, as they lie in memory.
-  int64_t offset[kProductRows];
-  for (int64_t i = 0; i < rows.count; ++i) {
-    const int64_t image = rows.row[i] / g.positions();
-    offset[i] = rows.row[i] + image * g.positions() * (g.out_depth - 1);
-  }
-  const int64_t padded = PaddedChannels<Accumulator>(channels);
-  for (int64_t c = 0; c < padded; ++c) {
-    const int64_t panel = c / (2 * kWidth) * (2 * kWidth);
-    const int64_t width = padded - panel > kWidth ? 2 * kWidth : kWidth;
-    const T* plane = task.out_backprop + (first + c) * g.positions();
-    Accumulator* packed = panels + panel * kProductRows + (c - panel);
-    for (int64_t i = 0; i < rows.count; ++i) {
-      packed[i * width] = c < channels ? Load(plane[offset[i]]) * rows.weight[i]
-                                       : Accumulator{0};
-    }
-  }
-}
-
-template <typename T, typename Accumulator>
+template <bool kStream, typename T, typename Accumulator>
 void WriteUnitSums(const ProductTask<T>& task, int64_t first_in,
                    int64_t in_channels, int64_t first_out, int64_t out_channels,
                    const Accumulator* sums, int64_t stride) {
@@ -196,16 +70,31 @@ void WriteUnitSums(const ProductTask<T>& task, int64_t first_in,
                (tap * g.in_depth + first_in + c) * g.out_depth + first_out;
       int64_t co = 0;
       for (; co + kWidth <= out_channels; co += kWidth) {
-        Accumulator values[kWidth];
-        StoreVector(LoadVector(sums + co), values);
-        for (int lane = 0; lane < kWidth; ++lane) {
-          out[co + lane] = Store<T>(values[lane]);
+        if constexpr (kStream) {
+          StreamLine(LoadVector(sums + co), out + co);
+        } else {
+          Accumulator values[kWidth];
+          StoreVector(LoadVector(sums + co), values);
+          for (int lane = 0; lane < kWidth; ++lane) {
+            out[co + lane] = Store<T>(values[lane]);
+          }
         }
       }
       for (; co < out_channels; ++co) out[co] = Store<T>(sums[co]);
       sums += stride;
     }
   }
+  if constexpr (kStream) EndStreaming();
+}
+
+// Whether a unit's part of dF is written past the caches: whole lines alone.
+template <typename T>
+bool StreamsFilter(const ProductTask<T>& task) {
+  using Accumulator = typename AccumulatorOf<T>::type;
+  return kCanStream && sizeof(T) == sizeof(Accumulator) &&
+         task.plan.streams_filter &&
+         task.g.out_depth % kLanes<Accumulator> == 0 &&
+         reinterpret_cast<uintptr_t>(task.filter_backprop) % 64 == 0;
 }
 
 template <typename T>
@@ -292,8 +181,13 @@ void MultiplyUnit(const ProductTask<T>& task, int64_t unit, void* scratch) {
     blocks[1].pixels = done.pixels;
   }
   if (plan.pieces == 1) {
-    WriteUnitSums(task, first_in, in_end - first_in, first_out, out_channels,
-                  own.sums, padded);
+    auto write_sums = &WriteUnitSums<false, T, Accumulator>;
+    if constexpr (sizeof(T) == sizeof(Accumulator)) {
+      if (StreamsFilter(task))
+        write_sums = &WriteUnitSums<true, T, Accumulator>;
+    }
+    write_sums(task, first_in, in_end - first_in, first_out, out_channels,
+               own.sums, padded);
     return;
   }
   const Accumulator* sums = own.sums;

@@ -51,23 +51,51 @@ inline __attribute__((always_inline)) double AddLanes(const SumVector& sums) {
 // In bytes. The processor's own prefetcher stops at a page's end.
 constexpr int64_t kFetchedAhead = 2048;
 
+// The lanes' sums of squares of a vector of `count` elements.
 template <typename T>
-inline double SquareSum(const T* values, int64_t count) {
-  SumVector sums = {};
+inline __attribute__((always_inline)) void SquareLanes(const T* values,
+                                                       int64_t count,
+                                                       SumVector* sums) {
+  *sums = SumVector{};
   SumVector octet;
   int64_t c = 0;
   for (; c + kSumLanes <= count; c += kSumLanes) {
     __builtin_prefetch(values + c + kFetchedAhead / sizeof(T));
     LoadOctet(values + c, &octet);
-    sums += octet * octet;
+    *sums += octet * octet;
   }
   if (c < count) {
     T rest[kSumLanes] = {};
     for (int lane = 0; c + lane < count; ++lane) rest[lane] = values[c + lane];
     LoadOctet(rest, &octet);
-    sums += octet * octet;
+    *sums += octet * octet;
   }
-  return AddLanes(sums);
+}
+
+typedef int64_t SumIndices __attribute__((vector_size(kSumLanes * 8)));
+
+// Writes AddLanes of each of eight `lanes`: halves, quarters and eighths of two
+// vectors are brought into one and added, so that all lanes are at work.
+inline void AddLanesOfOctet(const SumVector* lanes, double* sums) {
+  constexpr SumIndices kLowHalves = {0, 1, 2, 3, 8, 9, 10, 11};
+  constexpr SumIndices kHighHalves = {4, 5, 6, 7, 12, 13, 14, 15};
+  constexpr SumIndices kLowQuarters = {0, 1, 8, 9, 4, 5, 12, 13};
+  constexpr SumIndices kHighQuarters = {2, 3, 10, 11, 6, 7, 14, 15};
+  constexpr SumIndices kEven = {0, 8, 2, 10, 4, 12, 6, 14};
+  constexpr SumIndices kOdd = {1, 9, 3, 11, 5, 13, 7, 15};
+  SumVector halves[4];
+  for (int i = 0; i < 4; ++i) {
+    halves[i] = __builtin_shuffle(lanes[i], lanes[i + 4], kLowHalves) +
+                __builtin_shuffle(lanes[i], lanes[i + 4], kHighHalves);
+  }
+  SumVector quarters[2];
+  for (int i = 0; i < 2; ++i) {
+    quarters[i] = __builtin_shuffle(halves[i], halves[i + 2], kLowQuarters) +
+                  __builtin_shuffle(halves[i], halves[i + 2], kHighQuarters);
+  }
+  const SumVector total = __builtin_shuffle(quarters[0], quarters[1], kEven) +
+                          __builtin_shuffle(quarters[0], quarters[1], kOdd);
+  __builtin_memcpy(sums, &total, sizeof(total));
 }
 
 // The sums of kSumLanes neighbouring positions of an image's planes.
@@ -108,8 +136,18 @@ template <typename T>
 void SquareSums(Layout layout, const T* values, int64_t positions,
                 int64_t channels, int64_t begin, int64_t end, double* sums) {
   if (layout == Layout::kNHWC) {
-    for (int64_t row = begin; row < end; ++row) {
-      sums[row] = SquareSum(values + row * channels, channels);
+    SumVector lanes[kSumLanes];
+    int64_t row = begin;
+    for (; row + kSumLanes <= end; row += kSumLanes) {
+#pragma GCC unroll 8
+      for (int i = 0; i < kSumLanes; ++i) {
+        SquareLanes(values + (row + i) * channels, channels, &lanes[i]);
+      }
+      AddLanesOfOctet(lanes, sums + row);
+    }
+    for (; row < end; ++row) {
+      SquareLanes(values + row * channels, channels, &lanes[0]);
+      sums[row] = AddLanes(lanes[0]);
     }
     return;
   }

@@ -92,7 +92,7 @@ test-slow: setup
 OP_TESTS := $(sort $(wildcard tests/test_*op.py tests/test_*gradient.py tests/test_convolution*.py tests/test_sampled_*.py))
 test-instruction-sets: setup
 	for set in baseline avx2 avx512; do \
-	  TF_APPROXGRAD_INSTRUCTION_SET=$$set $(PYTEST) $(OP_TESTS) || exit 1; \
+	  TF_APPROXGRAD_INSTRUCTION_SET=$$set $(PYTEST) -m 'not slow' $(OP_TESTS) || exit 1; \
 	done
 
 bench: setup

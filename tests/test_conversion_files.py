@@ -130,6 +130,7 @@ keras.models.load_model("model.keras")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [functional, other_kinds])
 def test_keras_file_says_what_to_import_where_the_package_is_not(make, tmp_path):
     model = tfag.approximate_gradients(make(), SCHEDULE)

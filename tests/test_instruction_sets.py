@@ -45,6 +45,7 @@ def has_fused_multiply_add() -> bool:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not has_fused_multiply_add(), reason="this processor has one instruction set"
 )
@@ -56,6 +57,7 @@ def test_the_variable_reaches_the_kernels():
     assert "TF_APPROXGRAD_INSTRUCTION_SET" not in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["avx", "AVX2", ""])
 def test_an_unknown_name_is_told_and_the_widest_set_used(name):
     bits, said = gradient_with(name)

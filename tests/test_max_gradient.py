@@ -304,6 +304,7 @@ for data_format in ("NHWC", "NCHW"):
 """
 
 
+@pytest.mark.slow
 def test_number_of_threads_does_not_change_a_bit() -> None:
     environment = {
         **os.environ,

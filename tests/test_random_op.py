@@ -119,6 +119,7 @@ print(hashlib.md5(values.numpy().tobytes()).hexdigest())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("instruction_set", ["baseline", "avx2", "avx512"])
 def test_no_thread_and_no_instruction_set_changes_a_bit(instruction_set, threads):

@@ -130,6 +130,7 @@ for data_format in ("NHWC", "NCHW"):
 """
 
 
+@pytest.mark.slow
 def test_number_of_threads_does_not_change_a_bit() -> None:
     environment = {
         **os.environ,
@@ -172,6 +173,7 @@ for co in (1, 13, 48):
 """
 
 
+@pytest.mark.slow
 def test_every_instruction_set_draws_the_same_rows() -> None:
     outputs = []
     for name in ("baseline", "avx2", "avx512"):

@@ -293,6 +293,7 @@ def digests(arguments: list[list[str]], **variables: list[str]) -> list[list[str
     return printed
 
 
+@pytest.mark.slow
 def test_number_of_threads_does_not_change_a_bit() -> None:
     one, two = digests([["1"], ["2"]])
     # Both layouts may give the same.
@@ -300,6 +301,7 @@ def test_number_of_threads_does_not_change_a_bit() -> None:
     assert one == two
 
 
+@pytest.mark.slow
 def test_instruction_set_does_not_change_a_bit_of_the_draws() -> None:
     """A weight that meets a one of X, and zeros otherwise, isn't rounded again."""
     sets = ["baseline", "avx2", "avx512"]

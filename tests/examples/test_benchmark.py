@@ -60,6 +60,7 @@ def test_every_method_computes_the_gradient_as_often_as_asked(data_format):
             assert len({float(result) for result in results}) == 1
 
 
+@pytest.mark.slow
 def test_program_prints_means_and_writes_the_machine_beside_the_rows(tmp_path):
     target = tmp_path / "rows.csv"
     finished = subprocess.run(

@@ -70,6 +70,7 @@ def whole(tmp_path_factory):
     return numbers(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("saves", [1, 2, 3])
 def test_interrupted_sweep_goes_on_and_ends_with_the_same_rows(
     saves, whole, tmp_path, monkeypatch

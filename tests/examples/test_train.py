@@ -47,6 +47,7 @@ def results(rows: list[dict[str, str]]) -> dict[tuple[str, str], list[float]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

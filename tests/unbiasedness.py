@@ -1,6 +1,7 @@
-"""Whether the mean of many drawn filter gradients is the exact one."""
+"""Whether the mean of many drawn gradients is the exact one."""
 
 import statistics
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -22,7 +23,6 @@ def gradients(
 ) -> np.ndarray:
     """The filter gradients of many steps, [draws, KH, KW, Ci, Co]."""
 
-    @tf.function
     def compute(step: tf.Tensor) -> tf.Tensor:
         return tfag.conv2d_backprop_filter(
             x,
@@ -33,6 +33,14 @@ def gradients(
             **problem.function_arguments(),
         )
 
+    return of_many_steps(compute, draws)
+
+
+def of_many_steps(
+    compute: Callable[[tf.Tensor], tf.Tensor], draws: int = DRAWS
+) -> np.ndarray:
+    """What a function makes of steps 0, 1, ..., in float64."""
+    compute = tf.function(compute)
     steps = tf.range(draws, dtype=tf.int64)
     return np.stack([compute(step) for step in steps]).astype(np.float64)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
-from tf_approxgrad.filter_gradient import Backprop
+from tf_approxgrad.backprop import Backprop
 from tf_approxgrad.methods import FullGradient, GradientMethod
 
 if TYPE_CHECKING:

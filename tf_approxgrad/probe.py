@@ -13,9 +13,10 @@ import tensorflow as tf
 
 from tf_approxgrad.approximate_layer import ApproximateLayer
 from tf_approxgrad.assignment import Assignment
+from tf_approxgrad.backprop import Backprop, StepReader
 from tf_approxgrad.cloning import change_in_place
 from tf_approxgrad.comparison import kept_state
-from tf_approxgrad.filter_gradient import Backprop, StepReader, filter_gradient
+from tf_approxgrad.filter_gradient import filter_gradient
 from tf_approxgrad.methods import FullGradient, GradientMethod, ZeroGradient
 from tf_approxgrad.model_layers import all_layers, approximate_class
 

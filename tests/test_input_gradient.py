@@ -10,8 +10,7 @@ from input_reference import allowed_error, exact_of_rows, filters_of, max_rows
 from recording import Recording, operations
 from reference import GEOMETRIES, Problem, assert_gradient
 from row_reference import row_weights, uniform
-from test_unbiasedness import uneven_problem
-from unbiasedness import is_unbiased, of_many_steps
+from unbiasedness import is_unbiased, of_many_steps, uneven_problem
 
 import tf_approxgrad as tfag
 from tf_approxgrad.arguments import ConvArguments

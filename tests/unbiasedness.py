@@ -5,13 +5,37 @@ from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
-from reference import Problem
+from reference import Problem, from_nhwc
 
 import tf_approxgrad as tfag
 
 DRAWS = 2000
 # One run in a thousand may fail by chance; the seeds are fixed, so that none does.
 FALSE_ALARMS = 1e-3
+
+
+def uneven_problem(
+    data_format: str = "NHWC", dtype: str = "float32"
+) -> tuple[Problem, np.ndarray, np.ndarray]:
+    """Positions of very different sizes, whose patches differ as much.
+
+    X isn't around zero: there a bias of all weights would cancel out.
+    """
+    problem = Problem(n=3, size=(6, 5), ci=2, co=3, strides=(1, 2))
+    x, dy = problem.arrays()
+    rng = np.random.default_rng(5)
+    x = (x + 1) * np.exp(rng.normal(size=(*x.shape[:3], 1)))
+    dy *= np.exp(1.5 * rng.normal(size=dy.shape))
+    problem = Problem(
+        n=3,
+        size=(6, 5),
+        ci=2,
+        co=3,
+        strides=(1, 2),
+        data_format=data_format,
+        dtype=dtype,
+    )
+    return problem, *(from_nhwc(a.astype(dtype), data_format) for a in (x, dy))
 
 
 def gradients(

@@ -4,8 +4,9 @@ r"""Compare methods on one batch before choosing one, and again once the network
 
 It measures the filter gradients of ResNet-8 on images of Fashion-MNIST in this
 repository: those of the new network, and those after some epochs of exact training,
-which may be other than at the start. Tables are printed, and written as CSV with a
-picture of the cosine beside them.
+which may be other than at the start. --gradient=input measures input gradients, and
+--gradient=propagated what their errors make of the filter gradients of earlier layers.
+Tables are printed, and written as CSV with a picture of the cosine beside them.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ METHODS = (
     tfag.ZeroGradient(),
     *(tfag.MaxGradient(k=k, scale=1.0) for k in (1, 4, 16)),
 )
+GRADIENTS = ("filter", "input", "propagated")
 
 
 def define_flags() -> None:
@@ -31,13 +33,16 @@ def define_flags() -> None:
     flags.DEFINE_integer("epochs", 1, "Epochs of training.", lower_bound=0)
     flags.DEFINE_integer("batch", 128, "Images in a batch.", lower_bound=1)
     flags.DEFINE_integer("limit", None, "At most this many images.", lower_bound=10)
+    flags.DEFINE_enum("gradient", "filter", GRADIENTS, "Which gradient is measured.")
     flags.DEFINE_integer("repeats", 10, "How often a time is measured.", lower_bound=0)
     flags.DEFINE_string("output", "runs/fidelity", "Folder for tables and pictures.")
 
 
 def report(model: keras.Model, x: object, y: object, path: Path) -> None:
     """Measures, prints the table and writes it and its picture to `path`.*"""
-    compared = tfag.fidelity(model, x, y, METHODS, repeats=FLAGS.repeats)
+    compared = tfag.fidelity(
+        model, x, y, METHODS, gradient=FLAGS.gradient, repeats=FLAGS.repeats
+    )
     print(compared)
     compared.to_csv(path.with_suffix(".csv"))
     compared.plot("cosine").figure.savefig(path.with_suffix(".png"), dpi=150)

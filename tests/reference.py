@@ -262,7 +262,7 @@ class Problem:
                 size[..., co] += np.tensordot(weights, seen[n, kept], axes=1)
         terms = self.positions + k + self.n * k + 8
         error = terms * u * abs(scale) * size
-        return self._with_rounding(error, self.max_gradient(x, dy, k, scale))
+        return self.with_rounding(error, self.max_gradient(x, dy, k, scale))
 
     def sampled_gradient(
         self,
@@ -276,7 +276,7 @@ class Problem:
     ) -> np.ndarray:
         """What the method `sampled` makes of the filter gradient, in float64."""
         channels = self.channels(dy)
-        weights = self._drawn_weights(channels, k, seed, step, layer)
+        weights = self.drawn_weights(channels, k, seed, step, layer)
         with np.errstate(invalid="ignore"):
             return scale * np.tensordot(self.patches(x), weights, ((0, 1), (0, 1)))
 
@@ -300,13 +300,13 @@ class Problem:
         u = 2.0**-53 if self.dtype == "float64" else 2.0**-24
         k = min(k, self.positions)
         draw = {"k": k, "seed": seed, "step": step, "layer": layer}
-        weights = np.abs(self._drawn_weights(self.channels(dy), **draw))
+        weights = np.abs(self.drawn_weights(self.channels(dy), **draw))
         size = np.tensordot(np.abs(self.patches(x)), weights, ((0, 1), (0, 1)))
         error = (self.positions + self.n * k + 8) * u * abs(scale) * size
         exact = self.sampled_gradient(x, dy, scale=scale, **draw)
-        return self._with_rounding(error, exact)
+        return self.with_rounding(error, exact)
 
-    def _drawn_weights(
+    def drawn_weights(
         self, channels: np.ndarray, k: int, seed: int, step: int, layer: int
     ) -> np.ndarray:
         bits = 53 if self.dtype == "float64" else 24
@@ -318,7 +318,7 @@ class Problem:
                 weights[n, :, co] = draw_in_proportion(channels[n, :, co], k, u[n, co])
         return weights
 
-    def _with_rounding(self, error: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    def with_rounding(self, error: np.ndarray, exact: np.ndarray) -> np.ndarray:
         """The accumulators' `error`, and that of the result's rounding to the type."""
         if self.dtype == "float64":
             return 2 * error

@@ -15,7 +15,7 @@ import tf_approxgrad as tfag
 from tf_approxgrad import ops
 from tf_approxgrad.arguments import ConvArguments
 from tf_approxgrad.assignment import Assignment
-from tf_approxgrad.filter_gradient import Backprop
+from tf_approxgrad.backprop import Backprop
 
 
 def branches(
@@ -46,9 +46,11 @@ def test_await_keeps_the_gradients_static_shape():
     assert graph.output_shapes.as_list() == [3, None]
 
 
+@pytest.mark.parametrize("made", ["filter_gradient", "input_gradient"])
 @pytest.mark.parametrize("method", ["zero", "random", "max", "sampled"])
-def test_every_branch_of_a_switch_reads_the_output_gradient(method):
+def test_every_branch_of_a_switch_reads_the_output_gradient(method, made):
     assignment = Assignment("conv", tfag.FullGradient())
+    assignment.input_method = tfag.methods.get(method)
     assignment.schedule = tfag.EveryNthStep(method, n=2)
     assignment.index = 1
     step = tf.Variable(0, dtype=tf.int64)
@@ -57,8 +59,10 @@ def test_every_branch_of_a_switch_reads_the_output_gradient(method):
 
     @tf.function
     def gradient(x, out_backprop):
-        sizes = tf.constant([3, 3, 2, 4])
-        return assignment.filter_gradient(Backprop(x, sizes, out_backprop, arguments))
+        filters = tf.ones([3, 3, 2, 4])
+        return getattr(assignment, made)(
+            Backprop(x, tf.shape(filters), out_backprop, arguments, filters)
+        )
 
     concrete = gradient.get_concrete_function(
         tf.TensorSpec([2, 5, 5, 2]), tf.TensorSpec([2, 5, 5, 4], name="out_backprop")
@@ -79,15 +83,21 @@ def test_every_branch_of_a_switch_reads_the_output_gradient(method):
         assert last.input[1] == argument
 
 
+@pytest.mark.parametrize("input_gradient", [None, "zero"])
 @pytest.mark.parametrize("method", ["zero", "random"])
-def test_forward_pass_never_reads_filters_that_are_updated_already(method):
+@pytest.mark.filterwarnings("ignore:input_gradient=:UserWarning")
+def test_forward_pass_never_reads_filters_that_are_updated_already(
+    method, input_gradient
+):
     # Batch normalisation keeps the mean of what the forward pass computed.
     inputs = keras.Input([12, 12, 3])
     x = keras.layers.Conv2D(32, 3, padding="same")(inputs)
     x = keras.layers.Conv2D(8, 5, name="approximated")(x)
     x = keras.layers.BatchNormalization(momentum=0.0, name="mean")(x)
     model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
-    model = tfag.approximate_gradients(model, tfag.Alternate(method))
+    model = tfag.approximate_gradients(
+        model, tfag.EveryNthStep(method, n=2), input_gradient=input_gradient
+    )
     model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
     tfag.bind_step(model, model.optimizer.iterations)
     images = np.random.rand(64, 12, 12, 3).astype(np.float32)

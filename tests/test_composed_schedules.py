@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tf_approxgrad as tfag
-from tf_approxgrad.assignment import _column
 from tf_approxgrad.segments import segments_of
+from tf_approxgrad.step_switch import _column
 
 FULL, MAX, ZERO = tfag.FullGradient(), tfag.MaxGradient(), tfag.ZeroGradient()
 ALTERNATE = tfag.Alternate("max")

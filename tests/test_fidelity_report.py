@@ -88,10 +88,11 @@ def test_csv_holds_every_number_in_full(report, tmp_path):
     report.to_csv(path)
     with open(path, newline="") as file:
         read = list(csv.DictReader(file))
-    assert list(read[0]) == [x.name for x in dataclasses.fields(type(report.rows[0]))]
+    names = [field.name for field in dataclasses.fields(type(report.rows[0]))]
+    assert list(read[0]) == [*names, "gradient"]
     for line, row in zip(read, report.rows, strict=True):
         assert (line["layer"], int(line["index"])) == (row.layer, row.index)
-        assert line["method"] == row.method.label
+        assert (line["method"], line["gradient"]) == (row.method.label, "filter")
         for name in (*MEASURES, "dense_ms", "method_ms"):
             assert float(line[name]) == getattr(row, name)
 
@@ -108,6 +109,33 @@ def test_plot_draws_a_line_for_each_method_and_saves(measure, report, tmp_path):
     path = tmp_path / "fidelity.png"
     ax.figure.savefig(path)
     assert pyplot.imread(path).std() > 0
+    pyplot.close(ax.figure)
+
+
+@pytest.mark.parametrize(
+    ("gradient", "title", "missing"),
+    [
+        ("filter", "filter gradients", "a filter gradient"),
+        ("input", "input gradients", "an input gradient"),
+        (
+            "propagated",
+            "filter gradients behind approximate input gradients",
+            "a filter gradient",
+        ),
+    ],
+)
+def test_table_file_and_picture_say_which_gradient_they_show(
+    gradient, title, missing, report, tmp_path
+):
+    report = dataclasses.replace(report, gradient=gradient, without_gradient=("c",))
+    first, *_, last = str(report).splitlines()
+    assert first == f'Fidelity of {title} of model: "net"'
+    assert last == f" Without {missing}: c"
+    report.to_csv(tmp_path / "fidelity.csv")
+    with open(tmp_path / "fidelity.csv", newline="") as file:
+        assert {line["gradient"] for line in csv.DictReader(file)} == {gradient}
+    ax = report.plot()
+    assert ax.get_title() == title
     pyplot.close(ax.figure)
 
 

@@ -1,7 +1,7 @@
 """ApproxConv1D, ApproxSeparableConv2D and ApproxConv2DTranspose: the same mathematics.
 
-Their filter gradients are compared with the definition of the max method, worked out
-here position by position, and with Keras' own where all positions are kept.
+Their gradients are compared with the definition of the max method, worked out here
+position by position, and with Keras' own where all positions are kept.
 """
 
 import keras
@@ -106,13 +106,14 @@ def test_everything_but_the_filter_gradient_is_keras_own(case, graph):
 
 @each_case
 @pytest.mark.parametrize("method", [tfag.FullGradient(), EVERY_POSITION], ids=str)
-def test_filter_gradient_of_every_position_is_the_exact_one(case, method):
+def test_gradients_of_every_position_are_the_exact_ones(case, method):
     # Alternate, so that the full method's branch of a switch is tried as well.
     table = [[method, "zero"]]
     ours, plain, x = pair(case, "full")
     model = tfag.approximate_gradients(
         keras.Sequential([keras.Input(batch_shape=x.shape, dtype=x.dtype), plain]),
         tfag.TableSchedule(table),
+        input_gradient=tfag.SampledGradient(k=10**6),
     )
     step = tf.Variable(0, dtype=tf.int64)
     tfag.bind_step(model, step)
@@ -133,7 +134,8 @@ def test_max_keeps_the_positions_of_the_outputs_gradient(case):
     _, plain, x = pair(case, "full")
     (ours, _), shape, arguments = case
     arguments = arguments | {"activation": None}
-    ours = ours(**arguments, method=tfag.MaxGradient(scale=1.0))
+    method = tfag.MaxGradient(scale=1.0)
+    ours = ours(**arguments, method=method, input_gradient=method)
     ours.build(shape)
     plain.activation = keras.activations.linear
     ours.set_weights(plain.get_weights())
@@ -149,10 +151,12 @@ def test_max_keeps_the_positions_of_the_outputs_gradient(case):
     np.put_along_axis(kept, positions, flat.sum(-1, keepdims=True), -1)
     kept = np.moveaxis(kept.reshape(*kept.shape[:2], *spatial), 1, -1 if last else 1)
     with tf.GradientTape() as tape:
+        tape.watch(x)
         y = plain(x)
-    variable = getattr(plain, kernel).value
-    expected = tape.gradient(y, variable, output_gradients=tf.constant(kept))
-    np.testing.assert_allclose(found[kernel], expected, 1e-4, 1e-4)
+    sources = {kernel: getattr(plain, kernel).value, "input": x}
+    expected = tape.gradient(y, sources, output_gradients=tf.constant(kept))
+    for name, gradient in expected.items():
+        np.testing.assert_allclose(found[name], gradient, 1e-4, 1e-4)
 
 
 @each_case

@@ -153,6 +153,16 @@ def test_bind_step_example_makes_a_loop_of_your_own_train(wrap: Any) -> None:
     assert exact == [[True] * len(kernels), [True, False] * (len(kernels) // 2)]
 
 
+def test_the_example_of_input_gradients_converts() -> None:
+    (code,) = (code for code in blocks(README, "python") if "input_gradient=" in code)
+    namespace = {"tfag": tfag, "schedule": tfag.Constant("max")}
+    namespace["model"] = small_network((8, 8, 3), 10)
+    exec(code, namespace)
+    layers = namespace["model"].layers[:6]
+    methods = [layer.input_gradient for layer in layers]
+    assert methods == [tfag.SampledGradient()] * 6
+
+
 def test_the_example_of_fidelity_writes_a_table_and_a_picture(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

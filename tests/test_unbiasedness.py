@@ -4,34 +4,9 @@ import itertools
 
 import numpy as np
 import pytest
-from reference import Problem, from_nhwc
-from unbiasedness import gradients, is_unbiased
+from unbiasedness import gradients, is_unbiased, uneven_problem
 
 import tf_approxgrad as tfag
-
-
-def uneven_problem(
-    data_format: str = "NHWC", dtype: str = "float32"
-) -> tuple[Problem, np.ndarray, np.ndarray]:
-    """Positions of very different sizes, whose patches differ as much.
-
-    X isn't around zero: there a bias of all weights would cancel out.
-    """
-    problem = Problem(n=3, size=(6, 5), ci=2, co=3, strides=(1, 2))
-    x, dy = problem.arrays()
-    rng = np.random.default_rng(5)
-    x = (x + 1) * np.exp(rng.normal(size=(*x.shape[:3], 1)))
-    dy *= np.exp(1.5 * rng.normal(size=dy.shape))
-    problem = Problem(
-        n=3,
-        size=(6, 5),
-        ci=2,
-        co=3,
-        strides=(1, 2),
-        data_format=data_format,
-        dtype=dtype,
-    )
-    return problem, *(from_nhwc(a.astype(dtype), data_format) for a in (x, dy))
 
 
 @pytest.mark.parametrize("data_format", ["NHWC", "NCHW"])

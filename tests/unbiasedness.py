@@ -1,16 +1,41 @@
-"""Whether the mean of many drawn filter gradients is the exact one."""
+"""Whether the mean of many drawn gradients is the exact one."""
 
 import statistics
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
-from reference import Problem
+from reference import Problem, from_nhwc
 
 import tf_approxgrad as tfag
 
 DRAWS = 2000
 # One run in a thousand may fail by chance; the seeds are fixed, so that none does.
 FALSE_ALARMS = 1e-3
+
+
+def uneven_problem(
+    data_format: str = "NHWC", dtype: str = "float32"
+) -> tuple[Problem, np.ndarray, np.ndarray]:
+    """Positions of very different sizes, whose patches differ as much.
+
+    X isn't around zero: there a bias of all weights would cancel out.
+    """
+    problem = Problem(n=3, size=(6, 5), ci=2, co=3, strides=(1, 2))
+    x, dy = problem.arrays()
+    rng = np.random.default_rng(5)
+    x = (x + 1) * np.exp(rng.normal(size=(*x.shape[:3], 1)))
+    dy *= np.exp(1.5 * rng.normal(size=dy.shape))
+    problem = Problem(
+        n=3,
+        size=(6, 5),
+        ci=2,
+        co=3,
+        strides=(1, 2),
+        data_format=data_format,
+        dtype=dtype,
+    )
+    return problem, *(from_nhwc(a.astype(dtype), data_format) for a in (x, dy))
 
 
 def gradients(
@@ -22,7 +47,6 @@ def gradients(
 ) -> np.ndarray:
     """The filter gradients of many steps, [draws, KH, KW, Ci, Co]."""
 
-    @tf.function
     def compute(step: tf.Tensor) -> tf.Tensor:
         return tfag.conv2d_backprop_filter(
             x,
@@ -33,6 +57,14 @@ def gradients(
             **problem.function_arguments(),
         )
 
+    return of_many_steps(compute, draws)
+
+
+def of_many_steps(
+    compute: Callable[[tf.Tensor], tf.Tensor], draws: int = DRAWS
+) -> np.ndarray:
+    """What a function makes of steps 0, 1, ..., in float64."""
+    compute = tf.function(compute)
     steps = tf.range(draws, dtype=tf.int64)
     return np.stack([compute(step) for step in steps]).astype(np.float64)
 

@@ -1,4 +1,4 @@
-"""What every layer with a choice of filter gradient has in common."""
+"""What every layer with a choice of gradients has in common."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from tensorflow.python.eager import record
 from tf_approxgrad import methods
 from tf_approxgrad.assignment import Assignment, Past
 from tf_approxgrad.comparison import current_comparison
+from tf_approxgrad.input_gradient import parse_input_gradient
 from tf_approxgrad.methods import GradientMethod, MaxGradient
 from tf_approxgrad.schedules import Schedule
 
@@ -48,7 +49,7 @@ def warn_of_no_xla(layer: ApproximateLayer, model: str) -> None:
 
 
 class ApproximateLayer:
-    """Base class of the layers whose filter gradient is made by a method.
+    """Base class of the layers whose gradients are made by methods.
 
     It goes before a layer of Keras, `stock`, in the list of base classes.
 
@@ -56,6 +57,8 @@ class ApproximateLayer:
       *args: As for `stock`.
       method: The gradient method, or its name, at every step. A schedule set by
         `approximate_gradients` or by `ApproximationCallback` takes its place.
+      input_gradient: The method of the input gradient, or its name, wherever the
+        filter gradient's isn't full; `None` leaves it exact.
       schedule: A schedule that picks the method by layer index and step. Set by
         `approximate_gradients`; here so that a saved model keeps it.
       layer_index: The layer's index for the schedule, from 1.
@@ -83,6 +86,7 @@ class ApproximateLayer:
         "layer_count",
         "converted_layers",
         "left_out",
+        "input_gradient",
         "history",
     )
 
@@ -96,6 +100,7 @@ class ApproximateLayer:
         self,
         *args: Any,
         method: GradientMethod | str | dict[str, Any] = MaxGradient(),  # noqa: B008
+        input_gradient: GradientMethod | str | dict[str, Any] | None = None,
         schedule: Schedule | dict[str, Any] | None = None,
         layer_index: int = 0,
         layer_count: int = 0,
@@ -130,6 +135,7 @@ class ApproximateLayer:
             count=layer_count,
             converted=tuple(converted_layers),
             left_out=left_out,
+            input_method=parse_input_gradient(input_gradient),
             past=tuple(Past.from_config(past) for past in history or ()),
             has_trained=history is not None,
         )
@@ -161,6 +167,11 @@ class ApproximateLayer:
         return self._assignment.method
 
     @property
+    def input_gradient(self) -> GradientMethod | None:
+        """The method of the input gradient where the filter gradient's isn't full."""
+        return self._assignment.input_method
+
+    @property
     def assignment(self) -> Assignment:
         """The layer's schedule, index and step."""
         return self._assignment
@@ -172,6 +183,10 @@ class ApproximateLayer:
             **super().get_config(),  # type: ignore[misc]
             "method": keras.saving.serialize_keras_object(self.method),
         }
+        if self.input_gradient is not None:
+            config["input_gradient"] = keras.saving.serialize_keras_object(
+                self.input_gradient
+            )
         if assignment.schedule is not None:
             config["schedule"] = keras.saving.serialize_keras_object(
                 assignment.schedule
@@ -246,5 +261,5 @@ class ApproximateLayer:
         return training
 
     def _approximates(self) -> bool:
-        """Whether the layer trains with a filter gradient that isn't always exact."""
+        """Whether the layer trains with gradients that aren't always exact."""
         return _training.get() and not self._assignment.is_exact()

@@ -5,17 +5,20 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tf_approxgrad import ops, segments, xla
+from tf_approxgrad import segments, xla
+from tf_approxgrad.backprop import Backprop, StepReader
 from tf_approxgrad.comparison import current_comparison
-from tf_approxgrad.filter_gradient import Backprop, StepReader, filter_gradient
+from tf_approxgrad.filter_gradient import filter_gradient
+from tf_approxgrad.input_gradient import input_gradient
 from tf_approxgrad.methods import FullGradient, GradientMethod
 from tf_approxgrad.schedules import Constant, Schedule
+from tf_approxgrad.step_switch import Compute, switch_by_step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +63,8 @@ class Assignment:
     Attributes:
       layer_name: For messages.
       method: The method at every step while there is no schedule.
+      input_method: Makes the input gradient wherever the method isn't full; `None`
+        leaves it exact.
       schedule: Picks the method by (layer index, step).
       index: The layer's index in its model, from 1; 0 until it is known.
       step: Reads the training step; `None` until it is bound.
@@ -84,6 +89,7 @@ class Assignment:
     count: int = 0
     converted: tuple[int, ...] = ()
     left_out: bool = False
+    input_method: GradientMethod | None = None
     past: tuple[Past, ...] = ()
     has_trained: bool = False
     told_of_xla: GradientMethod | None = None
@@ -102,19 +108,32 @@ class Assignment:
             self._cached = (key, self.schedule.row(self.index))
         return self._cached[1]
 
+    def input_row(self) -> tuple[GradientMethod, ...]:
+        """The methods of the input gradient beside those of `row`."""
+        method = self.input_method or FullGradient()
+        return tuple(
+            own if isinstance(own, FullGradient) else method for own in self.row()
+        )
+
     def leave_out(self) -> None:
-        """Makes the gradient exact until the layer is converted again."""
+        """Makes the gradients exact until the layer is converted again."""
         self.schedule, self.index, self.left_out = None, 0, True
+        self.input_method = None
         self.count, self.converted = 0, ()
 
     def is_exact(self) -> bool:
         """Whether nothing is ever approximated."""
         return all(isinstance(method, FullGradient) for method in self.row())
 
+    def makes_input_gradient(self) -> bool:
+        """Whether the input gradient isn't always exact."""
+        return any(not isinstance(x, FullGradient) for x in self.input_row())
+
     def needs_step(self) -> bool:
         """Whether the gradient depends on the step."""
         row = self.row()
-        return len(set(row)) > 1 or any(method.needs_step for method in row)
+        methods = {*row, *self.input_row()}
+        return len(set(row)) > 1 or any(method.needs_step for method in methods)
 
     def assign(
         self,
@@ -144,11 +163,11 @@ class Assignment:
         if self.schedule is not None and len(methods) > 1:
             methods = (self.row(), segments.segments_of(self.schedule))
         drawn_by = (self.stream or self.index, self.step)
-        return methods, drawn_by if self.needs_step() else None
+        return methods, self.input_method, drawn_by if self.needs_step() else None
 
     def kept_from_xla(self) -> GradientMethod | None:
         """The layer's first method that XLA can't compile, if there is one."""
-        methods = dict.fromkeys(self.row())
+        methods = dict.fromkeys((*self.row(), *self.input_row()))
         return next((method for method in methods if not method.supports_jit), None)
 
     def method_at(self, step: int) -> GradientMethod:
@@ -177,9 +196,7 @@ class Assignment:
         return total
 
     def filter_gradient(
-        self,
-        backprop: Backprop,
-        compute: Callable[[GradientMethod, Backprop], tf.Tensor] = filter_gradient,
+        self, backprop: Backprop, compute: Compute = filter_gradient
     ) -> tf.Tensor:
         """Computes the filter gradient by the method of the current step.
 
@@ -188,24 +205,47 @@ class Assignment:
 
         Args:
           backprop: What to compute it from.
-          compute: Computes it by one method, for layers whose filter gradient has to
-            be brought into the form of a two-dimensional convolution's.
+          compute: Computes it by one method.
 
         Raises:
           RuntimeError: If the step is needed and not bound.
         """
-        row = self.row()
-        if self.step is None and self.needs_step():
-            raise RuntimeError(
-                f"layer {self.layer_name!r} follows {self.schedule or self.method!r}, "
-                "which depends on the training step, and nothing tells it the step: "
-                "pass callbacks=[tf_approxgrad.ApproximationCallback()] to fit, or "
-                "call tf_approxgrad.bind_step(model, optimizer.iterations) before "
-                "the training step is traced."
-            )
+        self._check_step()
         comparison = current_comparison()
         if comparison is not None:
             return comparison.compare(self, backprop, compute)
+        return self._of_current_step(self.row(), backprop, compute)
+
+    def input_gradient(
+        self, backprop: Backprop, compute: Compute = input_gradient
+    ) -> tf.Tensor:
+        """Computes the input gradient, as `filter_gradient` does that of the filters.
+
+        While gradients are compared it is exact, so that what is compared is made from
+        the exact output gradient.
+        """
+        self._check_step()
+        is_compared = current_comparison() is not None
+        row = (FullGradient(),) if is_compared else self.input_row()
+        return self._of_current_step(row, backprop, compute)
+
+    def _check_step(self) -> None:
+        if self.step is not None or not self.needs_step():
+            return
+        follows = repr(self.schedule or self.method)
+        if self.input_method is not None:
+            follows += f" with input_gradient={self.input_method!r}"
+        raise RuntimeError(
+            f"layer {self.layer_name!r} follows {follows}, "
+            "which depends on the training step, and nothing tells it the step: "
+            "pass callbacks=[tf_approxgrad.ApproximationCallback()] to fit, or "
+            "call tf_approxgrad.bind_step(model, optimizer.iterations) before "
+            "the training step is traced."
+        )
+
+    def _of_current_step(
+        self, row: Sequence[GradientMethod], backprop: Backprop, compute: Compute
+    ) -> tf.Tensor:
         unsupported = self.kept_from_xla() if xla.is_compiling() else None
         if unsupported is not None:
             raise RuntimeError(
@@ -217,10 +257,8 @@ class Assignment:
         methods = list(dict.fromkeys(row))
         if len(methods) == 1:
             return compute(methods[0], backprop)
-        return tf.switch_case(
-            self._branch([methods.index(method) for method in row]),
-            [_branch_function(compute, method, backprop) for method in methods],
-        )
+        assert self.schedule is not None and self.step is not None
+        return switch_by_step(row, self.schedule, self.step(), backprop, compute)
 
     def placed(self, backprop: Backprop) -> Backprop:
         """What to compute the gradient from, with the layer's index and step."""
@@ -230,13 +268,6 @@ class Assignment:
             stream=self.stream or self.index,
             step=self.step,
         )
-
-    def _branch(self, branches: list[int]) -> tf.Tensor:
-        """Looks up the branch of the current step in those of the row."""
-        assert self.schedule is not None and self.step is not None
-        step = tf.cast(self.step(), tf.int64)
-        index = _column(segments.segments_of(self.schedule), step)
-        return tf.gather(tf.constant(branches, tf.int32), index)
 
 
 def _count(row: Sequence[GradientMethod], schedule: Schedule | None, steps: int) -> int:
@@ -251,31 +282,3 @@ def share_approximated(assignments: Sequence[Assignment], steps: int) -> float:
     """The share approximated of the cells of layers at the first `steps` steps."""
     cells = sum(assignment.count_approximated(steps) for assignment in assignments)
     return cells / max(1, len(assignments) * steps)
-
-
-def _column(pieces: tuple[segments.Segment, ...], step: tf.Tensor) -> tf.Tensor:
-    """`Schedule.column` in the graph, exact at every int64 step."""
-    if len(pieces) == 1:
-        return step % pieces[0].period
-    sizes = segments.columns(pieces)
-    table = tf.constant(
-        [(*piece, sum(sizes[:number])) for number, piece in enumerate(pieces)],
-        tf.int64,
-    )
-    number = tf.math.count_nonzero(step >= table[1:, 0], dtype=tf.int32)
-    begin, period, offset = tf.unstack(tf.gather(table, number))
-    return offset + (step - begin) % period
-
-
-def _branch_function(
-    compute: Callable[[GradientMethod, Backprop], tf.Tensor],
-    method: GradientMethod,
-    backprop: Backprop,
-) -> Any:
-    if xla.is_compiling():  # XLA orders an update after what reads the old value.
-        return lambda: compute(method, backprop)
-    # A branch that doesn't read out_backprop would be done before the forward pass,
-    # and could update the filters under it: see cc/ops/approx_await_backprop_op.cc.
-    return lambda: ops.approx_await_backprop(
-        gradient=compute(method, backprop), out_backprop=backprop.out_backprop
-    )

@@ -84,7 +84,7 @@ class ApproximationCallback(keras.callbacks.Callback):
         self._trace_check.start()
         self._step_check.start(self.model)
         if self.params.get("verbose"):
-            print(self._report(schedules.pop(), len(layers)))
+            print(_report(schedules.pop(), layers))
 
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
@@ -115,11 +115,22 @@ class ApproximationCallback(keras.callbacks.Callback):
         self.model.jit_compile = False
         self.model.make_train_function(force=True)
 
-    def _report(self, schedule: Schedule | None, count: int) -> str:
-        if schedule is None:
-            return f"Approximate filter gradients in {count} convolutions."
-        return (
+
+def _report(schedule: Schedule | None, layers: Sequence[ApproximateLayer]) -> str:
+    count = len(layers)
+    if schedule is None:
+        lines = [f"Approximate filter gradients in {count} convolutions."]
+    else:
+        lines = [
             f"Approximate filter gradients: {schedule!r}, "
             f"{schedule.fraction(count):.0%} of the (layer, step) cells of {count} "
             "convolutions in the long run."
+        ]
+    made = [x for x in layers if x.assignment.makes_input_gradient()]
+    if made:
+        methods = dict.fromkeys(repr(layer.input_gradient) for layer in made)
+        lines.append(
+            f"There the input gradients of {len(made)} of them are approximated, too: "
+            f"{', '.join(methods)}."
         )
+    return "\n".join(lines)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
-from tf_approxgrad.filter_gradient import Backprop
+from tf_approxgrad.backprop import Backprop
 from tf_approxgrad.methods import FullGradient, GradientMethod
 
 if TYPE_CHECKING:
@@ -110,8 +110,25 @@ def backpropagate(
       x, y, sample_weight: A batch of tensors.
       compute_loss: Called as the model's own `compute_loss`, which is the default.
     """
+    forward_pass(model, x, y, sample_weight, compute_loss)()
+
+
+def forward_pass(
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    compute_loss: Callable[..., tf.Tensor] | None = None,
+    persistent: bool = False,
+) -> Callable[[], None]:
+    """Runs the forward pass of a training step and returns its backward pass.
+
+    Args:
+      model, x, y, sample_weight, compute_loss: As for `backpropagate`.
+      persistent: Whether the backward pass may run more than once.
+    """
     weights = [weight.value for weight in model.trainable_weights]
-    with tf.GradientTape() as tape:
+    with tf.GradientTape(persistent=persistent) as tape:
         outputs = model(x, training=True)
         loss = (compute_loss or model.compute_loss)(
             x=x, y=y, y_pred=outputs, sample_weight=sample_weight, training=True
@@ -119,7 +136,11 @@ def backpropagate(
         if getattr(model, "optimizer", None) is not None:
             # In half precision small gradients would vanish.
             loss = model.optimizer.scale_loss(loss)
-    tape.gradient(loss, weights)
+
+    def backward_pass() -> None:
+        tape.gradient(loss, weights)
+
+    return backward_pass
 
 
 def loss_function(model: keras.Model, loss: Any) -> Callable[..., tf.Tensor] | None:

@@ -10,11 +10,13 @@ import keras
 from tf_approxgrad.approximate_layer import ApproximateLayer
 from tf_approxgrad.binding import assign_schedule, current_step
 from tf_approxgrad.cloning import with_classes
+from tf_approxgrad.input_gradient import is_biased, parse_input_gradient
 from tf_approxgrad.layer_references import (
     LayerReference,
     parse_references,
     resolve_references,
 )
+from tf_approxgrad.methods import MethodLike
 from tf_approxgrad.model_layers import (
     approximate_class,
     approximated_layers,
@@ -31,6 +33,7 @@ def approximate_gradients(
     model: keras.Model,
     schedule: Schedule,
     layers: LayerReference | Iterable[LayerReference] | None = None,
+    input_gradient: MethodLike | None = None,
 ) -> keras.Model:
     """Converts a model's convolutions to layers whose filter gradient is approximated.
 
@@ -50,6 +53,14 @@ def approximate_gradients(
     >>> model = tfag.approximate_gradients(model, tfag.Alternate(tfag.MaxGradient()))
     >>> model.compile("adam", keras.losses.SparseCategoricalCrossentropy(True))
 
+    With approximate input gradients at the same layers and steps:
+
+    >>> model = tfag.approximate_gradients(
+    ...     model, tfag.Alternate("sampled"), input_gradient="sampled"
+    ... )
+    >>> model.get_layer("conv2").input_gradient
+    SampledGradient(k=1, scale=1.0, seed=0)
+
     Args:
       model: A built Keras model with at least one convertible convolution.
       schedule: Which method each convolution uses at each step. Layer indices count the
@@ -60,6 +71,11 @@ def approximate_gradients(
         of the layer; or a list of these. `None` means all. The others are plain layers
         of Keras in the result; of a user's subclass of `ApproxConv2D` or its like, the
         gradient is exact.
+      input_gradient: The method, or its name, that makes the input gradients of the
+        converted layers as well, at the layers and steps where the schedule's method
+        isn't full. `None` leaves them exact. The errors of an input gradient travel to
+        all earlier layers, so that a biased method gets a warning: take
+        `SampledGradient` or `RowSampledGradient`, with scale 1.
 
     Returns:
       The converted model. Train it with `ApproximationCallback`, or call `bind_step`.
@@ -76,6 +92,7 @@ def approximate_gradients(
             f"schedule={schedule!r} must be a tf_approxgrad.Schedule, for example "
             "EveryNthLayer(MaxGradient())."
         )
+    input_method = parse_input_gradient(input_gradient)
     references = None if layers is None else parse_references(layers)
     convertible = convertible_layers(model)
     if not convertible:
@@ -102,12 +119,21 @@ def approximate_gradients(
             f"{reason} A training loop of your own can call model(x, training=True).",
             stacklevel=2,
         )
+    if input_method is not None and is_biased(input_method):
+        warnings.warn(
+            f"input_gradient={input_method!r} is biased. The errors of an input "
+            "gradient travel to all earlier layers, and a bias doesn't average out "
+            "over the steps. Recommended are only SampledGradient and "
+            'RowSampledGradient with scale=1, and the latter with probability="norm".',
+            stacklevel=2,
+        )
     was_plain = [not isinstance(layer, ApproximateLayer) for layer in convertible]
     converted = with_classes(model, classes)
     for index, layer in enumerate(convertible_layers(converted), start=1):
         if isinstance(layer, ApproximateLayer):
             if index in chosen:
                 layer.assignment.left_out = False
+                layer.assignment.input_method = input_method
             else:
                 layer.assignment.leave_out()
     assign_schedule(converted, schedule, rows)

@@ -1,4 +1,4 @@
-"""Two-dimensional convolution with a choice of how its filter gradient is made."""
+"""Two-dimensional convolution with a choice of how its gradients are made."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_approxgrad import methods
+from tf_approxgrad import exact, methods
 from tf_approxgrad.arguments import ConvArguments, check_tensors
-from tf_approxgrad.filter_gradient import (
-    Backprop,
-    StepReader,
-    decomposed_convolution,
-    filter_gradient,
-)
+from tf_approxgrad.backprop import Backprop, StepReader, may_be_differentiated
+from tf_approxgrad.filter_gradient import filter_gradient
+from tf_approxgrad.input_gradient import input_gradient as compute_input_gradient
+from tf_approxgrad.input_gradient import parse_input_gradient
 
 
 def conv2d(
@@ -28,12 +26,14 @@ def conv2d(
     dilations: Any = None,
     *,
     method: methods.GradientMethod | str,
+    input_gradient: methods.GradientMethod | str | None = None,
     step: Any = None,
     name: str | None = None,
 ) -> tf.Tensor:
     """Convolves like `tf.nn.conv2d`; `method` makes the filter gradient.
 
-    The output and the gradient with respect to `input` are exact.
+    The output is exact, and so is the gradient with respect to `input`, unless
+    `input_gradient` says how to make it.
 
     >>> import tensorflow as tf
     >>> import tf_approxgrad as tfag
@@ -55,6 +55,9 @@ def conv2d(
       data_format: `"NHWC"` or `"NCHW"`.
       dilations: An integer, or 1, 2 or 4 of them; `None` means 1.
       method: A gradient method of this package, or its name.
+      input_gradient: The method, or its name, that makes the gradient with respect to
+        `input` unless `method` is full. Its errors travel to all that `input` was
+        computed from. `None` leaves it exact.
       step: The training step, from 0, a scalar integer (tensor or variable). Methods
         that draw random numbers need it and raise without.
       name: A name for the operation.
@@ -67,17 +70,25 @@ def conv2d(
       TypeError: If the dtype isn't supported.
     """
     method = methods.get(method)
+    input_method = parse_input_gradient(input_gradient)
+    if input_method is None or isinstance(method, methods.FullGradient):
+        input_method = methods.FullGradient()
     arguments = ConvArguments.parse(strides, padding, data_format, dilations)
     input = tf.convert_to_tensor(input, name="input")
     filters = tf.convert_to_tensor(filters, name="filters")
     check_tensors(input, filters.shape, arguments)
-    read_step = _step_reader(method, step)
+    read_step = _step_reader((method, input_method), step)
 
-    def gradient(backprop: Backprop) -> tf.Tensor:
+    def of_filters(backprop: Backprop) -> tf.Tensor:
         return filter_gradient(method, dataclasses.replace(backprop, step=read_step))
 
+    def of_input(backprop: Backprop) -> tf.Tensor:
+        return compute_input_gradient(
+            input_method, dataclasses.replace(backprop, step=read_step)
+        )
+
     with tf.name_scope(name or "approx_conv2d"):
-        return convolve(input, filters, arguments, gradient)
+        return convolve(input, filters, arguments, of_filters, of_input)
 
 
 def conv2d_backprop_filter(
@@ -150,7 +161,7 @@ def conv2d_backprop_filter(
                 filter_sizes,
                 out_backprop,
                 arguments,
-                step=_step_reader(method, step),
+                step=_step_reader((method,), step),
             ),
         )
 
@@ -159,58 +170,39 @@ def convolve(
     input: tf.Tensor,
     filters: tf.Tensor,
     arguments: ConvArguments,
-    gradient: Callable[[Backprop], tf.Tensor],
+    filter_gradient: Callable[[Backprop], tf.Tensor],
+    input_gradient: Callable[[Backprop], tf.Tensor],
 ) -> tf.Tensor:
-    """TensorFlow's convolution with `gradient` in place of its filter gradient."""
+    """TensorFlow's convolution with these two in place of its gradients."""
+    needs_input_gradient = may_be_differentiated(input)
 
     @tf.custom_gradient
     def convolution(
         input: tf.Tensor, filters: tf.Tensor
-    ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
-        def gradients(out_backprop: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor | None, tf.Tensor]]]:
+        def gradients(out_backprop: tf.Tensor) -> tuple[tf.Tensor | None, tf.Tensor]:
+            backprop = Backprop(
+                input, tf.shape(filters), out_backprop, arguments, filters
+            )
             return (
-                _input_gradient(input, filters, out_backprop, arguments),
-                gradient(Backprop(input, tf.shape(filters), out_backprop, arguments)),
+                input_gradient(backprop) if needs_input_gradient else None,
+                filter_gradient(backprop),
             )
 
-        return _forward(input, filters, arguments), gradients
+        return exact.convolution(input, filters, arguments), gradients
 
     return convolution(input, filters)
 
 
-def _step_reader(method: methods.GradientMethod, step: Any) -> StepReader | None:
+def _step_reader(
+    used: tuple[methods.GradientMethod, ...], step: Any
+) -> StepReader | None:
     if step is None:
-        if method.needs_step:
-            raise ValueError(
-                f"step=None, but {method!r} draws its numbers from (seed, layer, "
-                "step): pass the training step, for example optimizer.iterations."
-            )
+        for method in used:
+            if method.needs_step:
+                raise ValueError(
+                    f"step=None, but {method!r} draws its numbers from (seed, layer, "
+                    "step): pass the training step, for example optimizer.iterations."
+                )
         return None
     return functools.partial(tf.convert_to_tensor, step)
-
-
-def _forward(
-    input: tf.Tensor, filters: tf.Tensor, arguments: ConvArguments
-) -> tf.Tensor:
-    if arguments.needs_decomposition:
-        return decomposed_convolution(input, filters, arguments)
-    return tf.raw_ops.Conv2D(input=input, filter=filters, **arguments.for_op())
-
-
-def _input_gradient(
-    input: tf.Tensor,
-    filters: tf.Tensor,
-    out_backprop: tf.Tensor,
-    arguments: ConvArguments,
-) -> tf.Tensor:
-    if arguments.needs_decomposition:
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(input)
-            output = decomposed_convolution(input, filters, arguments)
-        return tape.gradient(output, input, output_gradients=out_backprop)
-    return tf.raw_ops.Conv2DBackpropInput(
-        input_sizes=tf.shape(input),
-        filter=filters,
-        out_backprop=out_backprop,
-        **arguments.for_op(),
-    )

@@ -1,4 +1,4 @@
-"""`FidelityReport`: how near each method's filter gradients are to the exact ones."""
+"""`FidelityReport`: how near each method's gradients are to the exact ones."""
 
 from __future__ import annotations
 
@@ -31,10 +31,17 @@ _PLOTTED = {
     "speed_up": "dense / method, time",
 }
 
+# What `fidelity` compares, and how reports call it.
+GRADIENTS = {
+    "filter": "filter gradients",
+    "input": "input gradients",
+    "propagated": "filter gradients behind approximate input gradients",
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class FidelityRow:
-    """One layer's filter gradient by one method, a, against the exact one, g.
+    """One layer's gradient by one method, a, against the exact one, g.
 
     `tfag.fidelity` says how each number is defined.
 
@@ -47,8 +54,7 @@ class FidelityRow:
       norm_ratio: |a| / |g|; the mean over the draws.
       bias: |mean of a - g| / |g|, without what the variance adds to it.
       variance: The mean of |a - mean of a|^2, divided by |g|^2.
-      dense_ms: Milliseconds of the exact filter gradient, the median; NaN if it wasn't
-        timed.
+      dense_ms: Milliseconds of the exact gradient, the median; NaN if it wasn't timed.
       method_ms: Milliseconds of the method's, the median; NaN if it wasn't timed.
     """
 
@@ -71,20 +77,23 @@ class FidelityRow:
 
 @dataclasses.dataclass(frozen=True)
 class FidelityReport:
-    """How near each method's filter gradients are to the exact ones, layer by layer.
+    """How near each method's gradients are to the exact ones, layer by layer.
 
     `print` shows it as a table, and so does `rich.print`, in colours.
 
     Attributes:
       model_name: The model's name.
       rows: One for each layer and method, in the model's layer order.
-      without_gradient: Names of layers that were asked for and get no filter gradient,
-        because they are frozen or no gradient comes to them.
+      without_gradient: Names of layers that were asked for and get no such gradient,
+        because they are frozen or come first, or no gradient comes to them.
+      gradient: Which gradients these are: `"filter"`, `"input"` or `"propagated"`, as
+        for `fidelity`.
     """
 
     model_name: str
     rows: tuple[FidelityRow, ...]
     without_gradient: tuple[str, ...] = ()
+    gradient: str = "filter"
 
     def __str__(self) -> str:
         return as_text(self)
@@ -94,7 +103,7 @@ class FidelityReport:
     ) -> rich.console.RenderResult:
         del console, options
         name = rich.markup.escape(self.model_name)
-        yield f'[bold]Fidelity of filter gradients of model: "{name}"[/]'
+        yield f'[bold]Fidelity of {GRADIENTS[self.gradient]} of model: "{name}"[/]'
         timed = not all(math.isnan(row.dense_ms) for row in self.rows)
         table = rich.table.Table()
         table.add_column("Layer, methods", overflow="fold")
@@ -112,23 +121,26 @@ class FidelityReport:
         yield table
         if self.without_gradient:
             names = rich.markup.escape(", ".join(self.without_gradient))
-            yield f"[bold] Without a filter gradient: [/]{names}"
+            what = "an input" if self.gradient == "input" else "a filter"
+            yield f"[bold] Without {what} gradient: [/]{names}"
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Writes the rows to a file of comma-separated values, at full precision.
 
         Args:
           path: The file, which is replaced if it exists. Its columns are the attributes
-            of `FidelityRow`; a method is written as its label.
+            of `FidelityRow` and the report's `gradient`; a method is written as its
+            label.
         """
         names = [field.name for field in dataclasses.fields(FidelityRow)]
         with open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, names)
+            writer = csv.DictWriter(file, [*names, "gradient"])
             writer.writeheader()
             for row in self.rows:
                 # Not dataclasses.asdict, which would take the method apart.
                 values = {name: getattr(row, name) for name in names}
-                writer.writerow(values | {"method": row.method.label})
+                values |= {"method": row.method.label, "gradient": self.gradient}
+                writer.writerow(values)
 
     def plot(self, measure: str = "cosine", ax: Axes | None = None) -> Axes:
         """Draws a measure over the layers, one line for each method.
@@ -159,7 +171,7 @@ class FidelityReport:
         ):
             raise ValueError(
                 f"measure={measure!r} was not measured: call fidelity with repeats=1 "
-                "or more."
+                "or more, and with gradient='filter' or 'input'."
             )
         pyplot = import_pyplot()
         if ax is None:
@@ -171,6 +183,7 @@ class FidelityReport:
             ax.plot(xs, list(line.values()), marker="o", label=method.label)
         ax.set_xticks(range(len(names)), list(names.values()), rotation=90)
         ax.set_ylabel(_PLOTTED[measure])
+        ax.set_title(GRADIENTS[self.gradient])
         ax.legend()
         return ax
 

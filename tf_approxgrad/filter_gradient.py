@@ -7,15 +7,20 @@ here. If the class says `supports_jit`, the function must use ops that XLA knows
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
-from tf_approxgrad import ops, xla
-from tf_approxgrad.arguments import ConvArguments
+from tf_approxgrad import exact, ops, xla
+from tf_approxgrad.backprop import (
+    Backprop,
+    factor_of,
+    may_be_on_gpu,
+    required_step,
+    scaled,
+)
 from tf_approxgrad.methods import (
     FullGradient,
     GradientMethod,
@@ -27,33 +32,6 @@ from tf_approxgrad.methods import (
 )
 from tf_approxgrad.position_sampling import sampled_weights
 from tf_approxgrad.row_sampling import row_sampled_filter_gradient, rows_to_draw
-
-# Reads the training step, a scalar integer tensor, where the gradient is computed.
-StepReader = Callable[[], tf.Tensor]
-
-
-@dataclasses.dataclass(frozen=True)
-class Backprop:
-    """All that a filter gradient is made from.
-
-    Attributes:
-      input: Input activations, `[N, H, W, Ci]` or `[N, Ci, H, W]`.
-      filter_sizes: int32 vector of 4 elements, `KH, KW, Ci, Co`.
-      out_backprop: Gradient of the output, in the layout of `input`.
-      arguments: Strides, padding, layout and dilations.
-      layer: Layer index, from 1; 0 outside a model.
-      step: Reads the training step; needed if the method's `needs_step` is true.
-      stream: What keeps the random numbers of a model's layers apart: the layer index,
-        or a number of its own for a layer whose index another has as well.
-    """
-
-    input: tf.Tensor
-    filter_sizes: tf.Tensor
-    out_backprop: tf.Tensor
-    arguments: ConvArguments
-    layer: int = 0
-    step: StepReader | None = None
-    stream: int = 0
 
 
 @functools.singledispatch
@@ -78,19 +56,11 @@ def filter_gradient(method: GradientMethod, backprop: Backprop) -> tf.Tensor:
 @filter_gradient.register
 def _full(method: FullGradient, backprop: Backprop) -> tf.Tensor:
     del method
-    input, arguments = backprop.input, backprop.arguments
-    if arguments.needs_decomposition:
-        # The gradient of a convolution doesn't depend on the filters' values.
-        filters = tf.zeros(backprop.filter_sizes, input.dtype)
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(filters)
-            output = decomposed_convolution(input, filters, arguments)
-        return tape.gradient(output, filters, output_gradients=backprop.out_backprop)
-    return tf.raw_ops.Conv2DBackpropFilter(
-        input=input,
-        filter_sizes=backprop.filter_sizes,
-        out_backprop=backprop.out_backprop,
-        **arguments.for_op(),
+    return exact.filter_gradient(
+        backprop.input,
+        backprop.filter_sizes,
+        backprop.out_backprop,
+        backprop.arguments,
     )
 
 
@@ -102,20 +72,32 @@ def _zero(method: ZeroGradient, backprop: Backprop) -> tf.Tensor:
 
 @filter_gradient.register
 def _random(method: RandomGradient, backprop: Backprop) -> tf.Tensor:
-    step = _required_step(method, backprop)
+    return normal_numbers(method, backprop, backprop.filter_sizes, method.seed)
+
+
+def normal_numbers(
+    method: RandomGradient, backprop: Backprop, sizes: tf.Tensor, seed: int
+) -> tf.Tensor:
+    """What `random` puts in the place of a gradient.
+
+    Args:
+      method: Says the deviation.
+      backprop: Says the layer, the step and the dtype.
+      sizes: The gradient's shape, an int32 vector of 4 elements.
+      seed: Of the numbers, from -2**63 to 2**63 - 1.
+    """
+    step = required_step(method, backprop)
     if xla.is_compiling():
-        normals = xla.random_filter_gradient(
-            backprop.filter_sizes, step, method.seed, backprop.stream
-        )
-        return _scaled(normals, method.stddev, backprop)
+        normals = xla.random_filter_gradient(sizes, step, seed, backprop.stream)
+        return scaled(normals, method.stddev, backprop)
     by_batch = method.stddev is None
     # The op's attribute is a float32, too coarse for a float64 gradient.
     scaled_after = not by_batch and backprop.input.dtype == tf.float64
     gradient = ops.approx_random_filter_gradient(
-        filter_sizes=backprop.filter_sizes,
+        filter_sizes=sizes,
         out_backprop=backprop.out_backprop,
         step=tf.cast(step, tf.int64),
-        seed=method.seed,
+        seed=seed,
         layer=backprop.stream,
         stddev=1.0 if by_batch or scaled_after else method.stddev,
         mean_over_batch=by_batch,
@@ -133,7 +115,7 @@ def _max(method: MaxGradient, backprop: Backprop) -> tf.Tensor:
 
 @filter_gradient.register
 def _sampled(method: SampledGradient, backprop: Backprop) -> tf.Tensor:
-    step = _required_step(method, backprop)
+    step = required_step(method, backprop)
 
     def weights(rows: tf.Tensor) -> tf.Tensor:
         return sampled_weights(rows, method.k, step, method.seed, backprop.stream)
@@ -157,7 +139,7 @@ def _kept(
     **inputs: Any,
 ) -> tf.Tensor:
     """The gradient from the positions kept, by the kernel or as XLA can compile it."""
-    scale = None if method.scale == "batch" else float(method.scale)
+    scale = factor_of(method.scale)
     if xla.is_compiling():
         gradient = xla.kept_filter_gradient(
             backprop.input,
@@ -166,7 +148,7 @@ def _kept(
             backprop.arguments,
             weights,
         )
-        return _scaled(gradient, scale, backprop)
+        return scaled(gradient, scale, backprop)
     # The op's attribute is a float32, too coarse for a float64 gradient.
     scaled_after = scale is not None and backprop.input.dtype == tf.float64
     is_share = isinstance(method.k, float)
@@ -186,14 +168,13 @@ def _kept(
 
 @filter_gradient.register
 def _row_sampled(method: RowSampledGradient, backprop: Backprop) -> tf.Tensor:
-    by_batch = method.scale == "batch"
-    scale = None if by_batch else float(method.scale)
+    scale = factor_of(method.scale)
     if method.share == 1:
-        return _scaled(_full(FullGradient(), backprop), scale, backprop)
-    step = _required_step(method, backprop)
+        return scaled(_full(FullGradient(), backprop), scale, backprop)
+    step = required_step(method, backprop)
     # The kernels are the CPU's alone. On a GPU TensorFlow's own ops are faster than X
     # and dY brought to the CPU.
-    if xla.is_compiling() or _may_be_on_gpu(backprop.input):
+    if xla.is_compiling() or may_be_on_gpu(backprop.input):
         gradient = row_sampled_filter_gradient(
             backprop.input,
             backprop.filter_sizes,
@@ -203,9 +184,9 @@ def _row_sampled(method: RowSampledGradient, backprop: Backprop) -> tf.Tensor:
             step,
             backprop.stream,
         )
-        return _scaled(gradient, scale, backprop)
+        return scaled(gradient, scale, backprop)
     # The op's attribute is a float32, too coarse for a float64 gradient.
-    scaled_after = not by_batch and backprop.input.dtype == tf.float64
+    scaled_after = scale is not None and backprop.input.dtype == tf.float64
     gradient = ops.approx_row_sampled_conv2d_backprop_filter(
         input=backprop.input,
         filter_sizes=backprop.filter_sizes,
@@ -216,49 +197,8 @@ def _row_sampled(method: RowSampledGradient, backprop: Backprop) -> tf.Tensor:
         keep_largest=method.keep_largest,
         seed=method.seed,
         layer=backprop.stream,
-        scale=1.0 if by_batch or scaled_after else method.scale,
-        mean_over_batch=by_batch,
+        scale=1.0 if scale is None or scaled_after else scale,
+        mean_over_batch=scale is None,
         **backprop.arguments.for_op(),
     )
-    return gradient * method.scale if scaled_after else gradient
-
-
-def _may_be_on_gpu(tensor: tf.Tensor) -> bool:
-    """Whether an op of a tensor may run on a GPU; a graph seldom says where."""
-    if tensor.device:
-        return "GPU" in tensor.device
-    return bool(tf.config.list_logical_devices("GPU"))
-
-
-def _required_step(method: GradientMethod, backprop: Backprop) -> tf.Tensor:
-    if backprop.step is None:
-        raise ValueError(
-            f"step=None, but {method!r} draws its numbers from (seed, layer, step): "
-            "pass the training step, for example optimizer.iterations."
-        )
-    return backprop.step()
-
-
-def _scaled(gradient: tf.Tensor, factor: float | None, backprop: Backprop) -> tf.Tensor:
-    """`factor * gradient` in the dtype of the input; `None` means 1/N."""
-    gradient = tf.cast(gradient, xla.accumulator_dtype(backprop.input.dtype))
-    if factor is None:
-        batch = tf.shape(backprop.out_backprop)[0]
-        gradient = tf.math.divide_no_nan(gradient, tf.cast(batch, gradient.dtype))
-    else:
-        gradient = gradient * factor
-    return tf.cast(gradient, backprop.input.dtype)
-
-
-def decomposed_convolution(
-    input: tf.Tensor, filters: tf.Tensor, arguments: ConvArguments
-) -> tf.Tensor:
-    """The convolution, its dilation made from rearranged inputs."""
-    spatial = slice(1, 3) if arguments.data_format == "NHWC" else slice(2, 4)
-    return tf.nn.convolution(
-        input,
-        filters,
-        padding=arguments.padding,
-        data_format=arguments.data_format,
-        dilations=list(arguments.dilations[spatial]),
-    )
+    return gradient * scale if scaled_after else gradient

@@ -1,4 +1,4 @@
-"""`ApproxConv2D` and its like: layers of Keras with a choice of filter gradient."""
+"""`ApproxConv2D` and its like: layers of Keras with a choice of gradients."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tf_approxgrad.transposed import transposed_convolution
 class ApproxConv2D(ApproximateLayer, keras.layers.Conv2D):
     """`keras.layers.Conv2D` whose filter gradient is made by `method`.
 
-    The output and the input gradient are those of `keras.layers.Conv2D`, and so is
-    everything where `training` isn't true: inference, evaluation and export run
-    TensorFlow's own ops alone.
+    The output is that of `keras.layers.Conv2D`, the input gradient too unless
+    `input_gradient` says how to make it, and everything where `training` isn't true:
+    inference, evaluation and export run TensorFlow's own ops alone.
 
     >>> import keras
     >>> import tf_approxgrad as tfag
@@ -36,6 +36,9 @@ class ApproxConv2D(ApproximateLayer, keras.layers.Conv2D):
       *args: As for `keras.layers.Conv2D`.
       method: The gradient method, or its name, at every step. A schedule set by
         `approximate_gradients` or by `ApproximationCallback` takes its place.
+      input_gradient: The method, or its name, that makes the input gradient wherever
+        that of the filter gradient isn't full; `None` leaves it exact. Its errors
+        travel to all earlier layers.
       schedule: A schedule that picks the method by layer index and step. Set by
         `approximate_gradients`; here so that a saved model keeps it.
       layer_index: The layer's index for the schedule, from 1.
@@ -70,6 +73,7 @@ class ApproxConv2D(ApproximateLayer, keras.layers.Conv2D):
                 self.dilation_rate,
             ),
             self._assignment.filter_gradient,
+            self._assignment.input_gradient,
         )
 
 
@@ -99,8 +103,8 @@ class ApproxConv1D(_ConvolvingLayer, keras.layers.Conv1D):
 
     Args:
       *args: As for `keras.layers.Conv1D`.
-      method: As for `ApproxConv2D`, and so are `schedule`, `layer_index`,
-        `layer_count`, `converted_layers`, `left_out` and `history`.
+      method: As for `ApproxConv2D`, and so are `input_gradient`, `schedule`,
+        `layer_index`, `layer_count`, `converted_layers`, `left_out` and `history`.
       **kwargs: As for `keras.layers.Conv1D`. `groups` must be 1.
 
     Raises:
@@ -127,6 +131,7 @@ class ApproxConv1D(_ConvolvingLayer, keras.layers.Conv1D):
                 (1, *self.dilation_rate),
             ),
             self._assignment.filter_gradient,
+            self._assignment.input_gradient,
         )
         return tf.squeeze(outputs, added_axis)
 
@@ -138,7 +143,8 @@ class ApproxSeparableConv2D(_ConvolvingLayer, keras.layers.SeparableConv2D):
     """`keras.layers.SeparableConv2D`, its pointwise filter gradient by `method`.
 
     The pointwise convolution is a `Conv2D` of kernel size 1 and has nearly all of the
-    cost. The gradient of the depthwise filters is exact.
+    cost. The gradient of the depthwise filters is exact. `input_gradient` makes what
+    the pointwise convolution hands on, to the depthwise filters and to the input.
 
     >>> import tf_approxgrad as tfag
     >>> tfag.ApproxSeparableConv2D(8, 3, method=tfag.MaxGradient(k=2)).method
@@ -146,8 +152,8 @@ class ApproxSeparableConv2D(_ConvolvingLayer, keras.layers.SeparableConv2D):
 
     Args:
       *args: As for `keras.layers.SeparableConv2D`.
-      method: As for `ApproxConv2D`, and so are `schedule`, `layer_index`,
-        `layer_count`, `converted_layers`, `left_out` and `history`.
+      method: As for `ApproxConv2D`, and so are `input_gradient`, `schedule`,
+        `layer_index`, `layer_count`, `converted_layers`, `left_out` and `history`.
       **kwargs: As for `keras.layers.SeparableConv2D`.
 
     Raises:
@@ -170,6 +176,7 @@ class ApproxSeparableConv2D(_ConvolvingLayer, keras.layers.SeparableConv2D):
             _as_tensor(self.pointwise_kernel),
             ConvArguments.parse(1, "VALID", _data_format(self), 1),
             self._assignment.filter_gradient,
+            self._assignment.input_gradient,
         )
 
 
@@ -188,8 +195,8 @@ class ApproxConv2DTranspose(_ConvolvingLayer, keras.layers.Conv2DTranspose):
 
     Args:
       *args: As for `keras.layers.Conv2DTranspose`.
-      method: As for `ApproxConv2D`, and so are `schedule`, `layer_index`,
-        `layer_count`, `converted_layers`, `left_out` and `history`.
+      method: As for `ApproxConv2D`, and so are `input_gradient`, `schedule`,
+        `layer_index`, `layer_count`, `converted_layers`, `left_out` and `history`.
       **kwargs: As for `keras.layers.Conv2DTranspose`.
 
     Raises:
@@ -199,8 +206,13 @@ class ApproxConv2DTranspose(_ConvolvingLayer, keras.layers.Conv2DTranspose):
     stock = keras.layers.Conv2DTranspose
 
     def _convolve(self, inputs: Any) -> tf.Tensor:
+        assignment = self._assignment
         return transposed_convolution(
-            self, inputs, _as_tensor(self.kernel), self._assignment.filter_gradient
+            self,
+            inputs,
+            _as_tensor(self.kernel),
+            assignment.filter_gradient,
+            assignment.input_gradient if assignment.makes_input_gradient() else None,
         )
 
 

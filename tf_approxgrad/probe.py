@@ -1,11 +1,12 @@
-"""What the filter gradients of a model's layers are made from, on one batch."""
+"""What the gradients of a model's layers are made from, on one batch."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import keras
 import numpy as np
@@ -13,13 +14,14 @@ import tensorflow as tf
 
 from tf_approxgrad.approximate_layer import ApproximateLayer
 from tf_approxgrad.assignment import Assignment
+from tf_approxgrad.backprop import Backprop, StepReader
 from tf_approxgrad.cloning import change_in_place
 from tf_approxgrad.comparison import kept_state
-from tf_approxgrad.filter_gradient import Backprop, StepReader, filter_gradient
+from tf_approxgrad.filter_gradient import filter_gradient
+from tf_approxgrad.input_gradient import input_gradient
 from tf_approxgrad.methods import FullGradient, GradientMethod, ZeroGradient
 from tf_approxgrad.model_layers import all_layers, approximate_class
-
-Compute = Callable[[GradientMethod, Backprop], tf.Tensor]
+from tf_approxgrad.step_switch import Compute
 
 
 @dataclasses.dataclass(eq=False)
@@ -38,47 +40,90 @@ class Probe(Assignment):
     def filter_gradient(
         self, backprop: Backprop, compute: Compute = filter_gradient
     ) -> tf.Tensor:
+        self.check_eager()
+        self.calls.append((backprop, compute))
+        return compute(ZeroGradient(), backprop)
+
+    def gradient(self, method: GradientMethod, read_step: StepReader) -> tf.Tensor:
+        """The gradient by a method, summed over the layer's calls."""
+        return tf.add_n(self.gradients(method, read_step))
+
+    def gradients(
+        self, method: GradientMethod, read_step: StepReader
+    ) -> list[tf.Tensor]:
+        """The gradient of each of the layer's calls by a method."""
+        at_step = dataclasses.replace(self, step=read_step)
+        return [
+            compute(method, at_step.placed(backprop))
+            for backprop, compute in self.calls
+        ]
+
+    def check_eager(self) -> None:
+        """Refuses to be called where a gradient has no value yet."""
         if not tf.executing_eagerly():
             raise RuntimeError(
                 f"layer {self.layer_name!r} is called in a graph inside the model, as "
                 "that of a concrete function, where its gradient can't be read: leave "
                 "it out with layers=."
             )
-        self.calls.append((backprop, compute))
+
+
+@dataclasses.dataclass(eq=False)
+class InputProbe(Probe):
+    """Keeps what the input gradient of a layer is made from, and makes it exact.
+
+    There are no calls where nobody asks for an input gradient, as at the first layer.
+    """
+
+    def makes_input_gradient(self) -> bool:
+        return True
+
+    def filter_gradient(
+        self, backprop: Backprop, compute: Compute = filter_gradient
+    ) -> tf.Tensor:
         return compute(ZeroGradient(), backprop)
 
+    def input_gradient(
+        self, backprop: Backprop, compute: Compute = input_gradient
+    ) -> tf.Tensor:
+        self.check_eager()
+        self.calls.append((backprop, compute))
+        return compute(FullGradient(), backprop)
+
     def gradient(self, method: GradientMethod, read_step: StepReader) -> tf.Tensor:
-        """The filter gradient by a method, summed over the layer's calls."""
-        assignment = Assignment(
-            self.layer_name, method, index=self.index, step=read_step
-        )
-        return tf.add_n([assignment.filter_gradient(*call) for call in self.calls])
+        """The gradients by a method of all the layer's calls, in one vector."""
+        gradients = self.gradients(method, read_step)
+        return tf.concat([tf.reshape(x, [-1]) for x in gradients], axis=0)
 
 
-def probe_layers(
+AnyProbe = TypeVar("AnyProbe", bound=Probe)
+
+
+@contextlib.contextmanager
+def probed(
     model: keras.Model,
     layers: Mapping[int, keras.layers.Layer],
-    backpropagate: Callable[[], None],
-) -> list[Probe]:
-    """Runs a backward pass and returns what the layers' gradients are made from.
+    kind: type[AnyProbe],
+) -> Iterator[list[AnyProbe]]:
+    """Gives layers a probe each, for backward passes that run meanwhile.
 
-    While it runs, plain layers are of this package's classes and converted ones follow
-    no schedule. Afterwards the model is what it was before.
+    Plain layers are of this package's classes and converted ones follow no schedule.
+    Afterwards the model is what it was before.
 
     Args:
       model: A built model.
       layers: Convertible layers of it, by layer index.
-      backpropagate: Runs the forward and the backward pass.
+      kind: The class of the probes.
 
-    Returns:
-      A probe for each layer, in order. One without calls is that of a layer through
-      which no gradient came.
+    Yields:
+      A probe for each layer, in order. After a backward pass, one without calls is that
+      of a layer through which no gradient came.
 
     Raises:
       RuntimeError: If a layer is called in a graph.
     """
     probes = {
-        id(layer): Probe(layer.name, FullGradient(), index=_index(layer, place))
+        id(layer): kind(layer.name, FullGradient(), index=_index(layer, place))
         for place, layer in layers.items()
     }
     # Converted layers that aren't probed may wait for a step that nothing tells them.
@@ -95,8 +140,7 @@ def probe_layers(
         _following(assigned, [assignments[id(layer)] for layer in assigned]),
         _functions_run_eagerly(),
     ):
-        backpropagate()
-    return list(probes.values())
+        yield list(probes.values())
 
 
 def _index(layer: keras.layers.Layer, place: int) -> int:

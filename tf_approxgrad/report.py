@@ -37,7 +37,8 @@ class ReportRow:
       shape: Of its output, `None` where the size isn't known; `None` if the layer isn't
         built.
       converted: Whether its filter gradient is approximated when the schedule says so.
-      note: Why it isn't converted, or its methods if it is.
+      note: Why it isn't converted, or its methods if it is, and that of its input
+        gradient if that isn't exact.
       share: Its part of the cost (multiply-adds) of all the model's exact filter
         gradients, from 0 to 1; `None` if a size isn't known.
       converted_share: What of `share` a method can replace: 0 if the layer isn't
@@ -178,6 +179,9 @@ def _row(
     if is_approximated(layer):
         methods = dict.fromkeys(method.label for method in layer.assignment.row())
         note = ", ".join(methods)
+        method = layer.input_gradient
+        if method is not None and layer.assignment.makes_input_gradient():
+            note += f"; input gradient: {method.label}"
     else:
         note = reason_not_convertible(layer) or "not converted"
         if index is not None and isinstance(layer, ApproximateLayer):

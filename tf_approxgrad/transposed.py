@@ -1,4 +1,4 @@
-"""Transposed two-dimensional convolution with a choice of its filter gradient."""
+"""Transposed two-dimensional convolution with a choice of its gradients."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ import keras
 import tensorflow as tf
 
 from tf_approxgrad.arguments import ConvArguments
-from tf_approxgrad.filter_gradient import Backprop, filter_gradient
+from tf_approxgrad.backprop import Backprop, may_be_differentiated
+from tf_approxgrad.filter_gradient import filter_gradient
+from tf_approxgrad.input_gradient import input_gradient
 from tf_approxgrad.methods import FullGradient, GradientMethod
-
-Compute = Callable[[GradientMethod, Backprop], tf.Tensor]
+from tf_approxgrad.step_switch import Compute
 
 
 def transposed_convolution(
     layer: keras.layers.Conv2DTranspose,
     input: Any,
     kernel: tf.Tensor,
-    gradient: Callable[[Backprop, Compute], tf.Tensor],
+    of_kernel: Callable[[Backprop, Compute], tf.Tensor],
+    of_input: Callable[[Backprop, Compute], tf.Tensor] | None,
 ) -> tf.Tensor:
-    """The convolution of `layer`, with `gradient` in place of its filter gradient.
+    """The convolution of `layer`, with others in place of its gradients.
 
     TensorFlow computes the exact filter gradient as that of a convolution from the
     output to the input, in which input and dY change places; there a method would pick
@@ -35,9 +37,10 @@ def transposed_convolution(
       layer: Where strides, padding and the like are read.
       input: `[N, H, W, Ci]` or `[N, Ci, H, W]`.
       kernel: `[KH, KW, Co, Ci]`.
-      gradient: Computes the filter gradient of a `Backprop` with a function for each
+      of_kernel: Computes the filter gradient of a `Backprop` with a function for each
         method. The `Backprop` is that of the convolution of stride 1, but its input is
         not spread out yet, so that no method pays for it that doesn't read it.
+      of_input: Computes the input gradient likewise; `None` leaves it to Keras.
 
     Returns:
       The layer's output before bias and activation.
@@ -54,27 +57,58 @@ def transposed_convolution(
     arguments = ConvArguments.parse(1, paddings, data_format, layer.dilation_rate)
     input = keras.ops.convert_to_tensor(input)
 
-    def compute(method: GradientMethod, backprop: Backprop) -> tf.Tensor:
-        if isinstance(method, FullGradient):
-            return _full(layer, input, kernel, backprop.out_backprop)
+    def spread_out(input: tf.Tensor) -> tf.Tensor:
         for axis, spread in zip(axes, spreads, strict=True):
-            spread_out = _spread_out(backprop.input, axis, spread)
-            backprop = dataclasses.replace(backprop, input=spread_out)
-        result = filter_gradient(method, backprop)
-        return tf.transpose(tf.reverse(result, [0, 1]), [0, 1, 3, 2])
+            input = _spread_out(input, axis, spread)
+        return input
+
+    def compute_of_kernel(method: GradientMethod, backprop: Backprop) -> tf.Tensor:
+        input, out_backprop = backprop.input, backprop.out_backprop
+        if isinstance(method, FullGradient):
+            return _gradient(lambda x: _convolve(layer, input, x), kernel, out_backprop)
+        backprop = dataclasses.replace(backprop, input=spread_out(input))
+        return _turned(filter_gradient(method, backprop))
+
+    def compute_of_input(method: GradientMethod, backprop: Backprop) -> tf.Tensor:
+        input, out_backprop = backprop.input, backprop.out_backprop
+        if isinstance(method, FullGradient):
+            return _gradient(lambda x: _convolve(layer, x, kernel), input, out_backprop)
+        backprop = dataclasses.replace(
+            backprop, input=spread_out(input), filters=_turned(kernel)
+        )
+        return _gradient(spread_out, input, input_gradient(method, backprop))
+
+    if not may_be_differentiated(input):
+        of_input = None
 
     @tf.custom_gradient
-    def attach(outputs: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Any]:
+    def attach(
+        outputs: tf.Tensor, input: tf.Tensor, kernel: tf.Tensor
+    ) -> tuple[tf.Tensor, Any]:
         sizes = tf.gather(tf.shape(kernel), [0, 1, 3, 2])
 
-        def gradients(out_backprop: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def gradients(
+            out_backprop: tf.Tensor,
+        ) -> tuple[tf.Tensor, tf.Tensor | None, tf.Tensor]:
             backprop = Backprop(input, sizes, out_backprop, arguments)
-            return out_backprop, gradient(backprop, compute)
+            return (
+                out_backprop,
+                None if of_input is None else of_input(backprop, compute_of_input),
+                of_kernel(backprop, compute_of_kernel),
+            )
 
         return tf.identity(outputs), gradients
 
-    # Keras' own convolution gives the output and the input gradient.
-    return attach(_convolve(layer, input, tf.stop_gradient(kernel)), kernel)
+    # Keras' own convolution gives the output, and the input gradient unless another
+    # takes its place.
+    source = input if of_input is None else tf.stop_gradient(input)
+    outputs = _convolve(layer, source, tf.stop_gradient(kernel))
+    return attach(outputs, input, kernel)
+
+
+def _turned(kernel: tf.Tensor) -> tf.Tensor:
+    """The kernel of the convolution of stride 1 from the layer's, or the reverse."""
+    return tf.transpose(tf.reverse(kernel, [0, 1]), [0, 1, 3, 2])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,16 +170,13 @@ def _spread_out(input: tf.Tensor, axis: int, spread: _Spread) -> tf.Tensor:
     return input
 
 
-def _full(
-    layer: keras.layers.Conv2DTranspose,
-    input: tf.Tensor,
-    kernel: tf.Tensor,
-    out_backprop: tf.Tensor,
+def _gradient(
+    function: Callable[[tf.Tensor], tf.Tensor], at: tf.Tensor, out_backprop: tf.Tensor
 ) -> tf.Tensor:
     with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(kernel)
-        outputs = _convolve(layer, input, kernel)
-    return tape.gradient(outputs, kernel, output_gradients=out_backprop)
+        tape.watch(at)
+        outputs = function(at)
+    return tape.gradient(outputs, at, output_gradients=out_backprop)
 
 
 def _convolve(

@@ -61,28 +61,40 @@ def kept_filter_gradient(
 ) -> tf.Tensor:
     """The gradient from the positions that a method keeps, before any scale.
 
-    Of `out_backprop` everything but the kept positions is set to zero, and these to
-    their weights. The exact gradient of that is the approximation.
+    It is the exact gradient of what `kept_out_backprop` makes of `out_backprop`.
+
+    Returns:
+      A tensor of the shape `filter_sizes`, in the type of the accumulators.
+    """
+    return tf.raw_ops.Conv2DBackpropFilter(
+        input=tf.cast(input, accumulator_dtype(input.dtype)),
+        filter_sizes=filter_sizes,
+        out_backprop=kept_out_backprop(out_backprop, arguments, weights),
+        **arguments.for_op(),
+    )
+
+
+def kept_out_backprop(
+    out_backprop: tf.Tensor,
+    arguments: ConvArguments,
+    weights: Callable[[tf.Tensor], tf.Tensor],
+) -> tf.Tensor:
+    """`out_backprop` with weights at the positions that a method keeps, else zero.
 
     Args:
       weights: Makes these from the channels of all examples, `[N * Co, Ho * Wo]` in the
         type of the accumulators.
 
     Returns:
-      A tensor of the shape `filter_sizes`, in the type of the accumulators.
+      A tensor of the shape of `out_backprop`, in the type of the accumulators.
     """
-    dtype = accumulator_dtype(input.dtype)
+    dtype = accumulator_dtype(out_backprop.dtype)
     to_planes = [0, 3, 1, 2] if arguments.channel_axis == 3 else [0, 1, 2, 3]
     planes = tf.transpose(tf.cast(out_backprop, dtype), to_planes)  # [N, Co, Ho, Wo]
     shape = tf.shape(planes)
     rows = weights(tf.reshape(planes, [shape[0] * shape[1], shape[2] * shape[3]]))
     from_planes = [0, 2, 3, 1] if arguments.channel_axis == 3 else [0, 1, 2, 3]
-    return tf.raw_ops.Conv2DBackpropFilter(
-        input=tf.cast(input, dtype),
-        filter_sizes=filter_sizes,
-        out_backprop=tf.transpose(tf.reshape(rows, shape), from_planes),
-        **arguments.for_op(),
-    )
+    return tf.transpose(tf.reshape(rows, shape), from_planes)
 
 
 def max_weights(rows: tf.Tensor, k: int | float) -> tf.Tensor:

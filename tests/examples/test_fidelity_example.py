@@ -5,23 +5,37 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROGRAM = Path(__file__).parents[2] / "examples" / "fidelity.py"
 
 
-def test_program_compares_methods_before_and_after_training(tmp_path):
+@pytest.mark.parametrize(
+    ("gradient", "title"),
+    [
+        ("filter", "filter gradients"),
+        pytest.param(
+            "propagated",
+            "filter gradients behind approximate input gradients",
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_program_compares_methods_before_and_after_training(gradient, title, tmp_path):
     command = [
         *(sys.executable, PROGRAM, "--limit=20", "--batch=10", "--epochs=1"),
-        *("--repeats=1", f"--output={tmp_path}"),
+        *("--repeats=1", f"--gradient={gradient}", f"--output={tmp_path}"),
     ]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
-    assert finished.stdout.count("Fidelity of filter gradients of model") == 2
+    assert finished.stdout.count(f"Fidelity of {title} of model") == 2
     tables = []
     for name in ("before", "after"):
         assert (tmp_path / f"{name}.png").stat().st_size > 0
         with open(tmp_path / f"{name}.csv", newline="") as file:
             tables.append(list(csv.DictReader(file)))
     for table in tables:
+        assert {row["gradient"] for row in table} == {gradient}
         methods = ["zero", *(f"max({k}scale=1.0)" for k in ("", "k=4, ", "k=16, "))]
         assert [row["method"] for row in table][:4] == methods
         assert len({row["layer"] for row in table}) == len(table) / 4 == 7

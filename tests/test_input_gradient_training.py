@@ -1,0 +1,344 @@
+"""Models whose input gradients are approximated: what trains, and what is saved."""
+
+import warnings
+
+import keras
+import model_zoo
+import numpy as np
+import pytest
+import tensorflow as tf
+from recording import Recording, switches
+
+import tf_approxgrad as tfag
+from tf_approxgrad.comparison import comparing
+from tf_approxgrad.layers import APPROXIMATE_LAYERS
+
+X = np.random.default_rng(0).normal(size=(24, 8, 8, 2)).astype(np.float32)
+Y = np.random.default_rng(1).normal(size=(24, 8, 8, 3)).astype(np.float32)
+METHOD = tfag.SampledGradient(k=2, seed=5)
+
+
+def make_model(schedule, input_gradient=METHOD, layers=3, **arguments):
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [keras.Input(X.shape[1:])]
+        + [
+            keras.layers.Conv2D(
+                3, 3, padding="same", activation="relu", name=f"layer{i}", **arguments
+            )
+            for i in range(1, layers + 1)
+        ]
+    )
+    return tfag.approximate_gradients(model, schedule, input_gradient=input_gradient)
+
+
+def kernel_gradients(model):
+    """A function of the step that returns the gradients of the model's kernels."""
+    counter = tf.Variable(0, dtype=tf.int64)
+    tfag.bind_step(model, counter)
+    kernels = [layer.kernel.value for layer in model.layers]
+
+    @tf.function
+    def gradients():
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model(X, training=True) - Y) ** 2)
+        return tape.gradient(loss, kernels)
+
+    def at(step):
+        counter.assign(step)
+        return [gradient.numpy() for gradient in gradients()]
+
+    at.graph = lambda: gradients.get_concrete_function().graph
+    return at
+
+
+# --- Where and when ------------------------------------------------------------------
+
+
+def test_input_gradient_is_approximate_at_the_cells_that_are_not_full():
+    schedule = tfag.TableSchedule([["full"] * 2, ["full"] * 2, ["full", METHOD]])
+    exact = kernel_gradients(make_model(schedule, None))
+    found = kernel_gradients(make_model(schedule))
+    for step in range(4):
+        pairs = zip(found(step), exact(step), strict=True)
+        same = [np.allclose(one, other, 1e-5, 1e-7) for one, other in pairs]
+        # At odd steps the third layer's input gradient is drawn, and its filter
+        # gradient is the same draw in both models.
+        assert same == ([True, True, True] if step % 2 == 0 else [False, False, True])
+
+
+def test_mean_gradient_of_earlier_layers_over_many_steps_is_the_exact_one():
+    schedule = tfag.TableSchedule([["full"], [METHOD]])
+    (exact, _) = kernel_gradients(make_model(schedule, None, layers=2))(0)
+    found = kernel_gradients(make_model(schedule, layers=2))
+    draws = np.array([found(step)[0] for step in range(300)])
+    deviation = draws.std(axis=0, ddof=1) / np.sqrt(len(draws))
+    # Four and a half deviations for the largest of 54 elements.
+    assert np.all(np.abs(draws.mean(axis=0) - exact) <= 4.5 * deviation)
+    assert np.all(deviation > 0)
+
+
+def test_nothing_changes_unless_it_is_asked_for():
+    schedule = tfag.Alternate("max")
+    model = make_model(schedule, None)
+    plain = kernel_gradients(model)
+    full = kernel_gradients(make_model(schedule, "full"))
+    assert len(switches(plain.graph())) == len(switches(full.graph())) == 1
+    for step in range(2):
+        for one, other in zip(plain(step), full(step), strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert model.layers[0].input_gradient is None
+    assert "input_gradient" not in model.layers[0].get_config()
+
+
+def test_row_that_never_changes_has_no_switch():
+    assert switches(kernel_gradients(make_model(tfag.Constant("max"))).graph()) == []
+
+
+def test_first_layer_does_not_pay_for_an_input_gradient_that_nobody_needs():
+    graph = kernel_gradients(make_model(tfag.EveryNthStep("max"), layers=2)).graph()
+    assert len(switches(graph)) == 4
+    # What runs is what the outputs and what must run depend on.
+    needed, waiting = set(), [x.op for x in graph.outputs] + list(graph.control_outputs)
+    while waiting:
+        operation = waiting.pop()
+        if operation not in needed:
+            needed.add(operation)
+            waiting += [x.op for x in operation.inputs]
+            waiting += operation.control_inputs
+    kinds = [x.type for x in needed if x.type in ("Case", "StatelessCase")]
+    assert len(kinds) == 3
+
+
+@pytest.mark.parametrize("training", [False, None])
+def test_outside_training_the_input_gradient_is_exact(training):
+    layer = tfag.ApproxConv2D(3, 3, method="zero", input_gradient="zero")
+    plain = keras.layers.Conv2D(3, 3)
+    for one in (layer, plain):
+        one.build(X.shape)
+    plain.set_weights(layer.get_weights())
+    x = tf.constant(X)
+
+    def gradient(layer, **call):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x, **call)
+        return tape.gradient(y, x)
+
+    np.testing.assert_array_equal(gradient(layer, training=training), gradient(plain))
+    assert not np.any(gradient(layer, training=True))
+
+
+@pytest.mark.filterwarnings("ignore:input_gradient=:UserWarning")
+def test_gradients_are_compared_behind_exact_input_gradients():
+    model = make_model(tfag.Constant("max"), "zero", layers=2)
+    with comparing() as comparison, tf.GradientTape() as tape:
+        loss = tf.reduce_mean((model(X, training=True) - Y) ** 2)
+        kernel = model.layers[0].kernel.value
+        found = tape.gradient(loss, kernel)
+    assert np.any(found)
+    (values,) = comparison.measures(model.layers[0].assignment).values()
+    assert 0 < values[0] < 1
+
+
+# --- fit -----------------------------------------------------------------------------
+
+
+def fit(model, **compiled):
+    model.compile(keras.optimizers.SGD(0.1), "mse", **compiled)
+    callbacks = [tfag.ApproximationCallback()]
+    arguments = {"batch_size": 4, "shuffle": False, "verbose": 0, "epochs": 2}
+    model.fit(X, Y, callbacks=callbacks, **arguments)
+    assert int(model.optimizer.iterations) == 12
+    return model.get_weights()
+
+
+SCHEDULES = {
+    "alternate": tfag.Alternate("max"),
+    "constant": tfag.Constant(METHOD),
+    "piecewise": tfag.Piecewise([3, 8], ["zero", tfag.EveryNthStep(METHOD), "full"]),
+}
+
+
+@pytest.mark.parametrize(
+    "method",
+    [METHOD, tfag.RowSampledGradient(0.3), "random", tfag.MaxGradient(2, scale=1.0)],
+    ids=str,
+)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.filterwarnings("ignore:input_gradient=:UserWarning")
+@pytest.mark.slow
+def test_fit_trains_alike_compiled_eagerly_and_several_steps_at_a_time(
+    schedule, method
+):
+    ways = {"jit_compile": True}, {"run_eagerly": True}, {"steps_per_execution": 4}
+    plain = fit(make_model(SCHEDULES[schedule], method), jit_compile=False)
+    for way in ways:
+        arguments = {"jit_compile": False} | way
+        found = fit(make_model(SCHEDULES[schedule], method), **arguments)
+        for one, other in zip(found, plain, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_fit_trains_compiled_as_it_does_without():
+    plain, compiled = (
+        fit(make_model(SCHEDULES["piecewise"]), jit_compile=jit_compile)
+        for jit_compile in (False, True)
+    )
+    for one, other in zip(compiled, plain, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16", "float64"])
+def test_fit_trains_in_every_type(dtype):
+    model = make_model(tfag.EveryNthStep("sampled", n=2), dtype=dtype)
+    before = model.get_weights()
+    for old, new in zip(before, fit(model, jit_compile=False), strict=True):
+        assert np.all(np.isfinite(new))
+        assert np.any(old != new)
+
+
+@pytest.mark.parametrize("make", [model_zoo.other_kinds, model_zoo.nested], ids=str)
+def test_other_layers_and_models_train(make):
+    model = tfag.approximate_gradients(
+        make(), tfag.EveryNthStep("max", n=2), input_gradient=METHOD
+    )
+    y = tf.nest.map_structure(lambda z: np.zeros(z.shape), model_zoo.call(model))
+    model.compile("sgd", "mse", jit_compile=False)
+    callback = tfag.ApproximationCallback()
+    model.fit(model_zoo.X, y, batch_size=2, verbose=0, callbacks=[callback])
+    assert all(np.all(np.isfinite(weight)) for weight in model.get_weights())
+
+
+def test_callback_says_that_input_gradients_are_approximate(capsys):
+    for input_gradient in (METHOD, None):
+        model = make_model(tfag.EveryNthLayer("max", n=2, start=2), input_gradient)
+        model.compile("sgd", "mse")
+        callbacks = [tfag.ApproximationCallback()]
+        model.fit(X, Y, verbose=2, callbacks=callbacks)
+        said = f"There the input gradients of 1 of them are approximated, too: {METHOD}"
+        assert (said in capsys.readouterr().out) == (input_gradient is not None)
+
+
+def test_method_that_draws_refuses_to_train_without_the_step():
+    layer = tfag.ApproxConv2D(3, 3, method="max", input_gradient="sampled", name="conv")
+    with pytest.raises(RuntimeError, match=r"'conv' follows MaxGradient.*Sampled.*bin"):
+        with tf.GradientTape() as tape:
+            y = layer(tf.constant(X), training=True)
+        tape.gradient(y, layer.kernel.value)
+    exact = tfag.ApproxConv2D(3, 3, method="full", input_gradient="sampled")
+    with tf.GradientTape() as tape:
+        y = exact(tf.constant(X), training=True)
+    assert np.any(tape.gradient(y, exact.kernel.value))
+
+
+def test_graph_that_was_traced_for_another_input_gradient_is_stale():
+    model = make_model(tfag.Constant("max"))
+    assignment = model.layers[0].assignment
+    before = assignment.graph_key()
+    assignment.input_method = tfag.SampledGradient(k=3)
+    assert assignment.graph_key() != before
+
+
+# --- Conversion and files ------------------------------------------------------------
+
+
+def input_methods(model):
+    return [getattr(layer, "input_gradient", None) for layer in model.layers]
+
+
+def test_conversion_sets_replaces_and_removes_the_input_gradient():
+    plain = make_model(tfag.Constant("full"), None)
+    schedule = tfag.Constant("max")
+    model = tfag.approximate_gradients(
+        plain, schedule, layers=[1, 3], input_gradient="row-sampled"
+    )
+    rows = tfag.RowSampledGradient()
+    assert input_methods(model) == [rows, None, rows]
+    again = tfag.approximate_gradients(model, schedule, input_gradient=METHOD)
+    assert input_methods(again) == [METHOD] * 3
+    assert input_methods(tfag.approximate_gradients(again, schedule)) == [None] * 3
+    stripped = tfag.strip_approximation(again)
+    assert [type(layer) for layer in stripped.layers] == [keras.layers.Conv2D] * 3
+    np.testing.assert_array_equal(stripped(X), again(X))
+
+
+def test_layer_of_a_users_own_class_is_exact_after_strip():
+    @keras.saving.register_keras_serializable(package="tests")
+    class Own(tfag.ApproxConv2D):
+        pass
+
+    model = keras.Sequential([keras.Input(X.shape[1:]), Own(3, 3, name="own")])
+    model = tfag.approximate_gradients(
+        model, tfag.Constant("max"), input_gradient=METHOD
+    )
+    assert input_methods(model) == [METHOD]
+    assert input_methods(tfag.strip_approximation(model)) == [None]
+
+
+@pytest.mark.parametrize("cls", APPROXIMATE_LAYERS, ids=lambda cls: cls.__qualname__)
+def test_configuration_keeps_the_input_gradient(cls):
+    layer = cls(4, 3, method="max", input_gradient=METHOD)
+    assert cls.from_config(layer.get_config()).input_gradient == METHOD
+    assert cls(4, 3, input_gradient="sampled").input_gradient == tfag.SampledGradient()
+    assert cls(4, 3).input_gradient is None
+
+
+def test_file_keeps_the_input_gradient_and_trains_alike(tmp_path):
+    model = make_model(tfag.EveryNthStep("max", n=2))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert input_methods(loaded) == [METHOD] * 3
+    for one, other in zip(*map(fit, (model, loaded)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_report_names_the_input_gradient_where_it_is_approximate():
+    model = make_model(tfag.EveryNthLayer("max", n=2, start=2), METHOD)
+    notes = [row.note for row in tfag.conversion_report(model).rows]
+    label = METHOD.label
+    assert notes == ["full", f"max; input gradient: {label}", "full"]
+
+
+@pytest.mark.parametrize(
+    ("input_gradient", "is_warned"),
+    [
+        (None, False),
+        ("full", False),
+        ("sampled", False),
+        ("row-sampled", False),
+        ("max", True),
+        ("zero", True),
+        ("random", True),
+        (tfag.SampledGradient(scale="batch"), True),
+        (tfag.RowSampledGradient(probability="product"), True),
+    ],
+)
+def test_conversion_warns_once_of_a_biased_input_gradient(input_gradient, is_warned):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        make_model(tfag.Constant("max"), input_gradient)
+    said = [str(w.message) for w in caught if "travel to all earlier" in str(w.message)]
+    assert len(said) == is_warned
+    for message in said:
+        assert "biased" in message
+        assert "SampledGradient and RowSampledGradient with scale=1" in message
+
+
+@pytest.mark.parametrize(
+    ("input_gradient", "error", "words"),
+    [
+        ("most", ValueError, "input_gradient must be None or a method: .*got 'most'"),
+        (3, TypeError, "input_gradient must be None or a method: .*got 3"),
+        (Recording(), TypeError, "input_gradient=Recording.* has no input gradient"),
+    ],
+    ids=str,
+)
+def test_what_is_no_input_gradient_is_refused_before_any_work(
+    input_gradient, error, words
+):
+    model = model_zoo.sequential()
+    with pytest.raises(error, match=words):
+        tfag.approximate_gradients(model, tfag.Constant("max"), None, input_gradient)
+    with pytest.raises(error, match=words):
+        tfag.ApproxConv2D(3, 3, input_gradient=input_gradient)

@@ -1,0 +1,71 @@
+"""The choice of a method by the training step, in the graph."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tf_approxgrad import ops, segments, xla
+from tf_approxgrad.backprop import Backprop
+from tf_approxgrad.methods import GradientMethod
+from tf_approxgrad.schedules import Schedule
+
+# Computes a gradient by one method: those of a two-dimensional convolution, or what
+# brings a layer's into their form.
+Compute = Callable[[GradientMethod, Backprop], tf.Tensor]
+
+
+def switch_by_step(
+    row: Sequence[GradientMethod],
+    schedule: Schedule,
+    step: tf.Tensor,
+    backprop: Backprop,
+    compute: Compute,
+) -> tf.Tensor:
+    """Computes a gradient by the method of a step; only that method runs.
+
+    Args:
+      row: The methods, as `Schedule.row` has them.
+      schedule: The schedule of that row.
+      step: The training step, an integer scalar.
+      backprop: What to compute the gradient from.
+      compute: Computes it by one method.
+    """
+    methods = list(dict.fromkeys(row))
+    branches = tf.constant([methods.index(method) for method in row], tf.int32)
+    column = _column(segments.segments_of(schedule), tf.cast(step, tf.int64))
+    # A branch that reads a variable runs even where nobody uses its result.
+    backprop = dataclasses.replace(backprop, step=lambda: step)
+    return tf.switch_case(
+        tf.gather(branches, column),
+        [_branch_function(compute, method, backprop) for method in methods],
+    )
+
+
+def _column(pieces: tuple[segments.Segment, ...], step: tf.Tensor) -> tf.Tensor:
+    """`Schedule.column` in the graph, exact at every int64 step."""
+    if len(pieces) == 1:
+        return step % pieces[0].period
+    sizes = segments.columns(pieces)
+    table = tf.constant(
+        [(*piece, sum(sizes[:number])) for number, piece in enumerate(pieces)],
+        tf.int64,
+    )
+    number = tf.math.count_nonzero(step >= table[1:, 0], dtype=tf.int32)
+    begin, period, offset = tf.unstack(tf.gather(table, number))
+    return offset + (step - begin) % period
+
+
+def _branch_function(
+    compute: Compute, method: GradientMethod, backprop: Backprop
+) -> Any:
+    if xla.is_compiling():  # XLA orders an update after what reads the old value.
+        return lambda: compute(method, backprop)
+    # A branch that doesn't read out_backprop would be done before the forward pass,
+    # and could update the filters under it: see cc/ops/approx_await_backprop_op.cc.
+    return lambda: ops.approx_await_backprop(
+        gradient=compute(method, backprop), out_backprop=backprop.out_backprop
+    )

@@ -27,6 +27,7 @@ namespace {
 #include "cc/kernels/accumulation_impl.h"
 #include "cc/kernels/filter_pack_impl.h"
 #include "cc/kernels/input_write_impl.h"
+#include "cc/kernels/general_scatter_impl.h"
 #include "cc/kernels/scatter_impl.h"
 // clang-format on
 

@@ -68,8 +68,11 @@ def _load(library: Path) -> ModuleType:
 _ops = _load(_LIBRARY)
 approx_await_backprop = _ops.approx_await_backprop
 approx_conv2d_backprop_filter = _ops.approx_conv2d_backprop_filter
+approx_conv2d_backprop_input = _ops.approx_conv2d_backprop_input
 approx_random_filter_gradient = _ops.approx_random_filter_gradient
 approx_row_sampled_conv2d_backprop_filter = (
     _ops.approx_row_sampled_conv2d_backprop_filter
 )
+approx_row_sampled_conv2d_backprop_input = _ops.approx_row_sampled_conv2d_backprop_input
 approx_sampled_conv2d_backprop_filter = _ops.approx_sampled_conv2d_backprop_filter
+approx_sampled_conv2d_backprop_input = _ops.approx_sampled_conv2d_backprop_input

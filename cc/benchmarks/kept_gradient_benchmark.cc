@@ -4,17 +4,14 @@
 //
 //   kept_gradient_benchmark [k [sampled]]
 
-#include <time.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <memory>
-#include <random>
 #include <vector>
 
 #include "cc/benchmarks/convolution_shapes.h"
+#include "cc/benchmarks/measuring.h"
 #include "cc/kernels/accumulation_plan.h"
 #include "cc/kernels/cache_sizes.h"
 #include "cc/kernels/geometry.h"
@@ -27,35 +24,12 @@ using tf_approxgrad::AccumulationPlan;
 using tf_approxgrad::ConvGeometry;
 using tf_approxgrad::ConvolutionShape;
 using tf_approxgrad::kConvolutionShapes;
+using tf_approxgrad::MakeValues;
+using tf_approxgrad::RandomValues;
 using tf_approxgrad::Selection;
 using tf_approxgrad::SelectionMethod;
-
-double ThreadMilliseconds() {
-  timespec now;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return now.tv_sec * 1e3 + now.tv_nsec * 1e-6;
-}
-
-// Aligned to cache lines, as TensorFlow's tensors are.
-struct Free {
-  void operator()(float* values) const { std::free(values); }
-};
-using Values = std::unique_ptr<float[], Free>;
-
-Values MakeValues(int64_t count) {
-  constexpr int64_t kLine = 64;
-  const int64_t bytes = count * static_cast<int64_t>(sizeof(float));
-  return Values(static_cast<float*>(
-      std::aligned_alloc(kLine, (bytes / kLine + 1) * kLine)));
-}
-
-Values RandomValues(int64_t count, int seed) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal;
-  Values values = MakeValues(count);
-  for (int64_t i = 0; i < count; ++i) values[i] = normal(generator);
-  return values;
-}
+using tf_approxgrad::ThreadMilliseconds;
+using tf_approxgrad::Values;
 
 const char* PathName(const AccumulationPlan& plan) {
   if (plan.clipped) return "clipped";
@@ -123,15 +97,11 @@ int main(int argc, char** argv) {
       select_ms.push_back(selected - start);
       accumulate_ms.push_back(ThreadMilliseconds() - selected);
     }
-    std::sort(select_ms.begin(), select_ms.end());
-    std::sort(accumulate_ms.begin(), accumulate_ms.end());
-    std::printf("%4d x %4d -> %4d @ %3d, %dx%d / %d %8s %9.2f %9.2f %9.2f\n",
-                static_cast<int>(g.batch), static_cast<int>(g.in_depth),
-                static_cast<int>(g.out_depth), static_cast<int>(g.in_rows),
-                static_cast<int>(g.filter_rows),
-                static_cast<int>(g.filter_cols),
-                static_cast<int>(g.stride_rows), PathName(plan), select_ms[7],
-                accumulate_ms[7], select_ms[7] + accumulate_ms[7]);
+    const double select = tf_approxgrad::Median(select_ms);
+    const double accumulate = tf_approxgrad::Median(accumulate_ms);
+    tf_approxgrad::PrintShape(g);
+    std::printf(" %8s %9.2f %9.2f %9.2f\n", PathName(plan), select, accumulate,
+                select + accumulate);
   }
   return 0;
 }

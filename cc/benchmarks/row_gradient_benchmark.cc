@@ -3,17 +3,14 @@
 //
 //   row_gradient_benchmark [share] [NCHW]
 
-#include <time.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <memory>
-#include <random>
 #include <vector>
 
 #include "cc/benchmarks/convolution_shapes.h"
+#include "cc/benchmarks/measuring.h"
 #include "cc/kernels/geometry.h"
 #include "cc/kernels/row_gradient.h"
 #include "cc/kernels/row_kernels.h"
@@ -23,37 +20,11 @@ namespace {
 using tf_approxgrad::ConvGeometry;
 using tf_approxgrad::ConvolutionShape;
 using tf_approxgrad::Layout;
-
-double ThreadMilliseconds() {
-  timespec now;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return now.tv_sec * 1e3 + now.tv_nsec * 1e-6;
-}
-
-// Aligned to cache lines, as TensorFlow's tensors are.
-struct Free {
-  void operator()(float* values) const { std::free(values); }
-};
-using Values = std::unique_ptr<float[], Free>;
-
-Values MakeValues(int64_t bytes) {
-  constexpr int64_t kLine = 64;
-  return Values(static_cast<float*>(
-      std::aligned_alloc(kLine, (bytes / kLine + 1) * kLine)));
-}
-
-Values RandomValues(int64_t count, int seed) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal;
-  Values values = MakeValues(count * static_cast<int64_t>(sizeof(float)));
-  for (int64_t i = 0; i < count; ++i) values[i] = normal(generator);
-  return values;
-}
-
-double Median(std::vector<double> times) {
-  std::sort(times.begin(), times.end());
-  return times[times.size() / 2];
-}
+using tf_approxgrad::MakeValues;
+using tf_approxgrad::Median;
+using tf_approxgrad::RandomValues;
+using tf_approxgrad::ThreadMilliseconds;
+using tf_approxgrad::Values;
 
 }  // namespace
 
@@ -77,8 +48,8 @@ int main(int argc, char** argv) {
     const tf_approxgrad::RowGradient<float> gradient(g, sampling, 1, set);
     const Values input = RandomValues(g.input_size(), 1);
     const Values out_backprop = RandomValues(g.output_size(), 2);
-    const Values result = MakeValues(4 * g.filter_size() * g.out_depth);
-    const Values scratch = MakeValues(gradient.scratch_bytes());
+    const Values result = MakeValues(g.filter_size() * g.out_depth);
+    const Values scratch = MakeValues(gradient.scratch_bytes() / 4);
     std::vector<double> sums(rows);
     std::vector<double> norm_ms, total_ms;
     for (int repeat = 0; repeat < 15; ++repeat) {
@@ -97,12 +68,8 @@ int main(int argc, char** argv) {
         static_cast<double>(sampling.draws) * g.filter_size() * g.out_depth;
     const double norms = Median(norm_ms);
     const double total = Median(total_ms);
-    std::printf("%4d x %4d -> %4d @ %3d, %dx%d / %d %9.2f %9.2f %16.1f\n",
-                static_cast<int>(g.batch), static_cast<int>(g.in_depth),
-                static_cast<int>(g.out_depth), static_cast<int>(g.in_rows),
-                static_cast<int>(g.filter_rows),
-                static_cast<int>(g.filter_cols),
-                static_cast<int>(g.stride_rows), norms, total,
+    tf_approxgrad::PrintShape(g);
+    std::printf(" %9.2f %9.2f %16.1f\n", norms, total,
                 work / (total - norms) * 1e-6);
   }
   return 0;

@@ -54,16 +54,6 @@ int64_t InsideTapsOfAxis(int64_t out_size, int64_t stride, int64_t padding,
   return inside;
 }
 
-bool ShouldClip(const ConvGeometry& g) {
-  if (g.positions() > kMostClippedPositions) return false;
-  const int64_t inside =
-      InsideTapsOfAxis(g.out_rows, g.stride_rows, g.pad_top, g.filter_rows,
-                       g.dilation_rows, g.in_rows) *
-      InsideTapsOfAxis(g.out_cols, g.stride_cols, g.pad_left, g.filter_cols,
-                       g.dilation_cols, g.in_cols);
-  return inside < kClippedShare * g.positions() * g.taps();
-}
-
 // The zeros that follow each of `in_size` rows or columns: they serve as the
 // padding behind it and as that before the next.
 int64_t Gap(int64_t out_size, int64_t stride, int64_t padding, int64_t taps,
@@ -73,7 +63,18 @@ int64_t Gap(int64_t out_size, int64_t stride, int64_t padding, int64_t taps,
   return std::max(padding, behind);
 }
 
-// Sizes of a tile's image in the plan.
+}  // namespace
+
+bool IsMostlyOutside(const ConvGeometry& g) {
+  if (g.positions() > kMostClippedPositions) return false;
+  const int64_t inside =
+      InsideTapsOfAxis(g.out_rows, g.stride_rows, g.pad_top, g.filter_rows,
+                       g.dilation_rows, g.in_rows) *
+      InsideTapsOfAxis(g.out_cols, g.stride_cols, g.pad_left, g.filter_cols,
+                       g.dilation_cols, g.in_cols);
+  return inside < kClippedShare * g.positions() * g.taps();
+}
+
 void PlanImage(const ConvGeometry& g, AccumulationPlan* plan) {
   plan->row_pixels = g.in_cols;
   plan->image_pixels = g.in_rows * g.in_cols;
@@ -106,6 +107,8 @@ int ChunkVectors(const ConvGeometry& g, int64_t lanes, int64_t vector_bytes) {
   }
   return vectors;
 }
+
+namespace {
 
 struct Run {
   int64_t group = 0, images = 0;
@@ -256,9 +259,9 @@ AccumulationPlan PlanAccumulation(const ConvGeometry& g, int64_t k,
                                   const CacheSizes& caches) {
   AccumulationPlan plan;
   const int64_t lanes = vector_bytes / accumulator_size;
-  plan.clipped = ShouldClip(g);
+  plan.clipped = IsMostlyOutside(g);
   plan.group = kGroupStep;
-  plan.streams_filter =
+  plan.streams_result =
       g.filter_size() * g.out_depth * stored_size > caches.level2;
   SetChunk(g, ChunkVectors(g, lanes, vector_bytes), lanes, &plan);
   PlanImage(g, &plan);

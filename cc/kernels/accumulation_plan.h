@@ -64,8 +64,8 @@ struct AccumulationPlan {
   int64_t image_pixels = 0;
   int64_t lead_pixels = 0;
 
-  // dF is larger than the L2 cache, and written past it.
-  bool streams_filter = false;
+  // The result is larger than the L2 cache, and written past it.
+  bool streams_result = false;
 
   // A unit is one of `parts` of the output channels, cut at multiples of
   // part_step, for unit_chunks chunks.
@@ -80,6 +80,20 @@ struct AccumulationPlan {
   int64_t worker_size() const { return unit_chunks * (tile_size + sums_size); }
   int64_t class_counts_size = 0;
 };
+
+// Whether most taps lie outside the input, on a map of a few positions.
+bool IsMostlyOutside(const ConvGeometry& geometry);
+
+// Sizes of a tile's image, with `clipped` set before.
+void PlanImage(const ConvGeometry& geometry, AccumulationPlan* plan);
+
+// How many vectors of input channels a chunk may have: as many as registers
+// hold for a block of taps.
+int ChunkVectors(const ConvGeometry& geometry, int64_t lanes,
+                 int64_t vector_bytes);
+
+void SetChunk(const ConvGeometry& geometry, int vectors, int64_t lanes,
+              AccumulationPlan* plan);
 
 // `stored_size` and `accumulator_size` are the bytes of an element of X and of
 // a sum, `vector_bytes` those of a vector of the instruction set.

@@ -12,10 +12,10 @@
 #include <cstdint>
 #include <string>
 
-#include "cc/kernels/backprop_filter_op.h"
 #include "cc/kernels/cuda_device.h"
 #include "cc/kernels/cuda_kept_gradient.h"
 #include "cc/kernels/geometry.h"
+#include "cc/kernels/kept_op.h"
 
 namespace tf_approxgrad {
 namespace {

@@ -4,10 +4,10 @@
 
 #include <cstdint>
 
-#include "cc/kernels/backprop_filter_op.h"
 #include "cc/kernels/cpu_workers.h"
 #include "cc/kernels/geometry.h"
 #include "cc/kernels/kept_gradient.h"
+#include "cc/kernels/kept_op.h"
 #include "cc/kernels/tensorflow_types.h"
 #include "tensorflow/core/framework/op_kernel.h"
 

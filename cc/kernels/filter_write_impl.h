@@ -1,15 +1,6 @@
 // Writes finished sums to the filter gradient, for one instruction set;
 // included inside its namespace.
 
-template <typename T, typename Accumulator>
-inline void StoreScaled(Vector<Accumulator> sums, T* out) {
-  Accumulator values[kLanes<Accumulator>];
-  StoreVector(sums, values);
-  for (int lane = 0; lane < kLanes<Accumulator>; ++lane) {
-    out[lane] = Store<T>(values[lane]);
-  }
-}
-
 // Writes as many channels' sums, channel_size apart, of as many input channels
 // as a vector has lanes: transposed in registers, so that every line of dF is
 // written once and whole.
@@ -31,7 +22,7 @@ __attribute__((noinline)) void WriteSquare(const Accumulator* sums,
     if constexpr (kStream) {
       StreamLine(square[row] * Broadcast(scale), out);
     } else {
-      StoreScaled<T, Accumulator>(square[row] * Broadcast(scale), out);
+      StoreAs<T, Accumulator>(square[row] * Broadcast(scale), out);
     }
     out = InRegister(out + out_stride);
   }
@@ -52,7 +43,7 @@ void WriteSums(const AccumulationTask<T>& task, int64_t chunk,
   auto write_square = &WriteSquare<false, T, Accumulator>;
   bool streams = false;
   if constexpr (kCanStream && sizeof(T) == sizeof(Accumulator)) {
-    streams = task.plan.streams_filter && g.out_depth % kWidth == 0 &&
+    streams = task.plan.streams_result && g.out_depth % kWidth == 0 &&
               first_channel % kWidth == 0 &&
               reinterpret_cast<uintptr_t>(task.filter_backprop) % 64 == 0;
     if (streams) write_square = &WriteSquare<true, T, Accumulator>;

@@ -3,25 +3,16 @@
 #include <algorithm>
 #include <atomic>
 
+#include "cc/kernels/scratch_layout.h"
+#include "cc/kernels/useful_workers.h"
+
 namespace tf_approxgrad {
 namespace {
 
-// Work for which waking another thread pays, in elements read and multiply-adds
-// by vectors.
-constexpr int64_t kWorkOfThread = 20'000;
-
-// Ranges of units that a worker takes in a phase of many small ones.
-constexpr int64_t kRangesOfWorker = 8;
-
-int64_t UsefulWorkers(const ConvGeometry& g, int64_t k, int64_t threads) {
-  const double work =
-      static_cast<double>(g.output_size()) / 16 +
-      static_cast<double>(g.batch) * g.out_depth * k * g.filter_size() / 16;
-  return std::clamp<int64_t>(
-      static_cast<int64_t>(std::min(work / kWorkOfThread, 1e6)), 1, threads);
+double Work(const ConvGeometry& g, int64_t k) {
+  return static_cast<double>(g.output_size()) +
+         static_cast<double>(g.batch) * g.out_depth * k * g.filter_size();
 }
-
-int64_t LineBytes(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 }  // namespace
 
@@ -33,7 +24,7 @@ KeptGradient<T>::KeptGradient(const ConvGeometry& geometry,
     : geometry_(geometry),
       selection_(selection),
       kernels_(KeptKernelsFor<T>(instruction_set)),
-      workers_(UsefulWorkers(geometry, selection.k, threads)),
+      workers_(UsefulWorkers(Work(geometry, selection.k), threads)),
       plan_(PlanAccumulation(geometry, selection.k, sizeof(T),
                              sizeof(Accumulator), kernels_.vector_bytes,
                              workers_, caches)) {}

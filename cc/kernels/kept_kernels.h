@@ -8,7 +8,12 @@
 //   dF[kh, kw, ci, co] =
 //       scale * sum_n sum_j weight[n, co, j] * patch(X[n], position[n, co, j]).
 //
-// Both split into units that don't depend on each other: which thread runs a
+// Scatter, for the input gradient: the weighted sum of the filter's slices at
+// the kept positions,
+//   dX[n, position[n, co, j] under tap (kh, kw), ci] +=
+//       scale * weight[n, co, j] * F[kh, kw, ci, co].
+//
+// All split into units that don't depend on each other: which thread runs a
 // unit does not change a bit of the result.
 
 #ifndef TF_APPROXGRAD_CC_KERNELS_KEPT_KERNELS_H_
@@ -20,6 +25,7 @@
 #include "cc/kernels/float_types.h"
 #include "cc/kernels/geometry.h"
 #include "cc/kernels/instruction_set.h"
+#include "cc/kernels/packed_filter.h"
 #include "cc/kernels/selection.h"
 #include "cc/kernels/systematic_sampling.h"
 
@@ -60,6 +66,22 @@ struct AccumulationTask {
   T* filter_backprop;
 };
 
+// A call, for the scatter; `plan` is of PlanScatter.
+template <typename T>
+struct ScatterTask {
+  using Accumulator = typename AccumulatorOf<T>::type;
+
+  const ConvGeometry& g;
+  const AccumulationPlan& plan;
+  int64_t k;
+  Accumulator scale;
+  // [chunks, Co, KH, KW, chunk]
+  const Accumulator* packed_filter;
+  const KeptPatch<Accumulator>* patches;
+  const int32_t* class_counts;
+  T* in_backprop;
+};
+
 // Scratch that no other thread uses at the same time.
 template <typename Accumulator>
 struct WorkerScratch {
@@ -90,6 +112,15 @@ struct KeptKernels {
   // Runs one of the accumulation's plan.units.
   void (*accumulate)(const AccumulationTask<T>& task, int64_t unit,
                      WorkerScratch<Accumulator>* scratch);
+
+  // Packs a chunk of the filter for the output channels [first, last).
+  void (*pack_filter)(const ConvGeometry& geometry, const PackedFilter& packed,
+                      const T* filter, int64_t chunk, int64_t first,
+                      int64_t last, Accumulator* out);
+
+  // Runs one of the scatter's plan.units, with plan.tile_size elements of
+  // scratch.
+  void (*scatter)(const ScatterTask<T>& task, int64_t unit, Accumulator* tile);
 };
 
 // The kernels of an instruction set that the processor has.

@@ -2,12 +2,10 @@
 
 #include <algorithm>
 
+#include "cc/kernels/useful_workers.h"
+
 namespace tf_approxgrad {
 namespace {
-
-// Work for which waking another thread pays, in elements read and multiply-adds
-// by vectors.
-constexpr double kWorkOfThread = 20'000;
 
 // The largest dF that is made from pieces, in bytes of its sums; the most
 // pieces, and the fewest rows of one.
@@ -32,11 +30,10 @@ int64_t ChunkSize(int64_t count, int64_t chunks, int64_t unit) {
 
 int64_t UsefulProductWorkers(const ConvGeometry& g, int64_t draws,
                              int64_t threads) {
-  const double work =
-      static_cast<double>(g.output_size()) / 16 +
-      static_cast<double>(draws) * g.filter_size() * g.out_depth / 16;
-  return std::clamp<int64_t>(
-      static_cast<int64_t>(std::min(work / kWorkOfThread, 1e6)), 1, threads);
+  return UsefulWorkers(
+      static_cast<double>(g.output_size()) +
+          static_cast<double>(draws) * g.filter_size() * g.out_depth,
+      threads);
 }
 
 ProductPlan PlanProduct(const ConvGeometry& g, int64_t draws,

@@ -10,18 +10,26 @@ struct RowsOfBlock {
   const Accumulator** pixels;
 };
 
+// Moves `place`, before `end`, behind all draws of the row there, and returns
+// their weight.
+template <typename Accumulator>
+inline Accumulator TakeRow(const DrawnRows& rows, int64_t end, int64_t* place) {
+  const int64_t row = rows.drawn[*place];
+  int64_t times = 0;
+  for (; *place < end && rows.drawn[*place] == row; ++*place) ++times;
+  return static_cast<Accumulator>(static_cast<double>(times) * rows.weight /
+                                  rows.size[row]);
+}
+
 template <typename T, typename Accumulator>
 void CollectRows(const ProductTask<T>& task, int64_t begin, int64_t end,
                  int64_t first_out, int64_t out_channels,
                  RowsOfBlock<Accumulator>* rows) {
   rows->count = 0;
   for (int64_t place = begin; place < end;) {
-    const int64_t row = task.drawn[place];
-    int64_t times = 0;
-    for (; place < end && task.drawn[place] == row; ++place) ++times;
+    const int64_t row = task.rows.drawn[place];
     rows->row[rows->count] = row;
-    rows->weight[rows->count] = static_cast<Accumulator>(
-        static_cast<double>(times) * task.weight / task.size[row]);
+    rows->weight[rows->count] = TakeRow<Accumulator>(task.rows, end, &place);
     ++rows->count;
     if (task.g.layout == Layout::kNHWC) {
       const T* values = task.out_backprop + row * task.g.out_depth + first_out;

@@ -11,9 +11,15 @@
 //       X[pixel of r under tap (kh, kw), ci] * w[r] * dY[r, co],
 // a matrix product whose one side, patches of X, is read where it lies.
 //
+// Input product: with the same weights,
+//   dX[pixel of r under tap (kh, kw), ci] += sum over co of
+//       w[r] * dY[r, co] * F[kh, kw, ci, co],
+// a matrix product whose rows are scattered.
+//
 // All split into units that don't depend on each other, and an element of dF is
 // summed in the same order whatever the units are: block by block of
-// kProductRows drawn rows, row by row within.
+// kProductRows drawn rows, row by row within. So is one of dX: block by block
+// of a group's rows, tap by tap, row by row.
 
 #ifndef TF_APPROXGRAD_CC_KERNELS_ROW_KERNELS_H_
 #define TF_APPROXGRAD_CC_KERNELS_ROW_KERNELS_H_
@@ -23,6 +29,7 @@
 #include "cc/kernels/float_types.h"
 #include "cc/kernels/geometry.h"
 #include "cc/kernels/instruction_set.h"
+#include "cc/kernels/packed_filter.h"
 
 namespace tf_approxgrad {
 
@@ -47,6 +54,15 @@ struct ProductPlan {
   int64_t units() const { return pieces * in_chunks * out_chunks; }
 };
 
+// The rows that a call has drawn, in ascending order, a row as often as it was.
+struct DrawnRows {
+  const double* size;
+  const int64_t* drawn;
+  int64_t count;
+  // A drawn row's weight is this over its size.
+  double weight;
+};
+
 // A call, for the product.
 template <typename T>
 struct ProductTask {
@@ -57,16 +73,42 @@ struct ProductTask {
   // X as [N, H, W, Ci] in the accumulators' type.
   const Accumulator* pixels;
   const T* out_backprop;
-  const double* size;
-  const int64_t* drawn;
-  int64_t drawn_count;
-  // A drawn row's weight is this over its size.
-  double weight;
+  DrawnRows rows;
   // As many as Ci.
   const Accumulator* zeros;
   // Sums [pieces, KH, KW, Ci, Co] if there are several pieces.
   Accumulator* piece_sums;
   T* filter_backprop;
+};
+
+// How the input product is cut. A unit is a chunk of input channels of a group
+// of examples, whose sums stay in cache while drawn rows are added to them.
+struct InputProductPlan {
+  // Input channels of a panel of the packed filter, and panels of a chunk.
+  int64_t panel = 0;
+  int64_t chunk_panels = 1;
+  int64_t chunk() const { return panel * chunk_panels; }
+  int64_t chunks = 1;
+  int64_t group_images = 1;
+  int64_t groups = 1;
+  // dX is larger than the L2 cache, and written past it.
+  bool streams_result = false;
+  int64_t units() const { return chunks * groups; }
+};
+
+// A call, for the input product.
+template <typename T>
+struct InputProductTask {
+  using Accumulator = typename AccumulatorOf<T>::type;
+
+  const ConvGeometry& g;
+  const InputProductPlan& plan;
+  DrawnRows rows;
+  const T* out_backprop;
+  // [Ci / panel, KH, KW, Co, panel]
+  const PackedFilter& packed;
+  const Accumulator* packed_filter;
+  T* in_backprop;
 };
 
 template <typename T>
@@ -97,6 +139,20 @@ struct RowKernels {
 
   // Adds up the pieces' sums of the elements [begin, end) of dF.
   void (*add_pieces)(const ProductTask<T>& task, int64_t begin, int64_t end);
+
+  // Packs a chunk of the filter for the output channels [first, last).
+  void (*pack_filter)(const ConvGeometry& geometry, const PackedFilter& packed,
+                      const T* filter, int64_t chunk, int64_t first,
+                      int64_t last, Accumulator* out);
+
+  // Bytes of scratch that a worker needs for the input product.
+  int64_t (*input_worker_bytes)(const ConvGeometry& geometry,
+                                const InputProductPlan& plan);
+
+  // Runs one of the plan's units(), of whose group the places [begin, end) of
+  // the list of drawn rows are.
+  void (*multiply_input)(const InputProductTask<T>& task, int64_t unit,
+                         int64_t begin, int64_t end, void* scratch);
 };
 
 // The kernels of an instruction set that the processor has.

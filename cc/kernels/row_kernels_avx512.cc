@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "cc/kernels/row_kernels.h"
+#include "cc/kernels/scratch_layout.h"
 
 #if defined(__clang__)
 #pragma clang attribute push(                                               \

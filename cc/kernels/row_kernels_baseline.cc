@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "cc/kernels/row_kernels.h"
+#include "cc/kernels/scratch_layout.h"
 
 #define TF_APPROXGRAD_TARGET baseline
 #define TF_APPROXGRAD_VECTOR_BYTES 16

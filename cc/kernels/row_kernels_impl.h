@@ -9,11 +9,14 @@ namespace {
 // In the order in which they use each other.
 // clang-format off
 #include "cc/kernels/vectors.h"
+#include "cc/kernels/streaming_impl.h"
 #include "cc/kernels/row_values_impl.h"
 #include "cc/kernels/row_tiles_impl.h"
 #include "cc/kernels/row_blocks_impl.h"
-#include "cc/kernels/stream_impl.h"
 #include "cc/kernels/row_product_impl.h"
+#include "cc/kernels/filter_pack_impl.h"
+#include "cc/kernels/input_write_impl.h"
+#include "cc/kernels/row_input_product_impl.h"
 // clang-format on
 
 }  // namespace
@@ -25,7 +28,10 @@ RowKernels<T> GetRowKernels() {
           &ArrangePixels<T>,
           &ProductWorkerBytes<T>,
           &MultiplyUnit<T>,
-          &AddPieces<T>};
+          &AddPieces<T>,
+          &PackFilter<T>,
+          &InputProductWorkerBytes<T>,
+          &MultiplyInputUnit<T>};
 }
 
 template RowKernels<float> GetRowKernels<float>();

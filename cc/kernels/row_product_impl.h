@@ -26,19 +26,15 @@ struct ProductScratch {
   Accumulator* sums;
 };
 
-inline int64_t ProductLineBytes(int64_t bytes) {
-  return (bytes + 63) / 64 * 64;
-}
-
 template <typename T>
 int64_t ProductWorkerBytes(const ConvGeometry& g, const ProductPlan& plan) {
   using Accumulator = typename AccumulatorOf<T>::type;
   const int64_t size = sizeof(Accumulator);
   const int64_t padded = PaddedChannels<Accumulator>(plan.out_channels);
-  return ProductLineBytes(2 * g.taps() * kProductRows * sizeof(void*)) +
-         ProductLineBytes(kProductRows * padded * size) +
-         ProductLineBytes(kProductRows * kGathered * size) +
-         ProductLineBytes(g.taps() * plan.in_channels * padded * size);
+  return LineBytes(2 * g.taps() * kProductRows * sizeof(void*)) +
+         LineBytes(kProductRows * padded * size) +
+         LineBytes(kProductRows * kGathered * size) +
+         LineBytes(g.taps() * plan.in_channels * padded * size);
 }
 
 template <typename T>
@@ -49,11 +45,11 @@ ProductScratch<typename AccumulatorOf<T>::type> ScratchOf(
   const int64_t padded = PaddedChannels<Accumulator>(plan.out_channels);
   ProductScratch<Accumulator> own;
   own.pixels = reinterpret_cast<const Accumulator**>(bytes);
-  bytes += ProductLineBytes(2 * g.taps() * kProductRows * sizeof(void*));
+  bytes += LineBytes(2 * g.taps() * kProductRows * sizeof(void*));
   own.panels = reinterpret_cast<Accumulator*>(bytes);
-  bytes += ProductLineBytes(kProductRows * padded * sizeof(Accumulator));
+  bytes += LineBytes(kProductRows * padded * sizeof(Accumulator));
   own.gathered = reinterpret_cast<Accumulator*>(bytes);
-  bytes += ProductLineBytes(kProductRows * kGathered * sizeof(Accumulator));
+  bytes += LineBytes(kProductRows * kGathered * sizeof(Accumulator));
   own.sums = reinterpret_cast<Accumulator*>(bytes);
   return own;
 }
@@ -121,9 +117,8 @@ void MultiplyUnit(const ProductTask<T>& task, int64_t unit, void* scratch) {
   const int64_t piece_rows = plan.piece_blocks * kProductRows;
   const int64_t begin = piece * piece_rows;
   const int64_t piece_end =
-      piece + 1 == plan.pieces ? task.drawn_count : begin + piece_rows;
-  const int64_t end =
-      piece_end < task.drawn_count ? piece_end : task.drawn_count;
+      piece + 1 == plan.pieces ? task.rows.count : begin + piece_rows;
+  const int64_t end = piece_end < task.rows.count ? piece_end : task.rows.count;
   if (begin >= end) {
     for (int64_t i = 0; i < g.taps() * tap_size; ++i) own.sums[i] = 0;
   }

@@ -16,6 +16,9 @@ namespace tf_approxgrad {
 using RunWorkers =
     std::function<void(int64_t workers, const std::function<void()>& work)>;
 
+// Ranges of units that a worker takes in a phase of many small ones.
+constexpr int64_t kRangesOfWorker = 8;
+
 // One phase of a computation. Waking a thread takes longer than some phases, so
 // that phases with a thread pool's barrier between them wait for it each time.
 // Here every thread goes through all phases by itself: it takes units while

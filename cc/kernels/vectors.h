@@ -90,6 +90,16 @@ inline void StoreVector(V vector, Accumulator* values) {
   __builtin_memcpy(values, &vector, sizeof(vector));
 }
 
+// Rounds each lane to the type of `out`.
+template <typename T, typename Accumulator>
+inline void StoreAs(Vector<Accumulator> vector, T* out) {
+  Accumulator values[kLanes<Accumulator>];
+  StoreVector(vector, values);
+  for (int lane = 0; lane < kLanes<Accumulator>; ++lane) {
+    out[lane] = Store<T>(values[lane]);
+  }
+}
+
 template <typename Accumulator>
 inline Vector<Accumulator> Broadcast(Accumulator value) {
   // One instruction; setting lane after lane becomes one for each lane. Less

@@ -1,7 +1,7 @@
 // Interface of the op ApproxConv2DBackpropFilter: registration and
 // documentation.
 
-#include "cc/ops/backprop_filter_shape.h"
+#include "cc/ops/backprop_shapes.h"
 #include "tensorflow/core/framework/op.h"
 
 namespace tf_approxgrad {

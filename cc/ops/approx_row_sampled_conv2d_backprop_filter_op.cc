@@ -1,28 +1,11 @@
-// Interface of the op ApproxRowSampledConv2DBackpropFilter: registration,
-// documentation and shape function.
+// Interface of the op ApproxRowSampledConv2DBackpropFilter: registration and
+// documentation.
 
-#include "cc/ops/backprop_filter_shape.h"
-#include "cc/ops/conv_attributes.h"
-#include "tensorflow/core/framework/common_shape_fns.h"
+#include "cc/ops/backprop_shapes.h"
 #include "tensorflow/core/framework/op.h"
-#include "tensorflow/core/framework/shape_inference.h"
 
 namespace tf_approxgrad {
 namespace {
-
-using tensorflow::shape_inference::InferenceContext;
-using tensorflow::shape_inference::ShapeHandle;
-
-absl::Status RowSampledShape(InferenceContext* c) {
-  ShapeHandle unused;
-  if (!c->WithRank(c->input(3), 0, &unused).ok() ||
-      !c->WithRank(c->input(4), 0, &unused).ok()) {
-    return InvalidArgument(
-        "step and draws have the shapes ", c->DebugString(c->input(3)), " and ",
-        c->DebugString(c->input(4)), ", but they must be scalars");
-  }
-  return BackpropFilterShape(c);
-}
 
 REGISTER_OP("ApproxRowSampledConv2DBackpropFilter")
     .Input("input: T")
@@ -43,7 +26,7 @@ REGISTER_OP("ApproxRowSampledConv2DBackpropFilter")
     .Attr("layer: int >= 0 = 0")
     .Attr("scale: float = 1.0")
     .Attr("mean_over_batch: bool = false")
-    .SetShapeFn(RowSampledShape)
+    .SetShapeFn(RowSampledFilterShape)
     .Doc(R"doc(
 Estimates the gradients of a convolution with respect to the filter from a random
 sample of rows.

@@ -64,8 +64,8 @@ absl::Status OutputSize(const ConvAttributes& attributes, int axis,
   const int64_t stride = attributes.strides[axis];
   const int64_t dilation = attributes.dilations[axis];
   if (filter_size < 1) {
-    return InvalidArgument("filter_sizes has ", filter_size, " ", axis_name,
-                           ", but must have at least 1");
+    return InvalidArgument(attributes.filter_name, " has ", filter_size, " ",
+                           axis_name, ", but must have at least 1");
   }
   const int64_t window = (filter_size - 1) * dilation + 1;
   if (attributes.padding == "SAME") {
@@ -83,15 +83,16 @@ absl::Status OutputSize(const ConvAttributes& attributes, int axis,
   }
   if (padded < window) {
     return InvalidArgument("the filter covers ", window, " ", axis_name,
-                           ", but input has only ", padded,
+                           ", but ", attributes.input_name, " has only ",
+                           padded,
                            " with its padding; it must have at least as many");
   }
   *out_size = (padded - window) / stride + 1;
   return absl::OkStatus();
 }
 
-absl::Status CheckEqual(const char* what, int64_t value, const char* must_equal,
-                        int64_t expected) {
+absl::Status CheckEqual(const std::string& what, int64_t value,
+                        const std::string& must_equal, int64_t expected) {
   if (value == expected) return absl::OkStatus();
   return InvalidArgument(what, " is ", value, ", but it must equal ",
                          must_equal, ", which is ", expected);

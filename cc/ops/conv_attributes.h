@@ -28,6 +28,11 @@ struct ConvAttributes {
   std::vector<int32_t> dilations;
   std::vector<int32_t> explicit_paddings;
 
+  // Which inputs of the op tell the sizes of the convolution's input and
+  // filter, for messages.
+  std::string input_name = "input";
+  std::string filter_name = "filter_sizes";
+
   // Axis indices of a [N, H, W, C] or [N, C, H, W] tensor.
   int rows_axis() const { return data_format == "NHWC" ? 1 : 2; }
   int cols_axis() const { return data_format == "NHWC" ? 2 : 3; }
@@ -58,8 +63,8 @@ absl::Status OutputSize(const ConvAttributes& attributes, int axis,
                         int64_t* pad_before);
 
 // Refuses two sizes that must be equal, in words that name both.
-absl::Status CheckEqual(const char* what, int64_t value, const char* must_equal,
-                        int64_t expected);
+absl::Status CheckEqual(const std::string& what, int64_t value,
+                        const std::string& must_equal, int64_t expected);
 
 }  // namespace tf_approxgrad
 

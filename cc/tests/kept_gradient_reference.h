@@ -96,55 +96,96 @@ inline double ReferenceUniform(const RandomStream& stream, int64_t channel,
                    : std::floor(bits * 0x1p-40) * 0x1p-24;
 }
 
+// The weight of each position of example n and channel co. `is_double` is true
+// of tensors of doubles.
+inline std::vector<double> KeptWeights(const ConvGeometry& g,
+                                       const Selection& selection,
+                                       const std::vector<double>& dy, int64_t n,
+                                       int64_t co, bool is_double) {
+  std::vector<double> values(g.positions());
+  for (int64_t p = 0; p < g.positions(); ++p) {
+    values[p] = dy[ImageIndex(g.layout, n, p / g.out_cols, p % g.out_cols, co,
+                              g.out_rows, g.out_cols, g.out_depth)];
+  }
+  const double u =
+      ReferenceUniform(selection.stream, n * g.out_depth + co, is_double);
+  return selection.method == SelectionMethod::kLargest
+             ? MaxWeights(values, selection.k)
+         : is_double ? SampledWeights<double>(values, selection.k, u)
+                     : SampledWeights<float>(values, selection.k, u);
+}
+
+// Calls visit(tap, element of X) for the taps of a position that lie inside,
+// with the element of input channel `ci`.
+template <typename Visit>
+void ForEachTap(const ConvGeometry& g, int64_t n, int64_t p, int64_t ci,
+                const Visit& visit) {
+  for (int64_t kh = 0; kh < g.filter_rows; ++kh) {
+    const int64_t row =
+        p / g.out_cols * g.stride_rows + kh * g.dilation_rows - g.pad_top;
+    if (row < 0 || row >= g.in_rows) continue;
+    for (int64_t kw = 0; kw < g.filter_cols; ++kw) {
+      const int64_t col =
+          p % g.out_cols * g.stride_cols + kw * g.dilation_cols - g.pad_left;
+      if (col < 0 || col >= g.in_cols) continue;
+      visit(kh * g.filter_cols + kw,
+            ImageIndex(g.layout, n, row, col, ci, g.in_rows, g.in_cols,
+                       g.in_depth));
+    }
+  }
+}
+
+// Calls visit(weight, element of X, element of F) for every product that the
+// kept positions contribute.
+template <typename Visit>
+void ForEachKeptProduct(const ConvGeometry& g, const Selection& selection,
+                        double scale, const std::vector<double>& dy,
+                        bool is_double, const Visit& visit) {
+  for (int64_t n = 0; n < g.batch; ++n) {
+    for (int64_t co = 0; co < g.out_depth; ++co) {
+      const auto weights = KeptWeights(g, selection, dy, n, co, is_double);
+      for (int64_t p = 0; p < g.positions(); ++p) {
+        const double weight = scale * weights[p];
+        if (weight == 0) continue;
+        for (int64_t ci = 0; ci < g.in_depth; ++ci) {
+          ForEachTap(g, n, p, ci, [&](int64_t tap, int64_t at) {
+            visit(weight, at, (tap * g.in_depth + ci) * g.out_depth + co);
+          });
+        }
+      }
+    }
+  }
+}
+
 // dF [KH, KW, Ci, Co]; `magnitudes` gets the sum of the absolute terms of each
-// element, which bounds the error of a sum in float32. `is_double` is true of
-// tensors of doubles.
+// element, which bounds the error of a sum in float32.
 inline std::vector<double> ReferenceGradient(
     const ConvGeometry& g, const Selection& selection, double scale,
     const std::vector<double>& x, const std::vector<double>& dy,
     std::vector<double>* magnitudes, bool is_double = false) {
   std::vector<double> gradient(g.filter_size() * g.out_depth);
   magnitudes->assign(gradient.size(), 0.0);
-  std::vector<double> values(g.positions());
-  for (int64_t n = 0; n < g.batch; ++n) {
-    for (int64_t co = 0; co < g.out_depth; ++co) {
-      for (int64_t p = 0; p < g.positions(); ++p) {
-        values[p] = dy[ImageIndex(g.layout, n, p / g.out_cols, p % g.out_cols,
-                                  co, g.out_rows, g.out_cols, g.out_depth)];
-      }
-      const double u =
-          ReferenceUniform(selection.stream, n * g.out_depth + co, is_double);
-      const auto weights = selection.method == SelectionMethod::kLargest
-                               ? MaxWeights(values, selection.k)
-                           : is_double
-                               ? SampledWeights<double>(values, selection.k, u)
-                               : SampledWeights<float>(values, selection.k, u);
-      for (int64_t p = 0; p < g.positions(); ++p) {
-        const double weight = scale * weights[p];
-        if (weight == 0) continue;
-        for (int64_t kh = 0; kh < g.filter_rows; ++kh) {
-          const int64_t row =
-              p / g.out_cols * g.stride_rows + kh * g.dilation_rows - g.pad_top;
-          if (row < 0 || row >= g.in_rows) continue;
-          for (int64_t kw = 0; kw < g.filter_cols; ++kw) {
-            const int64_t col = p % g.out_cols * g.stride_cols +
-                                kw * g.dilation_cols - g.pad_left;
-            if (col < 0 || col >= g.in_cols) continue;
-            for (int64_t ci = 0; ci < g.in_depth; ++ci) {
-              const double term =
-                  weight * x[ImageIndex(g.layout, n, row, col, ci, g.in_rows,
-                                        g.in_cols, g.in_depth)];
-              const int64_t at =
-                  ((kh * g.filter_cols + kw) * g.in_depth + ci) * g.out_depth +
-                  co;
-              gradient[at] += term;
-              (*magnitudes)[at] += std::abs(term);
-            }
-          }
-        }
-      }
-    }
-  }
+  ForEachKeptProduct(g, selection, scale, dy, is_double,
+                     [&](double weight, int64_t in, int64_t in_filter) {
+                       gradient[in_filter] += weight * x[in];
+                       (*magnitudes)[in_filter] += std::abs(weight * x[in]);
+                     });
+  return gradient;
+}
+
+// dX, laid out as X; the same otherwise.
+inline std::vector<double> ReferenceInputGradient(
+    const ConvGeometry& g, const Selection& selection, double scale,
+    const std::vector<double>& filter, const std::vector<double>& dy,
+    std::vector<double>* magnitudes, bool is_double = false) {
+  std::vector<double> gradient(g.input_size());
+  magnitudes->assign(gradient.size(), 0.0);
+  ForEachKeptProduct(g, selection, scale, dy, is_double,
+                     [&](double weight, int64_t in, int64_t in_filter) {
+                       gradient[in] += weight * filter[in_filter];
+                       (*magnitudes)[in] +=
+                           std::abs(weight * filter[in_filter]);
+                     });
   return gradient;
 }
 

@@ -57,7 +57,7 @@ void NotePaths(const AccumulationPlan& plan) {
     if (plan.unit_chunks > 1) ++RunsOf()["two chunks a unit"];
     if (plan.parts > 1) ++RunsOf()["several parts"];
   }
-  if (plan.streams_filter) ++RunsOf()["streamed filter"];
+  if (plan.streams_result) ++RunsOf()["streamed filter"];
 }
 
 template <typename T>

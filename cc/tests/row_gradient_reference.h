@@ -8,33 +8,15 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "cc/kernels/geometry.h"
-#include "cc/kernels/row_gradient.h"
+#include "cc/kernels/row_sampler.h"
+#include "cc/tests/kept_gradient_problems.h"
 #include "cc/tests/kept_gradient_reference.h"
 
 namespace tf_approxgrad {
-
-// Calls visit(tap, element of X) for the taps of a position that lie inside,
-// with the element of input channel `ci`.
-template <typename Visit>
-void ForEachTap(const ConvGeometry& g, int64_t n, int64_t p, int64_t ci,
-                const Visit& visit) {
-  for (int64_t kh = 0; kh < g.filter_rows; ++kh) {
-    const int64_t row =
-        p / g.out_cols * g.stride_rows + kh * g.dilation_rows - g.pad_top;
-    if (row < 0 || row >= g.in_rows) continue;
-    for (int64_t kw = 0; kw < g.filter_cols; ++kw) {
-      const int64_t col =
-          p % g.out_cols * g.stride_cols + kw * g.dilation_cols - g.pad_left;
-      if (col < 0 || col >= g.in_cols) continue;
-      visit(kh * g.filter_cols + kw,
-            ImageIndex(g.layout, n, row, col, ci, g.in_rows, g.in_cols,
-                       g.in_depth));
-    }
-  }
-}
 
 inline int64_t OutputIndex(const ConvGeometry& g, int64_t row, int64_t co) {
   const int64_t p = row % g.positions();
@@ -77,12 +59,11 @@ inline std::vector<double> ReferenceRowSizes(const ConvGeometry& g,
   return sizes;
 }
 
-// dF [KH, KW, Ci, Co]; `magnitudes` gets the sum of the absolute terms of each
-// element, which bounds the error of a sum in float32.
-inline std::vector<double> ReferenceRowGradient(
-    const ConvGeometry& g, const RowSampling& sampling, double scale,
-    double uniform, const std::vector<double>& x, const std::vector<double>& dy,
-    std::vector<double>* magnitudes) {
+// Calls visit(weight, row) for every row that is drawn.
+template <typename Visit>
+void ForEachDrawnRow(const ConvGeometry& g, const RowSampling& sampling,
+                     double scale, double uniform, const std::vector<double>& x,
+                     const std::vector<double>& dy, const Visit& visit) {
   const auto sizes = ReferenceRowSizes(g, sampling, x, dy);
   double total = 0;
   int64_t drawable = 0;
@@ -93,8 +74,6 @@ inline std::vector<double> ReferenceRowGradient(
   const auto draws = static_cast<double>(
       sampling.keep_largest ? std::min(sampling.draws, drawable)
                             : sampling.draws);
-  std::vector<double> gradient(g.filter_size() * g.out_depth);
-  magnitudes->assign(gradient.size(), 0.0);
   double running = 0;
   double before = 0;
   for (size_t r = 0; r < sizes.size() && total > 0; ++r) {
@@ -104,22 +83,70 @@ inline std::vector<double> ReferenceRowGradient(
     const double times = end - before;
     before = end;
     if (times == 0) continue;
-    const int64_t row = static_cast<int64_t>(r);
-    const double weight = scale * times * total / (draws * sizes[r]);
-    for (int64_t ci = 0; ci < g.in_depth; ++ci) {
-      ForEachTap(g, row / g.positions(), row % g.positions(), ci,
-                 [&](int64_t tap, int64_t at) {
-                   const int64_t first = (tap * g.in_depth + ci) * g.out_depth;
-                   for (int64_t co = 0; co < g.out_depth; ++co) {
-                     const double term =
-                         weight * x[at] * dy[OutputIndex(g, row, co)];
-                     gradient[first + co] += term;
-                     (*magnitudes)[first + co] += std::abs(term);
-                   }
-                 });
-    }
+    visit(scale * times * total / (draws * sizes[r]), static_cast<int64_t>(r));
   }
+}
+
+// dF [KH, KW, Ci, Co]; `magnitudes` gets the sum of the absolute terms of each
+// element, which bounds the error of a sum in float32.
+inline std::vector<double> ReferenceRowGradient(
+    const ConvGeometry& g, const RowSampling& sampling, double scale,
+    double uniform, const std::vector<double>& x, const std::vector<double>& dy,
+    std::vector<double>* magnitudes) {
+  std::vector<double> gradient(g.filter_size() * g.out_depth);
+  magnitudes->assign(gradient.size(), 0.0);
+  ForEachDrawnRow(
+      g, sampling, scale, uniform, x, dy, [&](double weight, int64_t row) {
+        for (int64_t ci = 0; ci < g.in_depth; ++ci) {
+          ForEachTap(g, row / g.positions(), row % g.positions(), ci,
+                     [&](int64_t tap, int64_t at) {
+                       const int64_t first =
+                           (tap * g.in_depth + ci) * g.out_depth;
+                       for (int64_t co = 0; co < g.out_depth; ++co) {
+                         const double term =
+                             weight * x[at] * dy[OutputIndex(g, row, co)];
+                         gradient[first + co] += term;
+                         (*magnitudes)[first + co] += std::abs(term);
+                       }
+                     });
+        }
+      });
   return gradient;
+}
+
+// dX, laid out as X; the same otherwise.
+inline std::vector<double> ReferenceRowInputGradient(
+    const ConvGeometry& g, const RowSampling& sampling, double scale,
+    double uniform, const std::vector<double>& x,
+    const std::vector<double>& filter, const std::vector<double>& dy,
+    std::vector<double>* magnitudes) {
+  std::vector<double> gradient(g.input_size());
+  magnitudes->assign(gradient.size(), 0.0);
+  ForEachDrawnRow(
+      g, sampling, scale, uniform, x, dy, [&](double weight, int64_t row) {
+        for (int64_t ci = 0; ci < g.in_depth; ++ci) {
+          ForEachTap(g, row / g.positions(), row % g.positions(), ci,
+                     [&](int64_t tap, int64_t at) {
+                       const int64_t first =
+                           (tap * g.in_depth + ci) * g.out_depth;
+                       for (int64_t co = 0; co < g.out_depth; ++co) {
+                         const double term = weight * filter[first + co] *
+                                             dy[OutputIndex(g, row, co)];
+                         gradient[at] += term;
+                         (*magnitudes)[at] += std::abs(term);
+                       }
+                     });
+        }
+      });
+  return gradient;
+}
+
+inline std::string DescribeRows(const ConvGeometry& g,
+                                const RowSampling& sampling, size_t type_size) {
+  return Describe(g) + ", " + std::to_string(type_size) +
+         " bytes an element, " + std::to_string(sampling.draws) + " draws" +
+         (sampling.by_product ? ", product" : "") +
+         (sampling.keep_largest ? ", largest kept" : "");
 }
 
 }  // namespace tf_approxgrad

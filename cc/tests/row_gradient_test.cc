@@ -34,14 +34,6 @@ std::vector<T> Compute(const ConvGeometry& g, const RowSampling& sampling,
   return result;
 }
 
-std::string DescribeRows(const ConvGeometry& g, const RowSampling& sampling,
-                         size_t type_size) {
-  return Describe(g) + ", " + std::to_string(type_size) +
-         " bytes an element, " + std::to_string(sampling.draws) + " draws" +
-         (sampling.by_product ? ", product" : "") +
-         (sampling.keep_largest ? ", largest kept" : "");
-}
-
 template <typename T>
 void TestAgreesWithTheReference(const Problem& problem, Layout layout,
                                 double share, bool by_product,

@@ -1,4 +1,4 @@
-// Stores that pass the caches by, for one instruction set; included inside its
+// Stores past the caches, for one instruction set; included inside its
 // namespace.
 
 // Writes a line past the caches: what doesn't fit them anyway is then not read

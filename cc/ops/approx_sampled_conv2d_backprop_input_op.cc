@@ -1,0 +1,67 @@
+// Interface of the op ApproxSampledConv2DBackpropInput: registration and
+// documentation.
+
+#include "cc/ops/backprop_shapes.h"
+#include "tensorflow/core/framework/op.h"
+
+namespace tf_approxgrad {
+namespace {
+
+REGISTER_OP("ApproxSampledConv2DBackpropInput")
+    .Input("input_sizes: int32")
+    .Input("filter: T")
+    .Input("out_backprop: T")
+    .Input("step: int64")
+    .Output("output: T")
+    .Attr("T: {half, bfloat16, float, double}")
+    .Attr("strides: list(int)")
+    .Attr("padding: {'SAME', 'VALID', 'EXPLICIT'}")
+    .Attr("explicit_paddings: list(int) = []")
+    .Attr("data_format: {'NHWC', 'NCHW'} = 'NHWC'")
+    .Attr("dilations: list(int) = [1, 1, 1, 1]")
+    .Attr("k: int >= 1 = 1")
+    .Attr("k_share: float = 0.0")
+    .Attr("scale: float = 1.0")
+    .Attr("mean_over_batch: bool = false")
+    .Attr("seed: int = 0")
+    .Attr("layer: int >= 0 = 0")
+    .SetShapeFn(BackpropInputShape)
+    .Doc(R"doc(
+Estimates the gradients of a convolution with respect to the input, unbiased.
+
+Of each example and output channel, `k` positions of `out_backprop` are drawn, those
+that ApproxSampledConv2DBackpropFilter draws with the same `seed`, `layer` and
+`step`, and with the same weights; the result is that of Conv2DBackpropInput for an
+`out_backprop` that has these weights there and is zero elsewhere. Its mean, with
+`scale` 1, is that of Conv2DBackpropInput. A channel of `out_backprop` that holds a
+NaN or an infinity gives its example gradients that are not finite. Sums are
+accumulated in float32, or in float64 for double. The result does not depend on the
+number of threads.
+
+input_sizes: 1-D with the shape of the convolution's input,
+  `[batch, in_height, in_width, in_channels]` (NHWC).
+filter: 4-D with shape `[filter_height, filter_width, in_channels, out_channels]`.
+out_backprop: 4-D with shape `[batch, out_height, out_width, out_channels]`
+  (NHWC). Gradients with respect to the output of the convolution.
+step: The training step, from 0.
+output: 4-D with shape `input_sizes`. Approximate gradients with respect to the
+  input.
+strides: 1-D of length 4, in the order of `data_format`; 1 along the batch and
+  channel axes.
+padding: The type of padding algorithm.
+explicit_paddings: With padding EXPLICIT, the zeros before and after each axis,
+  8 numbers in the order of `data_format`; 0 along the batch and channel axes.
+data_format: Order of the axes of the input and of `out_backprop`.
+dilations: 1-D of length 4, in the order of `data_format`; 1 along the batch
+  and channel axes.
+k: Positions drawn for each example and output channel.
+k_share: If above 0, it takes the place of `k`: the share of the positions that
+  are drawn, less than 1. The nearest whole number of them is, but 1 at least.
+scale: Factor of the result.
+mean_over_batch: Whether to divide the result by the batch size as well.
+seed: Any integer.
+layer: Index of the layer, less than 2^32.
+)doc");
+
+}  // namespace
+}  // namespace tf_approxgrad

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -68,6 +69,26 @@ def scaled(gradient: tf.Tensor, factor: float | None, backprop: Backprop) -> tf.
     else:
         gradient = gradient * factor
     return tf.cast(gradient, backprop.input.dtype)
+
+
+def call_op(
+    op: Callable[..., tf.Tensor],
+    scale: float | str,
+    backprop: Backprop,
+    **arguments: Any,
+) -> tf.Tensor:
+    """What an op of ours makes of a method's scale, and of other arguments."""
+    factor = factor_of(scale)
+    # The op's attribute is a float32, too coarse for a float64 gradient.
+    scaled_after = factor is not None and backprop.input.dtype == tf.float64
+    gradient = op(
+        out_backprop=backprop.out_backprop,
+        scale=1.0 if factor is None or scaled_after else factor,
+        mean_over_batch=factor is None,
+        **arguments,
+        **backprop.arguments.for_op(),
+    )
+    return gradient * factor if scaled_after else gradient
 
 
 def may_be_on_gpu(tensor: tf.Tensor) -> bool:

@@ -16,6 +16,7 @@ import tensorflow as tf
 from tf_approxgrad import exact, ops, xla
 from tf_approxgrad.backprop import (
     Backprop,
+    call_op,
     factor_of,
     may_be_on_gpu,
     required_step,
@@ -139,7 +140,6 @@ def _kept(
     **inputs: Any,
 ) -> tf.Tensor:
     """The gradient from the positions kept, by the kernel or as XLA can compile it."""
-    scale = factor_of(method.scale)
     if xla.is_compiling():
         gradient = xla.kept_filter_gradient(
             backprop.input,
@@ -148,22 +148,16 @@ def _kept(
             backprop.arguments,
             weights,
         )
-        return scaled(gradient, scale, backprop)
-    # The op's attribute is a float32, too coarse for a float64 gradient.
-    scaled_after = scale is not None and backprop.input.dtype == tf.float64
-    is_share = isinstance(method.k, float)
-    gradient = op(
+        return scaled(gradient, factor_of(method.scale), backprop)
+    return call_op(
+        op,
+        method.scale,
+        backprop,
         input=backprop.input,
         filter_sizes=backprop.filter_sizes,
-        out_backprop=backprop.out_backprop,
-        k=1 if is_share else method.k,
-        k_share=xla.share_attribute(method.k) if is_share else 0.0,
-        scale=1.0 if scale is None or scaled_after else scale,
-        mean_over_batch=scale is None,
+        **xla.kept_attributes(method.k),
         **inputs,
-        **backprop.arguments.for_op(),
     )
-    return gradient * scale if scaled_after else gradient
 
 
 @filter_gradient.register
@@ -185,20 +179,16 @@ def _row_sampled(method: RowSampledGradient, backprop: Backprop) -> tf.Tensor:
             backprop.stream,
         )
         return scaled(gradient, scale, backprop)
-    # The op's attribute is a float32, too coarse for a float64 gradient.
-    scaled_after = scale is not None and backprop.input.dtype == tf.float64
-    gradient = ops.approx_row_sampled_conv2d_backprop_filter(
+    return call_op(
+        ops.approx_row_sampled_conv2d_backprop_filter,
+        method.scale,
+        backprop,
         input=backprop.input,
         filter_sizes=backprop.filter_sizes,
-        out_backprop=backprop.out_backprop,
         step=tf.cast(step, tf.int64),
         draws=rows_to_draw(method.share, backprop.out_backprop, backprop.arguments),
         probability=method.probability,
         keep_largest=method.keep_largest,
         seed=method.seed,
         layer=backprop.stream,
-        scale=1.0 if scale is None or scaled_after else scale,
-        mean_over_batch=scale is None,
-        **backprop.arguments.for_op(),
     )
-    return gradient * scale if scaled_after else gradient

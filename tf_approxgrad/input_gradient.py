@@ -14,12 +14,20 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
-from tf_approxgrad import exact, xla
+from tf_approxgrad import exact, ops, xla
 from tf_approxgrad.arguments import ConvArguments
-from tf_approxgrad.backprop import Backprop, factor_of, required_step, scaled
+from tf_approxgrad.backprop import (
+    Backprop,
+    call_op,
+    factor_of,
+    may_be_on_gpu,
+    required_step,
+    scaled,
+)
 from tf_approxgrad.filter_gradient import normal_numbers
 from tf_approxgrad.methods import (
     FullGradient,
@@ -33,7 +41,7 @@ from tf_approxgrad.methods import (
     get,
 )
 from tf_approxgrad.position_sampling import sampled_weights
-from tf_approxgrad.row_sampling import row_sampled_input_gradient
+from tf_approxgrad.row_sampling import row_sampled_input_gradient, rows_to_draw
 
 # "INPT": the key's high word differs by it from that of the filter gradient's normal
 # numbers, so that no two numbers come from the same block.
@@ -119,7 +127,7 @@ def _max(method: MaxGradient, backprop: Backprop) -> tf.Tensor:
     def weights(rows: tf.Tensor) -> tf.Tensor:
         return xla.max_weights(rows, method.k)
 
-    return _kept(method, backprop, weights)
+    return _kept(method, backprop, weights, ops.approx_conv2d_backprop_input)
 
 
 @input_gradient.register
@@ -129,15 +137,35 @@ def _sampled(method: SampledGradient, backprop: Backprop) -> tf.Tensor:
     def weights(rows: tf.Tensor) -> tf.Tensor:
         return sampled_weights(rows, method.k, step, method.seed, backprop.stream)
 
-    return _kept(method, backprop, weights)
+    return _kept(
+        method,
+        backprop,
+        weights,
+        ops.approx_sampled_conv2d_backprop_input,
+        step=tf.cast(step, tf.int64),
+        seed=method.seed,
+        layer=backprop.stream,
+    )
 
 
 def _kept(
     method: MaxGradient | SampledGradient,
     backprop: Backprop,
     weights: Callable[[tf.Tensor], tf.Tensor],
+    op: Callable[..., tf.Tensor],
+    **inputs: Any,
 ) -> tf.Tensor:
     """The gradient from the positions kept."""
+    if not _needs_composition(backprop):
+        return call_op(
+            op,
+            method.scale,
+            backprop,
+            input_sizes=tf.shape(backprop.input),
+            filter=backprop.filters,
+            **xla.kept_attributes(method.k),
+            **inputs,
+        )
     dtype = xla.accumulator_dtype(backprop.input.dtype)
     gradient = _exact(
         tf.cast(backprop.input, dtype),
@@ -173,13 +201,33 @@ def _row_sampled(method: RowSampledGradient, backprop: Backprop) -> tf.Tensor:
     scale = factor_of(method.scale)
     if method.share == 1:
         return scaled(_full(FullGradient(), backprop), scale, backprop)
-    gradient = row_sampled_input_gradient(
-        backprop.input,
-        backprop.filters,
-        backprop.out_backprop,
-        backprop.arguments,
-        method,
-        required_step(method, backprop),
-        backprop.stream,
+    step = required_step(method, backprop)
+    if _needs_composition(backprop):
+        gradient = row_sampled_input_gradient(
+            backprop.input,
+            backprop.filters,
+            backprop.out_backprop,
+            backprop.arguments,
+            method,
+            step,
+            backprop.stream,
+        )
+        return scaled(gradient, scale, backprop)
+    return call_op(
+        ops.approx_row_sampled_conv2d_backprop_input,
+        method.scale,
+        backprop,
+        input=backprop.input,
+        filter=backprop.filters,
+        step=tf.cast(step, tf.int64),
+        draws=rows_to_draw(method.share, backprop.out_backprop, backprop.arguments),
+        probability=method.probability,
+        keep_largest=method.keep_largest,
+        seed=method.seed,
+        layer=backprop.stream,
     )
-    return scaled(gradient, scale, backprop)
+
+
+def _needs_composition(backprop: Backprop) -> bool:
+    """Whether TensorFlow's own ops are needed: the kernels are the CPU's alone."""
+    return xla.is_compiling() or may_be_on_gpu(backprop.input)

@@ -42,6 +42,13 @@ def share_attribute(share: float) -> float:
     return float(np.clip(np.float32(share), np.float32(1e-30), 1 - np.float32(2**-24)))
 
 
+def kept_attributes(k: int | float) -> dict[str, int | float]:
+    """A method's k as the ops' attributes."""
+    if isinstance(k, float):
+        return {"k": 1, "k_share": share_attribute(k)}
+    return {"k": k, "k_share": 0.0}
+
+
 def kept_count(k: int | float, positions: tf.Tensor) -> tf.Tensor:
     """How many of `positions`, an int32 scalar, the ops keep: an int32 scalar."""
     if isinstance(k, int):

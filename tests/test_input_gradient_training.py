@@ -198,7 +198,7 @@ def test_fit_trains_in_every_type(dtype):
         assert np.any(old != new)
 
 
-@pytest.mark.parametrize("make", [model_zoo.other_kinds, model_zoo.nested], ids=str)
+@pytest.mark.parametrize("make", [model_zoo.other_kinds, model_zoo.nested])
 def test_other_layers_and_models_train(make):
     model = tfag.approximate_gradients(
         make(), tfag.EveryNthStep("max", n=2), input_gradient=METHOD

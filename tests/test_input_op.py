@@ -9,13 +9,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 import tensorflow as tf
-from reference import (
-    GEOMETRIES,
-    Problem,
-    assert_gradient,
-    from_nhwc,
-    keep_largest,
-)
+from input_reference import exact_of_rows, filters_of, max_rows
+from reference import GEOMETRIES, Problem, assert_gradient
 from row_reference import row_weights, uniform
 
 from tf_approxgrad import ops
@@ -25,45 +20,8 @@ STREAM = {"seed": SEED, "layer": LAYER}
 LAYOUTS = ["NHWC", "NCHW"]
 
 
-def filters_of(problem: Problem) -> np.ndarray:
-    numbers = np.random.default_rng(1).standard_normal(problem.filter_sizes)
-    return numbers.astype(tf.as_dtype(problem.dtype).as_numpy_dtype)
-
-
-def scatter(problem: Problem, filters: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The input gradient of dY with the values `weights` [N, P, Co], in float64."""
-    (top, bottom), (left, right) = problem.pads
-    height, width = problem.size
-    # What strides leave out lies within the input, what reaches beyond it doesn't.
-    padded = np.zeros(
-        (problem.n, height + top + bottom, width + left + right, problem.ci)
-    )
-    slices = filters.astype(np.float64)
-    for position in range(problem.positions):
-        row, col = divmod(position, problem.output_size[1])
-        for kh in range(problem.kernel[0]):
-            for kw in range(problem.kernel[1]):
-                padded[
-                    :,
-                    row * problem.strides[0] + kh * problem.dilations[0],
-                    col * problem.strides[1] + kw * problem.dilations[1],
-                ] += weights[:, position] @ slices[kh, kw].T
-    inside = padded[:, top : top + height, left : left + width]
-    return from_nhwc(inside, problem.data_format)
-
-
-def max_weights(problem: Problem, dy: np.ndarray, k: int) -> np.ndarray:
-    channels = problem.channels(dy)
-    weights = np.zeros(channels.shape)
-    for n in range(problem.n):
-        for co in range(problem.co):
-            kept, values = keep_largest(channels[n, :, co], k)
-            weights[n, kept, co] = values
-    return weights
-
-
 def sampled_weights(problem: Problem, dy: np.ndarray, k: int) -> np.ndarray:
-    return problem._drawn_weights(problem.channels(dy), k, SEED, STEP, LAYER)
+    return problem.drawn_weights(problem.channels(dy), k, SEED, STEP, LAYER)
 
 
 def allowed(
@@ -78,8 +36,8 @@ def allowed(
     sums = np.abs(problem.channels(dy)).sum(axis=1, keepdims=True)
     size = np.where(weights != 0, np.abs(weights) + 2 * sums, 0)
     terms = 2 * problem.positions + problem.co * np.prod(problem.kernel) + 16
-    error = terms * u * scatter(problem, np.abs(filters), size)
-    return problem._with_rounding(error, scatter(problem, filters, weights))
+    error = terms * u * exact_of_rows(problem, np.abs(filters), size)
+    return problem.with_rounding(error, exact_of_rows(problem, filters, weights))
 
 
 def input_sizes(problem: Problem) -> list[int]:
@@ -136,7 +94,7 @@ def check(
 ) -> None:
     filters = filters_of(problem)
     assert actual.dtype == tf.as_dtype(problem.dtype).as_numpy_dtype
-    expected = scatter(problem, filters, weights)
+    expected = exact_of_rows(problem, filters, weights)
     assert_gradient(actual, expected, allowed(problem, filters, weights, dy))
 
 
@@ -148,7 +106,7 @@ def test_kept_positions_scatter_slices_of_the_filter(
     problem = dataclasses.replace(GEOMETRIES[geometry], data_format=data_format)
     _, dy = problem.arrays()
     for k in (1, 3):
-        check(problem, dy, run_max(problem, dy, k=k), max_weights(problem, dy, k))
+        check(problem, dy, run_max(problem, dy, k=k), max_rows(problem, dy, k)[0])
     actual = run_sampled(problem, dy, k=2)
     check(problem, dy, actual, sampled_weights(problem, dy, 2))
 
@@ -176,7 +134,7 @@ def test_every_type_is_accumulated_in_its_accumulators(
 ) -> None:
     problem = Problem(dtype=dtype, data_format=data_format, ci=35, co=18)
     x, dy = problem.arrays()
-    check(problem, dy, run_max(problem, dy, k=2), max_weights(problem, dy, 2))
+    check(problem, dy, run_max(problem, dy, k=2), max_rows(problem, dy, 2)[0])
     actual = run_sampled(problem, dy, k=4)
     check(problem, dy, actual, sampled_weights(problem, dy, 4))
     rows = row_weights(problem, x, dy, 0.2, uniform(SEED, LAYER, STEP))
@@ -203,7 +161,7 @@ def test_share_scale_and_mean_are_those_of_the_filter_gradient() -> None:
     _, dy = problem.arrays()
     # 63 positions: 0.04 of them are 2.52.
     actual = run_max(problem, dy, k_share=0.04, scale=0.5, mean_over_batch=True)
-    check(problem, dy, actual, max_weights(problem, dy, 3) * 0.5 / 3)
+    check(problem, dy, actual, max_rows(problem, dy, 3)[0] * 0.5 / 3)
     x, _ = problem.arrays()
     whole = run_rows(problem, x, dy)
     part = run_rows(problem, x, dy, scale=-0.5, mean_over_batch=True)
@@ -271,6 +229,7 @@ for size in ((31, 29), (2, 2)):
 """
 
 
+@pytest.mark.slow
 def test_number_of_threads_does_not_change_a_bit() -> None:
     environment = {
         **os.environ,

@@ -1,0 +1,79 @@
+"""What README.md says of methods is what was measured: benchmarks/results."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import frontier_report
+import pytest
+from benchmark_filter_gradient import CsvRow
+from benchmarking import geometric_mean
+from frontier_runs import AccuracyRow
+from frontier_settings import default_names
+from frontier_times import TimeRow
+from results import read_csv
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
+README = (ROOT / "README.md").read_text()
+SECTION = README.split("## Choose a method\n", 1)[1].split("\n## ", 1)[0]
+WORDS = " ".join(SECTION.split())
+
+
+def points() -> list[frontier_report.Point]:
+    rows = read_csv(RESULTS / "frontier_resnet20.csv", AccuracyRow)
+    times = RESULTS / "frontier_resnet20_times.csv"
+    timed = read_csv(times, TimeRow) if times.exists() else []
+    return frontier_report.summarise(rows, timed, default_names("resnet20"))
+
+
+def lost(setting: str) -> str:
+    (mean,) = (x.test_lost.mean for x in points() if x.setting == setting)
+    return f"{mean:.1f}"
+
+
+def times_as_fast(method: str, k: int) -> str:
+    rows = read_csv(RESULTS / f"filter_gradient_k{k}.csv", CsvRow)
+    ratios = [getattr(row, f"{method}_ratio") for row in rows if row.group == "table 1"]
+    assert len(ratios) == 8
+    return f"{geometric_mean(ratios):.1f}"
+
+
+def test_the_frontier_s_table_is_that_of_the_rows() -> None:
+    assert f"```text\n{frontier_report.format_points(points())}\n```" in SECTION
+
+
+def sentences() -> Iterable[str]:
+    yield f"it is {times_as_fast('rows', 1)} times as fast and loses " + lost(
+        "row-sampled:share=0.125@all-but-first"
+    )
+    yield (
+        f"{times_as_fast('sampled', 1)} times as fast at k = 1 and "
+        f"{times_as_fast('sampled', 4)} at k = 4, more on large maps"
+    )
+    yield (
+        f"{lost('sampled:k=1@all-but-first')} and "
+        f"{lost('sampled:k=4@all-but-first')} points lost on all layers"
+    )
+    yield (
+        f"{times_as_fast('max', 1)} times as fast at k = 1 and "
+        f"{times_as_fast('max', 4)} at k = 4. What it leaves out"
+    )
+    yield (
+        f"loses {lost('max:k=1@all-but-first')} points on all layers but the first, "
+        f"and {lost('max:k=1@schedule1')} by schedule 1"
+    )
+    yield f"By schedule 1 it loses {lost('zero@schedule1')} points"
+    yield f"on all layers but the first it loses {lost('zero@all-but-first')}."
+
+
+@pytest.mark.parametrize("sentence", sentences())
+def test_figures_are_those_of_the_rows(sentence: str) -> None:
+    assert sentence in WORDS
+
+
+def test_no_figure_is_left_unchecked() -> None:
+    prose = re.sub(r"```.*?```", "", SECTION, flags=re.S)
+    figures = re.findall(r"-?\d+\.\d\b", re.sub(r"`[^`]*`", "", prose))
+    checked = [x for text in sentences() for x in re.findall(r"-?\d+\.\d\b", text)]
+    assert figures == checked

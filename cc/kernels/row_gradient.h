@@ -12,18 +12,10 @@
 #include "cc/kernels/geometry.h"
 #include "cc/kernels/row_draw.h"
 #include "cc/kernels/row_kernels.h"
+#include "cc/kernels/row_sampler.h"
 #include "cc/kernels/unit_queue.h"
 
 namespace tf_approxgrad {
-
-struct RowSampling {
-  // Rows to draw, at least 1.
-  int64_t draws = 1;
-  // Sizes: the norm of dY, or its product with the norm of the patch of X.
-  bool by_product = false;
-  // Whether sizes are lowered so that no row is drawn more than once.
-  bool keep_largest = false;
-};
 
 template <typename T>
 class RowGradient {
@@ -49,10 +41,7 @@ class RowGradient {
  private:
   // Where the parts of the scratch begin.
   struct Scratch {
-    double* size;         // [rows]
-    double* part_sums;    // [parts + 1]
-    double* pixel_sums;   // [N * H * W] if by_product
-    int64_t* drawn;       // [draws]
+    char* sampler;
     Accumulator* pixels;  // [N * H * W, Ci] if X is rearranged
     Accumulator* zeros;   // [Ci]
     Accumulator* piece_sums;
@@ -60,22 +49,15 @@ class RowGradient {
     int64_t end;
   };
 
-  int64_t rows() const { return geometry_.batch * geometry_.positions(); }
   int64_t input_pixels() const {
     return geometry_.batch * geometry_.in_rows * geometry_.in_cols;
   }
   bool is_rearranged() const;
   Scratch LayOut(char* begin) const;
 
-  // Sizes of the rows of the blocks [begin, end), and the sums of their parts.
-  void MeasureRows(const Scratch& own, const T* out_backprop, int64_t begin,
-                   int64_t end) const;
-  // All that must be known before the rows are drawn.
-  RowDraw PrepareDraw(const Scratch& own, double uniform) const;
-
   ConvGeometry geometry_;
-  RowSampling sampling_;
   RowKernels<T> kernels_;
+  RowSampler<T> sampler_;
   int64_t workers_;
   ProductPlan plan_;
   int64_t worker_bytes_;

@@ -37,6 +37,19 @@ struct ConvGeometry {
   TF_APPROXGRAD_HOST_DEVICE int64_t taps() const {
     return filter_rows * filter_cols;
   }
+  // The pixel of the input, row * in_cols + col, under a tap at a position of
+  // the output; -1 outside. In 32 bits, which a GPU divides much faster.
+  TF_APPROXGRAD_HOST_DEVICE int64_t PixelUnder(int32_t position,
+                                               int32_t tap) const {
+    const int32_t cols = static_cast<int32_t>(out_cols);
+    const int32_t filter = static_cast<int32_t>(filter_cols);
+    const int64_t row =
+        position / cols * stride_rows + tap / filter * dilation_rows - pad_top;
+    const int64_t col =
+        position % cols * stride_cols + tap % filter * dilation_cols - pad_left;
+    const bool inside = row >= 0 && row < in_rows && col >= 0 && col < in_cols;
+    return inside ? row * in_cols + col : -1;
+  }
   // Elements of one output channel's filter gradient.
   TF_APPROXGRAD_HOST_DEVICE int64_t filter_size() const {
     return taps() * in_depth;

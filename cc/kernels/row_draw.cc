@@ -1,7 +1,6 @@
 #include "cc/kernels/row_draw.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 
 #include "cc/kernels/host_device.h"
@@ -13,6 +12,7 @@ namespace {
 
 constexpr uint64_t kStream = uint64_t{0x524F5753} << 32;
 constexpr int64_t kPartsOfBlock = kRowBlock / kRowPart;
+constexpr int64_t kPartsOfGroup = kRowGroup / kRowPart;
 
 // Calls add(part, row) for the rows of each whole block, one of each part by
 // turns, and for those of the last, which may be shorter.
@@ -30,6 +30,14 @@ void ForEachInTurns(int64_t first, int64_t last, const Add& add) {
       add((row - first) / kRowPart, row);
     }
   }
+}
+
+double AddLanes(double* lanes) {
+  for (int64_t half = kRowBlock / 2; half > 0; half /= 2) {
+    for (int64_t lane = 0; lane < half; ++lane)
+      lanes[lane] += lanes[lane + half];
+  }
+  return lanes[0];
 }
 
 }  // namespace
@@ -51,30 +59,29 @@ double UniformOf(uint64_t seed, uint32_t layer, uint64_t step) {
 
 double LimitOfLargest(const double* size, int64_t rows, int64_t draws) {
   double limit = std::numeric_limits<double>::infinity();
-  int64_t whole_before = -1;
   for (int pass = 0; pass < kLimitPasses; ++pass) {
-    // Several sums, for an addition waits for the one before.
-    constexpr int kSums = 8;
-    double sums[kSums] = {};
-    int64_t whole = 0;
-    for (int64_t row = 0; row < rows; ++row) {
-      const bool is_whole = size[row] >= limit;
-      whole += is_whole;
-      sums[row % kSums] += is_whole ? 0.0 : size[row];
+    LimitSums found{0, 0};
+    double group_lanes[kRowBlock] = {};
+    for (int64_t group = 0; group < RowGroups(rows); ++group) {
+      double lanes[kRowBlock] = {};
+      const int64_t end = std::min((group + 1) * kRowGroup, rows);
+      for (int64_t row = group * kRowGroup; row < end; row += kRowBlock) {
+        const int64_t count = std::min(kRowBlock, end - row);
+        for (int64_t lane = 0; lane < count; ++lane) {
+          const bool is_whole = size[row + lane] >= limit;
+          found.whole += is_whole;
+          lanes[lane] += is_whole ? 0.0 : size[row + lane];
+        }
+      }
+      group_lanes[group % kRowBlock] += AddLanes(lanes);
     }
-    double others = 0;
-    for (double sum : sums) others += sum;
+    found.below = AddLanes(group_lanes);
+    const double lower = LowerLimit(limit, found, draws);
     // Another pass would find the same.
-    if (whole == whole_before || whole >= draws || !(others > 0)) break;
-    whole_before = whole;
-    limit = std::min(others / static_cast<double>(draws - whole), limit);
+    if (lower == limit) break;
+    limit = lower;
   }
   return limit;
-}
-
-int64_t RowDraw::EndOf(double running_sum) const {
-  const double end = running_sum * rate + uniform;
-  return std::min(static_cast<int64_t>(end), draws);
 }
 
 void SumParts(const double* size, int64_t rows, int64_t begin, int64_t end,
@@ -92,33 +99,41 @@ void SumParts(const double* size, int64_t rows, int64_t begin, int64_t end,
   }
 }
 
-void AddUpParts(int64_t parts, double* part_sums) {
-  double running = 0;
-  for (int64_t part = 0; part < parts; ++part) {
-    const double sum = part_sums[part];
-    part_sums[part] = running;
-    running += sum;
+void AddUpParts(int64_t parts, double* part_sums, double* group_sums) {
+  double group_sum = 0;
+  int64_t group = 0;
+  for (int64_t part = 0; part < parts; ++group) {
+    double running = 0;
+    const int64_t end = std::min(part + kPartsOfGroup, parts);
+    for (; part < end; ++part) {
+      const double sum = part_sums[part];
+      part_sums[part] = running;
+      running += sum;
+    }
+    group_sums[group] = group_sum;
+    group_sum += running;
   }
-  part_sums[parts] = running;
+  group_sums[group] = group_sum;
 }
 
 void DrawRows(const RowDraw& draw, const double* size, int64_t rows,
-              const double* running_sums, int64_t begin, int64_t end,
-              int64_t* drawn) {
+              const double* part_sums, const double* group_sums, int64_t begin,
+              int64_t end, int64_t* drawn) {
   for (int64_t block = begin; block < end; ++block) {
     const int64_t first = block * kRowBlock;
     const int64_t last = std::min(first + kRowBlock, rows);
-    const double* before = running_sums + block * kPartsOfBlock;
+    const double* before = part_sums + block * kPartsOfBlock;
+    const double group_sum = group_sums[first / kRowGroup];
     int64_t ends[kRowBlock];
     double sums[kPartsOfBlock] = {};
     ForEachInTurns(first, last, [&](int64_t part, int64_t row) {
       sums[part] += size[row];
-      ends[row - first] = draw.EndOf(before[part] + sums[part]);
+      ends[row - first] = draw.EndOf(group_sum + (before[part] + sums[part]));
     });
     // The rows that are drawn, found without a branch that nobody can foresee.
     int64_t found[kRowBlock + 1];
     int64_t count = 0;
-    int64_t place = draw.EndOf(before[0]);
+    int64_t place = draw.EndOf(group_sum + before[0]);
     for (int64_t i = 0, previous = place; i < last - first; ++i) {
       found[count] = i;
       count += ends[i] != previous;

@@ -55,7 +55,8 @@ RowSamplerScratch LayOutRowSampler(const ConvGeometry& g,
   RowSamplerScratch own;
   const int64_t rows = g.batch * g.positions();
   layout->Place(&own.size, rows);
-  layout->Place(&own.part_sums, RowParts(rows) + 1);
+  layout->Place(&own.part_sums, RowParts(rows));
+  layout->Place(&own.group_sums, RowGroups(rows) + 1);
   layout->Place(&own.pixel_sums,
                 sampling.by_product ? g.batch * g.in_rows * g.in_cols : 0);
   layout->Place(&own.drawn, sampling.draws);
@@ -103,12 +104,10 @@ void RowSampler<T>::MeasureRows(int64_t begin, int64_t end) const {
 template <typename T>
 void RowSampler<T>::PrepareDraw() {
   double* size = scratch_.size;
-  double* part_sums = scratch_.part_sums;
   const int64_t parts = RowParts(rows());
-  AddUpParts(parts, part_sums);
-  draw_.is_finite = std::isfinite(part_sums[parts]);
-  if (!draw_.is_finite) return;
-  if (sampling_.keep_largest) {
+  const double& total = scratch_.group_sums[RowGroups(rows())];
+  AddUpParts(parts, scratch_.part_sums, scratch_.group_sums);
+  if (sampling_.keep_largest && std::isfinite(total)) {
     const double limit = LimitOfLargest(size, rows(), draw_.draws);
     int64_t drawable = 0;
     for (int64_t row = 0; row < rows(); ++row) {
@@ -116,12 +115,10 @@ void RowSampler<T>::PrepareDraw() {
       drawable += size[row] > 0;
     }
     draw_.draws = std::min(draw_.draws, drawable);
-    SumParts(size, rows(), 0, RowBlocks(rows()), part_sums);
-    AddUpParts(parts, part_sums);
+    SumParts(size, rows(), 0, RowBlocks(rows()), scratch_.part_sums);
+    AddUpParts(parts, scratch_.part_sums, scratch_.group_sums);
   }
-  draw_.total = part_sums[parts];
-  const double rate = static_cast<double>(draw_.draws) / draw_.total;
-  draw_.rate = std::isfinite(rate) ? rate : 0;
+  draw_.SetTotal(total);
 }
 
 template <typename T>
@@ -136,8 +133,8 @@ void RowSampler<T>::Run() {
   preparing_.Run([&](int64_t, int64_t) { PrepareDraw(); });
   if (!draw_.is_finite) return;
   drawing_.Run([&](int64_t begin, int64_t end) {
-    DrawRows(draw_, scratch_.size, rows(), scratch_.part_sums, begin, end,
-             scratch_.drawn);
+    DrawRows(draw_, scratch_.size, rows(), scratch_.part_sums,
+             scratch_.group_sums, begin, end, scratch_.drawn);
   });
 }
 

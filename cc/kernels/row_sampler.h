@@ -14,19 +14,11 @@
 
 namespace tf_approxgrad {
 
-struct RowSampling {
-  // Rows to draw, at least 1.
-  int64_t draws = 1;
-  // Sizes: the norm of dY, or its product with the norm of the patch of X.
-  bool by_product = false;
-  // Whether sizes are lowered so that no row is drawn more than once.
-  bool keep_largest = false;
-};
-
 // Scratch of a draw; `drawn` lists the rows in ascending order.
 struct RowSamplerScratch {
   double* size;        // [rows]
-  double* part_sums;   // [parts + 1]
+  double* part_sums;   // [parts]
+  double* group_sums;  // [groups + 1]
   double* pixel_sums;  // [N * H * W] if by_product
   int64_t* drawn;      // [draws]
 };
@@ -51,8 +43,8 @@ class RowSampler {
   bool is_finite() const { return draw_.is_finite; }
   // With weights that make `scale` times the estimate.
   DrawnRows drawn_rows(double scale) const {
-    return {scratch_.size, scratch_.drawn, draw_.EndOf(draw_.total),
-            scale * draw_.total / static_cast<double>(draw_.draws)};
+    return {scratch_.size, scratch_.drawn, draw_.drawn(),
+            scale * draw_.weight()};
   }
 
  private:

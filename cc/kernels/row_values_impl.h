@@ -43,6 +43,15 @@ inline __attribute__((always_inline)) void LoadOctet(const Half* values,
   LoadOctet(floats, octet);
 }
 
+// A square is rounded before it is added, whether or not the set has fused
+// multiply-adds: in double it makes a difference.
+#if defined(__clang__)
+#pragma clang fp contract(off)
+#else
+#pragma GCC push_options
+#pragma GCC optimize("fp-contract=off")
+#endif
+
 inline __attribute__((always_inline)) double AddLanes(const SumVector& sums) {
   return ((sums[0] + sums[4]) + (sums[2] + sums[6])) +
          ((sums[1] + sums[5]) + (sums[3] + sums[7]));
@@ -164,6 +173,12 @@ void SquareSums(Layout layout, const T* values, int64_t positions,
     }
   }
 }
+
+#if defined(__clang__)
+#pragma clang fp contract(on)
+#else
+#pragma GCC pop_options
+#endif
 
 template <typename T>
 inline void LoadAccumulators(const T* values, int64_t count,

@@ -5,6 +5,7 @@
 
 #include "cc/kernels/row_gradient.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -12,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "cc/kernels/row_samples.h"
 #include "cc/tests/check.h"
 #include "cc/tests/cpu_runs.h"
 #include "cc/tests/kept_gradient_problems.h"
@@ -60,6 +62,31 @@ void TestAgreesWithTheReference(const Problem& problem, Layout layout,
                         result.size() * sizeof(T)) == 0,
             with + ": other bits with " + std::to_string(threads) + " threads");
     }
+  }
+}
+
+// Sizes, rows and weights, of values whose squares round in double.
+void TestEverySetSamplesTheSame(const Problem& problem, Layout layout) {
+  const ConvGeometry g = GeometryOf(problem, layout);
+  const RowSampling sampling{std::max<int64_t>(1, g.batch * g.positions() / 3),
+                             true, true};
+  std::mt19937 generator(5);
+  std::normal_distribution<double> normal;
+  std::vector<double> x(g.input_size()), dy(g.output_size());
+  for (auto* values : {&x, &dy}) {
+    for (double& value : *values) value = normal(generator);
+  }
+  std::vector<double> first;
+  for (const InstructionSet set : InstructionSets()) {
+    const RowSamples<double> samples(g, sampling, RowKernelsFor<double>(set));
+    const AlignedMemory scratch(samples.scratch_bytes());
+    std::vector<double> sampled(sampling.draws *
+                                (g.filter_size() + g.out_depth));
+    samples.Compute(kUniform, x.data(), dy.data(), scratch.data, sampled.data(),
+                    sampled.data() + sampling.draws * g.filter_size());
+    if (first.empty()) first = sampled;
+    Check(sampled == first, DescribeRows(g, sampling, sizeof(double)) + ", " +
+                                InstructionSetName(set) + ": other bits");
   }
 }
 
@@ -151,6 +178,7 @@ int main() {
                                            1e-2);
       TestAgreesWithTheReference<Half>(problem, layout, 0.3, false, false,
                                        2e-3);
+      TestEverySetSamplesTheSame(problem, layout);
       TestZerosGiveZeros(problem, layout, false);
       TestZerosGiveZeros(problem, layout, true);
       TestNonFiniteShowsEverywhere<float>(problem, layout, NAN);

@@ -191,9 +191,7 @@ def _row_sampled(method: RowSampledGradient, backprop: Backprop) -> tf.Tensor:
     if method.share == 1:
         return _scaled(_full(FullGradient(), backprop), scale, backprop)
     step = _required_step(method, backprop)
-    # The kernels are the CPU's alone. On a GPU TensorFlow's own ops are faster than X
-    # and dY brought to the CPU.
-    if xla.is_compiling() or _may_be_on_gpu(backprop.input):
+    if xla.is_compiling():
         gradient = row_sampled_filter_gradient(
             backprop.input,
             backprop.filter_sizes,
@@ -204,21 +202,32 @@ def _row_sampled(method: RowSampledGradient, backprop: Backprop) -> tf.Tensor:
             backprop.stream,
         )
         return _scaled(gradient, scale, backprop)
+    inputs = {
+        "input": backprop.input,
+        "filter_sizes": backprop.filter_sizes,
+        "out_backprop": backprop.out_backprop,
+        "step": tf.cast(step, tf.int64),
+        "draws": rows_to_draw(method.share, backprop.out_backprop, backprop.arguments),
+        "probability": method.probability,
+        "keep_largest": method.keep_largest,
+        "seed": method.seed,
+        "layer": backprop.stream,
+        **backprop.arguments.for_op(),
+    }
+    if _may_be_on_gpu(backprop.input):
+        # The product is the platform's own, which knows the GPU's tensor cores.
+        patches, rows = ops.approx_sample_rows(
+            accumulator=xla.accumulator_dtype(backprop.input.dtype), **inputs
+        )
+        gradient = tf.matmul(patches, rows, transpose_a=True)
+        gradient = tf.reshape(gradient, backprop.filter_sizes)
+        return _scaled(gradient, scale, backprop)
     # The op's attribute is a float32, too coarse for a float64 gradient.
     scaled_after = not by_batch and backprop.input.dtype == tf.float64
     gradient = ops.approx_row_sampled_conv2d_backprop_filter(
-        input=backprop.input,
-        filter_sizes=backprop.filter_sizes,
-        out_backprop=backprop.out_backprop,
-        step=tf.cast(step, tf.int64),
-        draws=rows_to_draw(method.share, backprop.out_backprop, backprop.arguments),
-        probability=method.probability,
-        keep_largest=method.keep_largest,
-        seed=method.seed,
-        layer=backprop.stream,
         scale=1.0 if by_batch or scaled_after else method.scale,
         mean_over_batch=by_batch,
-        **backprop.arguments.for_op(),
+        **inputs,
     )
     return gradient * method.scale if scaled_after else gradient
 

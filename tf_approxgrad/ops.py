@@ -72,4 +72,5 @@ approx_random_filter_gradient = _ops.approx_random_filter_gradient
 approx_row_sampled_conv2d_backprop_filter = (
     _ops.approx_row_sampled_conv2d_backprop_filter
 )
+approx_sample_rows = _ops.approx_sample_rows
 approx_sampled_conv2d_backprop_filter = _ops.approx_sampled_conv2d_backprop_filter

@@ -2,14 +2,11 @@
 
 #include <cmath>
 #include <cstdint>
-#include <string>
 
-#include "cc/kernels/backprop_filter_op.h"
 #include "cc/kernels/cpu_workers.h"
 #include "cc/kernels/geometry.h"
-#include "cc/kernels/random_stream_op.h"
-#include "cc/kernels/row_draw.h"
 #include "cc/kernels/row_gradient.h"
+#include "cc/kernels/row_sampling_op.h"
 #include "cc/kernels/tensorflow_types.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
@@ -26,12 +23,7 @@ class ApproxRowSampledConv2DBackpropFilterOp : public tensorflow::OpKernel {
  public:
   explicit ApproxRowSampledConv2DBackpropFilterOp(OpKernelConstruction* context)
       : OpKernel(context) {
-    OP_REQUIRES_OK(context, ReadConvAttributes(context, &attributes_));
-    std::string probability;
-    OP_REQUIRES_OK(context, context->GetAttr("probability", &probability));
-    by_product_ = probability == "product";
-    OP_REQUIRES_OK(context, context->GetAttr("keep_largest", &keep_largest_));
-    OP_REQUIRES_OK(context, ReadRandomStream(context, &stream_));
+    OP_REQUIRES_OK(context, attributes_.Read(context));
     OP_REQUIRES_OK(context, context->GetAttr("scale", &scale_));
     OP_REQUIRES_OK(context,
                    context->GetAttr("mean_over_batch", &mean_over_batch_));
@@ -42,18 +34,9 @@ class ApproxRowSampledConv2DBackpropFilterOp : public tensorflow::OpKernel {
 
   void Compute(OpKernelContext* context) override {
     using Stored = typename KernelType<T>::type;
-    const Tensor& input = context->input(0);
-    const Tensor& out_backprop = context->input(2);
-    const Tensor& step = context->input(3);
-    const Tensor& draws = context->input(4);
-    ConvGeometry geometry;
-    OP_REQUIRES_OK(context, MakeGeometry(attributes_, input, context->input(1),
-                                         out_backprop, &geometry));
-    OP_REQUIRES(context, step.dims() == 0 && draws.dims() == 0,
-                InvalidArgument("step and draws have the shapes ",
-                                step.shape().DebugString(), " and ",
-                                draws.shape().DebugString(),
-                                ", but they must be scalars"));
+    RowSamplingCall call;
+    OP_REQUIRES_OK(context, attributes_.ReadCall(context, &call));
+    const ConvGeometry& geometry = call.geometry;
     Tensor* output;
     OP_REQUIRES_OK(context,
                    context->allocate_output(
@@ -62,20 +45,12 @@ class ApproxRowSampledConv2DBackpropFilterOp : public tensorflow::OpKernel {
                                     geometry.in_depth, geometry.out_depth}),
                        &output));
     if (output->NumElements() == 0) return;
-    if (geometry.output_size() == 0 || geometry.input_size() == 0) {
+    if (call.is_empty()) {
       output->flat<T>().setZero();
       return;
     }
-    RowSampling sampling;
-    sampling.draws = draws.scalar<int64_t>()();
-    sampling.by_product = by_product_;
-    sampling.keep_largest = keep_largest_;
-    const int64_t rows = geometry.batch * geometry.positions();
-    OP_REQUIRES(context, sampling.draws >= 1 && sampling.draws <= rows,
-                InvalidArgument("draws is ", sampling.draws,
-                                ", but it must be from 1 to ", rows,
-                                ", the number of rows"));
-    const RowGradient<Stored> gradient(geometry, sampling, CpuThreads(context));
+    const RowGradient<Stored> gradient(geometry, call.sampling,
+                                       CpuThreads(context));
     Tensor scratch;
     OP_REQUIRES_OK(
         context, context->allocate_temp(tensorflow::DT_INT8,
@@ -84,21 +59,16 @@ class ApproxRowSampledConv2DBackpropFilterOp : public tensorflow::OpKernel {
     const double scale = mean_over_batch_
                              ? static_cast<double>(scale_) / geometry.batch
                              : static_cast<double>(scale_);
-    const double uniform =
-        UniformOf(stream_.seed, stream_.layer,
-                  static_cast<uint64_t>(step.scalar<int64_t>()()));
     gradient.Compute(
-        scale, uniform, reinterpret_cast<const Stored*>(input.flat<T>().data()),
-        reinterpret_cast<const Stored*>(out_backprop.flat<T>().data()),
+        scale, call.uniform,
+        reinterpret_cast<const Stored*>(context->input(0).flat<T>().data()),
+        reinterpret_cast<const Stored*>(context->input(2).flat<T>().data()),
         scratch.flat<int8_t>().data(),
         reinterpret_cast<Stored*>(output->flat<T>().data()), RunOnCpu(context));
   }
 
  private:
-  ConvAttributes attributes_;
-  bool by_product_;
-  bool keep_largest_;
-  RandomStream stream_;
+  RowSamplingAttributes attributes_;
   float scale_;
   bool mean_over_batch_;
 };

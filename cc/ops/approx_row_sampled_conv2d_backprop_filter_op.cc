@@ -2,27 +2,10 @@
 // documentation and shape function.
 
 #include "cc/ops/backprop_filter_shape.h"
-#include "cc/ops/conv_attributes.h"
-#include "tensorflow/core/framework/common_shape_fns.h"
 #include "tensorflow/core/framework/op.h"
-#include "tensorflow/core/framework/shape_inference.h"
 
 namespace tf_approxgrad {
 namespace {
-
-using tensorflow::shape_inference::InferenceContext;
-using tensorflow::shape_inference::ShapeHandle;
-
-absl::Status RowSampledShape(InferenceContext* c) {
-  ShapeHandle unused;
-  if (!c->WithRank(c->input(3), 0, &unused).ok() ||
-      !c->WithRank(c->input(4), 0, &unused).ok()) {
-    return InvalidArgument(
-        "step and draws have the shapes ", c->DebugString(c->input(3)), " and ",
-        c->DebugString(c->input(4)), ", but they must be scalars");
-  }
-  return BackpropFilterShape(c);
-}
 
 REGISTER_OP("ApproxRowSampledConv2DBackpropFilter")
     .Input("input: T")

@@ -102,4 +102,15 @@ absl::Status BackpropFilterShape(InferenceContext* c) {
   return absl::OkStatus();
 }
 
+absl::Status RowSampledShape(InferenceContext* c) {
+  ShapeHandle unused;
+  if (!c->WithRank(c->input(3), 0, &unused).ok() ||
+      !c->WithRank(c->input(4), 0, &unused).ok()) {
+    return InvalidArgument(
+        "step and draws have the shapes ", c->DebugString(c->input(3)), " and ",
+        c->DebugString(c->input(4)), ", but they must be scalars");
+  }
+  return BackpropFilterShape(c);
+}
+
 }  // namespace tf_approxgrad

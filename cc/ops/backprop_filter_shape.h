@@ -13,6 +13,9 @@ namespace tf_approxgrad {
 absl::Status BackpropFilterShape(
     tensorflow::shape_inference::InferenceContext* c);
 
+// The same where the inputs 3 and 4 are the scalars step and draws.
+absl::Status RowSampledShape(tensorflow::shape_inference::InferenceContext* c);
+
 }  // namespace tf_approxgrad
 
 #endif  // TF_APPROXGRAD_CC_OPS_BACKPROP_FILTER_SHAPE_H_

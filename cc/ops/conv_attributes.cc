@@ -97,4 +97,15 @@ absl::Status CheckEqual(const char* what, int64_t value, const char* must_equal,
                          must_equal, ", which is ", expected);
 }
 
+absl::Status CheckAccumulator(tensorflow::DataType type,
+                              tensorflow::DataType accumulator) {
+  const auto wanted = type == tensorflow::DT_DOUBLE ? tensorflow::DT_DOUBLE
+                                                    : tensorflow::DT_FLOAT;
+  if (accumulator == wanted) return absl::OkStatus();
+  return InvalidArgument(
+      "accumulator is ", tensorflow::DataTypeString(accumulator),
+      ", but it must be ", tensorflow::DataTypeString(wanted), " for ",
+      tensorflow::DataTypeString(type));
+}
+
 }  // namespace tf_approxgrad

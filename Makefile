@@ -18,7 +18,8 @@
 #                 their registers and spills with cc/kernels/cuda_resources.txt;
 #                 make gpu-resources rewrites that file
 # make gpu-test   the CUDA kernels' tests on a GPU; needs nvcc alone
-# make gpu-bench  times them against cuDNN on a GPU; needs nvcc and cuDNN 9
+# make gpu-bench  times them on a GPU, max and sampled against cuDNN; needs nvcc and
+#                 cuDNN 9
 # make lint       ruff, mypy and clang-format, all read-only; make format rewrites
 #
 # PYTHON=python3.x chooses the interpreter of .venv, TENSORFLOW=... the TensorFlow
@@ -142,10 +143,11 @@ $(SANITIZED)/%.cu.o: %.cu
 # setup.py has the same flags.
 NVCC_FLAGS := -std=c++17 -O3 -fmad=false -Werror=all-warnings -Xcompiler=-Wall,-Wextra,-Werror -I.
 
-# The tests, which only a GPU runs, must compile as well.
+# What only a GPU runs must compile as well.
+ROW_BENCHMARK := cc/benchmarks/cuda_row_sampling_benchmark
 gpu-check:
 	$(PYTHON) cc/cuda_resources.py check
-	@! cc/find_cuda.sh nvcc > /dev/null 2>&1 || $(MAKE) $(CUDA_TEST_SOURCES:%=build/gpu-check/%.o)
+	@! cc/find_cuda.sh nvcc > /dev/null 2>&1 || $(MAKE) $(patsubst %,build/gpu-check/%.o,$(CUDA_TEST_SOURCES) $(ROW_BENCHMARK).cu)
 
 build/gpu-check/%.cu.o: %.cu
 	@mkdir -p $(@D)
@@ -175,8 +177,9 @@ gpu-test:
 gpu-bench:
 	@cc/find_cuda.sh gpu > /dev/null
 	@cc/find_cuda.sh cudnn > /dev/null
-	$(MAKE) $(GPU_BENCHMARK)
+	$(MAKE) $(GPU_BENCHMARK) $(GPU)/$(ROW_BENCHMARK)
 	@$(GPU_BENCHMARK) $(BENCH_FLAGS)
+	@$(GPU)/$(ROW_BENCHMARK) $(ROW_BENCH_FLAGS)
 
 $(GPU)/%_test: $(GPU)/%_test.cu.o $(GPU_OBJECTS)
 	$$(cc/find_cuda.sh nvcc) $^ -o $@
@@ -196,7 +199,7 @@ $(GPU)/%.o: %.cc
 	@mkdir -p $(@D)
 	$(CXX) $(CC_FLAGS) -O3 -MMD -c $< -o $@
 
-.SECONDARY: $(GPU_OBJECTS) $(GPU_TESTS:%=%.cu.o) $(GPU_BENCHMARK).cu.o
+.SECONDARY: $(GPU_OBJECTS) $(GPU_TESTS:%=%.cu.o) $(GPU_BENCHMARK).cu.o $(GPU)/$(ROW_BENCHMARK).cu.o
 -include $(wildcard $(GPU)/cc/*/*.d)
 
 # Needs Debian's g++-aarch64-linux-gnu and qemu-user-static.

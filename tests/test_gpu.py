@@ -5,6 +5,7 @@ The kernels themselves are tested without TensorFlow, in cc/tests.
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,24 @@ from tf_approxgrad import ops
 
 DTYPES = ["float32", "float64", "bfloat16", "half"]
 FORMATS = ["NHWC", "NCHW"]
+METHODS = ["zero", "random", "max", "sampled", "row-sampled"]
 # What each op takes in the host's memory.
 ON_HOST = {
     "ApproxAwaitBackprop": set(),
     "ApproxConv2DBackpropFilter": {"filter_sizes"},
     "ApproxRandomFilterGradient": {"filter_sizes", "step"},
+    "ApproxSampleRows": {"draws", "filter_sizes", "step"},
     "ApproxSampledConv2DBackpropFilter": {"filter_sizes", "step"},
 }
+
+
+@pytest.fixture
+def no_tensor_float_32() -> Iterator[None]:
+    """Products in float32, where TensorFlow's own are in TF32."""
+    was = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    yield
+    tf.config.experimental.enable_tensor_float_32_execution(was)
 
 
 def built_for_gpu() -> bool:
@@ -132,6 +144,40 @@ def test_sampled_is_the_reference(
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("keep_largest", [False, True])
+@pytest.mark.parametrize("probability", ["norm", "product"])
+@pytest.mark.parametrize("data_format", FORMATS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_drawn_rows_are_those_of_the_cpu(
+    geometry: str, dtype: str, data_format: str, probability: str, keep_largest: bool
+) -> None:
+    problem = GEOMETRIES[geometry]
+    problem = dataclasses.replace(problem, dtype=dtype, data_format=data_format)
+    x, dy = problem.arrays()
+    drawn = []
+    for device in ("CPU:0", "GPU:0"):
+        with tf.device(device):
+            patches, rows = ops.approx_sample_rows(
+                input=x,
+                filter_sizes=problem.filter_sizes,
+                out_backprop=dy,
+                step=tf.constant(2**40 + 5, tf.int64),
+                draws=tf.constant(max(1, problem.n * problem.positions // 5), tf.int64),
+                accumulator=tf.float64 if dtype == "float64" else tf.float32,
+                seed=-3,
+                layer=7,
+                probability=probability,
+                keep_largest=keep_largest,
+                **problem.op_arguments(),
+            )
+        assert device.split(":")[0] in patches.device
+        drawn.append((patches.numpy(), rows.numpy()))
+    np.testing.assert_array_equal(drawn[0][0], drawn[1][0])
+    np.testing.assert_array_equal(drawn[0][1], drawn[1][1])
+
+
+@pytest.mark.gpu
 def test_all_positions_kept_are_the_dense_gradient() -> None:
     problem = Problem(dtype="float64")
     x, dy = problem.arrays()
@@ -184,8 +230,10 @@ def test_empty_batch_gives_zeros(dtype: str) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("method", ["zero", "random", "max", "sampled"])
-def test_conv2d_trains_on_the_gpu_inside_a_function(method: str) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_conv2d_trains_on_the_gpu_inside_a_function(
+    method: str, no_tensor_float_32: None
+) -> None:
     problem = Problem(n=4, ci=8, co=16)
     x, dy = (tf.constant(array) for array in problem.arrays())
 

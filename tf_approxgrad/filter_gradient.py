@@ -166,9 +166,7 @@ def _row_sampled(method: RowSampledGradient, backprop: Backprop) -> tf.Tensor:
     if method.share == 1:
         return scaled(_full(FullGradient(), backprop), scale, backprop)
     step = required_step(method, backprop)
-    # The kernels are the CPU's alone. On a GPU TensorFlow's own ops are faster than X
-    # and dY brought to the CPU.
-    if xla.is_compiling() or may_be_on_gpu(backprop.input):
+    if xla.is_compiling():
         gradient = row_sampled_filter_gradient(
             backprop.input,
             backprop.filter_sizes,
@@ -179,16 +177,27 @@ def _row_sampled(method: RowSampledGradient, backprop: Backprop) -> tf.Tensor:
             backprop.stream,
         )
         return scaled(gradient, scale, backprop)
+    inputs = {
+        "input": backprop.input,
+        "filter_sizes": backprop.filter_sizes,
+        "step": tf.cast(step, tf.int64),
+        "draws": rows_to_draw(method.share, backprop.out_backprop, backprop.arguments),
+        "probability": method.probability,
+        "keep_largest": method.keep_largest,
+        "seed": method.seed,
+        "layer": backprop.stream,
+    }
+    if may_be_on_gpu(backprop.input):
+        # The product is the platform's own, which knows the GPU's tensor cores.
+        patches, rows = ops.approx_sample_rows(
+            out_backprop=backprop.out_backprop,
+            accumulator=xla.accumulator_dtype(backprop.input.dtype),
+            **inputs,
+            **backprop.arguments.for_op(),
+        )
+        gradient = tf.matmul(patches, rows, transpose_a=True)
+        gradient = tf.reshape(gradient, backprop.filter_sizes)
+        return scaled(gradient, scale, backprop)
     return call_op(
-        ops.approx_row_sampled_conv2d_backprop_filter,
-        method.scale,
-        backprop,
-        input=backprop.input,
-        filter_sizes=backprop.filter_sizes,
-        step=tf.cast(step, tf.int64),
-        draws=rows_to_draw(method.share, backprop.out_backprop, backprop.arguments),
-        probability=method.probability,
-        keep_largest=method.keep_largest,
-        seed=method.seed,
-        layer=backprop.stream,
+        ops.approx_row_sampled_conv2d_backprop_filter, method.scale, backprop, **inputs
     )

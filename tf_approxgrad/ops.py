@@ -74,5 +74,6 @@ approx_row_sampled_conv2d_backprop_filter = (
     _ops.approx_row_sampled_conv2d_backprop_filter
 )
 approx_row_sampled_conv2d_backprop_input = _ops.approx_row_sampled_conv2d_backprop_input
+approx_sample_rows = _ops.approx_sample_rows
 approx_sampled_conv2d_backprop_filter = _ops.approx_sampled_conv2d_backprop_filter
 approx_sampled_conv2d_backprop_input = _ops.approx_sampled_conv2d_backprop_input

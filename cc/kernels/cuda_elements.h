@@ -63,6 +63,24 @@ __device__ inline Elements<T, kCount> ReadElements(const T* from) {
   return elements;
 }
 
+// `to` is aligned to the access: an element, or whole accesses of 16 bytes.
+template <int kCount, typename T>
+__device__ inline void WriteElements(const Elements<T, kCount>& elements,
+                                     T* to) {
+  if constexpr (kCount == 1) {
+    *to = elements.values[0];
+  } else {
+    constexpr int kAccesses = kCount * sizeof(T) / sizeof(uint4);
+    static_assert(kAccesses * sizeof(uint4) == kCount * sizeof(T), "whole");
+#pragma unroll
+    for (int i = 0; i < kAccesses; ++i) {
+      uint4 bytes;
+      memcpy(&bytes, elements.values + i * (kCount / kAccesses), sizeof(bytes));
+      reinterpret_cast<uint4*>(to)[i] = bytes;
+    }
+  }
+}
+
 // The sum over a warp, the same bits in every lane.
 template <typename Accumulator>
 __device__ inline Accumulator WarpSum(Accumulator value) {

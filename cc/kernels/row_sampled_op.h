@@ -1,6 +1,6 @@
-// What the OpKernels of the row-sampled method have in common for both
-// gradients. For the *_kernel.cc files, which include TensorFlow; the kernels
-// don't.
+// What the OpKernels that draw rows have in common: those of both gradients,
+// and ApproxSampleRows. For the *_kernel.cc files, which include TensorFlow;
+// the kernels don't.
 
 #ifndef TF_APPROXGRAD_CC_KERNELS_ROW_SAMPLED_OP_H_
 #define TF_APPROXGRAD_CC_KERNELS_ROW_SAMPLED_OP_H_
@@ -30,6 +30,8 @@ class RowSampledOp : public tensorflow::OpKernel {
     by_product_ = probability == "product";
     OP_REQUIRES_OK(context, context->GetAttr("keep_largest", &keep_largest_));
     OP_REQUIRES_OK(context, ReadRandomStream(context, &stream_));
+    // The gradients' ops alone have these.
+    if (!context->HasAttr("scale")) return;
     OP_REQUIRES_OK(context, context->GetAttr("scale", &scale_));
     OP_REQUIRES_OK(context,
                    context->GetAttr("mean_over_batch", &mean_over_batch_));
@@ -50,7 +52,7 @@ class RowSampledOp : public tensorflow::OpKernel {
         draws.shape().DebugString(), ", but they must be scalars");
   }
 
-  // Of a call whose output gradient isn't empty, after CheckScalars.
+  // After CheckScalars. There may be no row to draw where something is empty.
   absl::Status ReadSampling(tensorflow::OpKernelContext* context,
                             const ConvGeometry& geometry,
                             RowSampling* sampling) const {
@@ -58,7 +60,9 @@ class RowSampledOp : public tensorflow::OpKernel {
     sampling->by_product = by_product_;
     sampling->keep_largest = keep_largest_;
     const int64_t rows = geometry.batch * geometry.positions();
-    if (sampling->draws >= 1 && sampling->draws <= rows) {
+    const bool is_empty =
+        geometry.output_size() == 0 || geometry.input_size() == 0;
+    if (sampling->draws >= 1 && (sampling->draws <= rows || is_empty)) {
       return absl::OkStatus();
     }
     return InvalidArgument("draws is ", sampling->draws,
@@ -80,8 +84,8 @@ class RowSampledOp : public tensorflow::OpKernel {
   bool by_product_;
   bool keep_largest_;
   RandomStream stream_;
-  float scale_;
-  bool mean_over_batch_;
+  float scale_ = 1;
+  bool mean_over_batch_ = false;
 };
 
 }  // namespace tf_approxgrad

@@ -22,9 +22,10 @@ int64_t RowSamples<T>::scratch_bytes() const {
 }
 
 template <typename T>
-void RowSamples<T>::Compute(double uniform, const T* input,
-                            const T* out_backprop, void* scratch,
-                            Accumulator* patches, Accumulator* weighted) const {
+DrawnRows RowSamples<T>::Compute(double uniform, const T* input,
+                                 const T* out_backprop, void* scratch,
+                                 Accumulator* patches,
+                                 Accumulator* weighted) const {
   const ConvGeometry& g = geometry_;
   ScratchLayout layout(scratch);
   const RowSamplerScratch own = LayOutRowSampler(g, sampling_, &layout);
@@ -36,7 +37,7 @@ void RowSamples<T>::Compute(double uniform, const T* input,
               sampler.is_finite()
                   ? Accumulator{0}
                   : std::numeric_limits<Accumulator>::quiet_NaN());
-  if (!sampler.is_finite()) return;
+  if (!sampler.is_finite()) return {own.size, own.drawn, 0, 0};
   const DrawnRows rows = sampler.drawn_rows(1);
   const bool is_nhwc = g.layout == Layout::kNHWC;
   const int64_t pixels = g.in_rows * g.in_cols;
@@ -62,6 +63,7 @@ void RowSamples<T>::Compute(double uniform, const T* input,
       }
     }
   }
+  return rows;
 }
 
 template class RowSamples<float>;

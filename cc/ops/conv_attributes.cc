@@ -98,4 +98,15 @@ absl::Status CheckEqual(const std::string& what, int64_t value,
                          must_equal, ", which is ", expected);
 }
 
+absl::Status CheckAccumulator(tensorflow::DataType type,
+                              tensorflow::DataType accumulator) {
+  const auto wanted = type == tensorflow::DT_DOUBLE ? tensorflow::DT_DOUBLE
+                                                    : tensorflow::DT_FLOAT;
+  if (accumulator == wanted) return absl::OkStatus();
+  return InvalidArgument(
+      "accumulator is ", tensorflow::DataTypeString(accumulator),
+      ", but it must be ", tensorflow::DataTypeString(wanted), " for ",
+      tensorflow::DataTypeString(type));
+}
+
 }  // namespace tf_approxgrad

@@ -66,6 +66,11 @@ absl::Status OutputSize(const ConvAttributes& attributes, int axis,
 absl::Status CheckEqual(const std::string& what, int64_t value,
                         const std::string& must_equal, int64_t expected);
 
+// Refuses an attribute `accumulator` that isn't the type in which sums of T are
+// made.
+absl::Status CheckAccumulator(tensorflow::DataType type,
+                              tensorflow::DataType accumulator);
+
 }  // namespace tf_approxgrad
 
 #endif  // TF_APPROXGRAD_CC_OPS_CONV_ATTRIBUTES_H_

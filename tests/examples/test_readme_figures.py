@@ -63,7 +63,7 @@ def sentences() -> Iterable[str]:
         f"loses {lost('max:k=1@all-but-first')} points on all layers but the first, "
         f"and {lost('max:k=1@schedule1')} by schedule 1"
     )
-    yield f"By schedule 1 it loses {lost('zero@schedule1')} points"
+    yield f"initialized to, it loses {lost('zero@schedule1')} points"
     yield f"on all layers but the first it loses {lost('zero@all-but-first')}."
 
 

@@ -189,6 +189,27 @@ def test_fit_trains_compiled_as_it_does_without():
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
 
 
+def test_switches_one_after_the_other_compile_on_maps_of_many_positions():
+    """XLA would compute 2304 positions' running sums to see if they are constants."""
+    x = np.random.default_rng(2).normal(size=(4, 48, 48, 2)).astype(np.float32)
+
+    def trained(jit_compile):
+        keras.utils.set_random_seed(1)
+        convolutions = [keras.layers.Conv2D(2, 3, padding="same") for _ in range(2)]
+        model = tfag.approximate_gradients(
+            keras.Sequential([keras.Input(x.shape[1:]), *convolutions]),
+            tfag.EveryNthStep("sampled", n=2),
+            input_gradient="sampled",
+        )
+        model.compile("sgd", "mse", jit_compile=jit_compile)
+        callbacks = [tfag.ApproximationCallback()]
+        model.fit(x, x, batch_size=2, verbose=0, callbacks=callbacks)
+        return model.get_weights()
+
+    for one, other in zip(trained(True), trained(False), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16", "float64"])
 def test_fit_trains_in_every_type(dtype):
     model = make_model(tfag.EveryNthStep("sampled", n=2), dtype=dtype)

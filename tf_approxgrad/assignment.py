@@ -227,7 +227,10 @@ class Assignment:
         self._check_step()
         is_compared = current_comparison() is not None
         row = (FullGradient(),) if is_compared else self.input_row()
-        return self._of_current_step(row, backprop, compute)
+        gradient = self._of_current_step(row, backprop, compute)
+        # The switches of earlier layers take it in.
+        is_switched = len(set(row)) > 1
+        return xla.opaque(gradient) if is_switched and xla.is_compiling() else gradient
 
     def _check_step(self) -> None:
         if self.step is not None or not self.needs_step():

@@ -32,6 +32,21 @@ def is_compiling() -> bool:
     )
 
 
+def opaque(tensor: tf.Tensor) -> tf.Tensor:
+    """A tensor whose value XLA doesn't try to find out while it compiles.
+
+    A `tf.switch_case` asks which of its inputs are constants. Of one that another
+    `switch_case` made, XLA computes both branches to see, element by element, for
+    minutes. It doesn't look into a loop.
+    """
+    _, same = tf.while_loop(
+        lambda is_done, _: tf.logical_not(is_done),
+        lambda _, value: (tf.constant(True), value),
+        (tf.constant(False), tensor),
+    )
+    return same
+
+
 def accumulator_dtype(dtype: tf.DType) -> tf.DType:
     """The type in which sums of elements of a type are accumulated."""
     return tf.float64 if dtype == tf.float64 else tf.float32

@@ -83,27 +83,35 @@ inline __attribute__((always_inline)) void SquareLanes(const T* values,
 
 typedef int64_t SumIndices __attribute__((vector_size(kSumLanes * 8)));
 
+// The lanes of `a`, 0 to 7, and of `b`, 8 to 15, that are named.
+template <int... kChosen>
+inline __attribute__((always_inline)) void ChooseLanes(const SumVector& a,
+                                                       const SumVector& b,
+                                                       SumVector* chosen) {
+#if defined(__clang__)
+  *chosen = __builtin_shufflevector(a, b, kChosen...);
+#else
+  *chosen = __builtin_shuffle(a, b, SumIndices{kChosen...});
+#endif
+}
+
 // Writes AddLanes of each of eight `lanes`: halves, quarters and eighths of two
 // vectors are brought into one and added, so that all lanes are at work.
 inline void AddLanesOfOctet(const SumVector* lanes, double* sums) {
-  constexpr SumIndices kLowHalves = {0, 1, 2, 3, 8, 9, 10, 11};
-  constexpr SumIndices kHighHalves = {4, 5, 6, 7, 12, 13, 14, 15};
-  constexpr SumIndices kLowQuarters = {0, 1, 8, 9, 4, 5, 12, 13};
-  constexpr SumIndices kHighQuarters = {2, 3, 10, 11, 6, 7, 14, 15};
-  constexpr SumIndices kEven = {0, 8, 2, 10, 4, 12, 6, 14};
-  constexpr SumIndices kOdd = {1, 9, 3, 11, 5, 13, 7, 15};
-  SumVector halves[4];
+  SumVector low, high, halves[4], quarters[2];
   for (int i = 0; i < 4; ++i) {
-    halves[i] = __builtin_shuffle(lanes[i], lanes[i + 4], kLowHalves) +
-                __builtin_shuffle(lanes[i], lanes[i + 4], kHighHalves);
+    ChooseLanes<0, 1, 2, 3, 8, 9, 10, 11>(lanes[i], lanes[i + 4], &low);
+    ChooseLanes<4, 5, 6, 7, 12, 13, 14, 15>(lanes[i], lanes[i + 4], &high);
+    halves[i] = low + high;
   }
-  SumVector quarters[2];
   for (int i = 0; i < 2; ++i) {
-    quarters[i] = __builtin_shuffle(halves[i], halves[i + 2], kLowQuarters) +
-                  __builtin_shuffle(halves[i], halves[i + 2], kHighQuarters);
+    ChooseLanes<0, 1, 8, 9, 4, 5, 12, 13>(halves[i], halves[i + 2], &low);
+    ChooseLanes<2, 3, 10, 11, 6, 7, 14, 15>(halves[i], halves[i + 2], &high);
+    quarters[i] = low + high;
   }
-  const SumVector total = __builtin_shuffle(quarters[0], quarters[1], kEven) +
-                          __builtin_shuffle(quarters[0], quarters[1], kOdd);
+  ChooseLanes<0, 8, 2, 10, 4, 12, 6, 14>(quarters[0], quarters[1], &low);
+  ChooseLanes<1, 9, 3, 11, 5, 13, 7, 15>(quarters[0], quarters[1], &high);
+  const SumVector total = low + high;
   __builtin_memcpy(sums, &total, sizeof(total));
 }
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import tensorflow as tf
 
-from tf_approxgrad import exact, ops, xla
+from tf_approxgrad import draws, exact, ops, xla
 from tf_approxgrad.backprop import (
     Backprop,
     call_op,
@@ -31,8 +30,7 @@ from tf_approxgrad.methods import (
     SampledGradient,
     ZeroGradient,
 )
-from tf_approxgrad.position_sampling import sampled_weights
-from tf_approxgrad.row_sampling import row_sampled_filter_gradient, rows_to_draw
+from tf_approxgrad.row_sampling import row_sampled_filter_gradient
 
 
 @functools.singledispatch
@@ -108,36 +106,18 @@ def normal_numbers(
 
 @filter_gradient.register
 def _max(method: MaxGradient, backprop: Backprop) -> tf.Tensor:
-    def weights(rows: tf.Tensor) -> tf.Tensor:
-        return xla.max_weights(rows, method.k)
-
-    return _kept(method, backprop, weights, ops.approx_conv2d_backprop_filter)
+    return _kept(method, backprop, ops.approx_conv2d_backprop_filter)
 
 
 @filter_gradient.register
 def _sampled(method: SampledGradient, backprop: Backprop) -> tf.Tensor:
-    step = required_step(method, backprop)
-
-    def weights(rows: tf.Tensor) -> tf.Tensor:
-        return sampled_weights(rows, method.k, step, method.seed, backprop.stream)
-
-    return _kept(
-        method,
-        backprop,
-        weights,
-        ops.approx_sampled_conv2d_backprop_filter,
-        step=tf.cast(step, tf.int64),
-        seed=method.seed,
-        layer=backprop.stream,
-    )
+    return _kept(method, backprop, ops.approx_sampled_conv2d_backprop_filter)
 
 
 def _kept(
     method: MaxGradient | SampledGradient,
     backprop: Backprop,
-    weights: Callable[[tf.Tensor], tf.Tensor],
     op: Callable[..., tf.Tensor],
-    **inputs: Any,
 ) -> tf.Tensor:
     """The gradient from the positions kept, by the kernel or as XLA can compile it."""
     if xla.is_compiling():
@@ -146,7 +126,7 @@ def _kept(
             backprop.filter_sizes,
             backprop.out_backprop,
             backprop.arguments,
-            weights,
+            draws.kept_weights(method, backprop),
         )
         return scaled(gradient, factor_of(method.scale), backprop)
     return call_op(
@@ -155,8 +135,7 @@ def _kept(
         backprop,
         input=backprop.input,
         filter_sizes=backprop.filter_sizes,
-        **xla.kept_attributes(method.k),
-        **inputs,
+        **draws.kept_inputs(method, backprop),
     )
 
 
@@ -165,7 +144,6 @@ def _row_sampled(method: RowSampledGradient, backprop: Backprop) -> tf.Tensor:
     scale = factor_of(method.scale)
     if method.share == 1:
         return scaled(_full(FullGradient(), backprop), scale, backprop)
-    step = required_step(method, backprop)
     if xla.is_compiling():
         gradient = row_sampled_filter_gradient(
             backprop.input,
@@ -173,19 +151,14 @@ def _row_sampled(method: RowSampledGradient, backprop: Backprop) -> tf.Tensor:
             backprop.out_backprop,
             backprop.arguments,
             method,
-            step,
+            required_step(method, backprop),
             backprop.stream,
         )
         return scaled(gradient, scale, backprop)
     inputs = {
         "input": backprop.input,
         "filter_sizes": backprop.filter_sizes,
-        "step": tf.cast(step, tf.int64),
-        "draws": rows_to_draw(method.share, backprop.out_backprop, backprop.arguments),
-        "probability": method.probability,
-        "keep_largest": method.keep_largest,
-        "seed": method.seed,
-        "layer": backprop.stream,
+        **draws.drawn_row_inputs(method, backprop),
     }
     if may_be_on_gpu(backprop.input):
         # The product is the platform's own, which knows the GPU's tensor cores.

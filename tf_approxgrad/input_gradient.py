@@ -14,11 +14,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import tensorflow as tf
 
-from tf_approxgrad import exact, ops, xla
+from tf_approxgrad import draws, exact, ops, xla
 from tf_approxgrad.arguments import ConvArguments
 from tf_approxgrad.backprop import (
     Backprop,
@@ -40,8 +39,7 @@ from tf_approxgrad.methods import (
     ZeroGradient,
     get,
 )
-from tf_approxgrad.position_sampling import sampled_weights
-from tf_approxgrad.row_sampling import row_sampled_input_gradient, rows_to_draw
+from tf_approxgrad.row_sampling import row_sampled_input_gradient
 
 # "INPT": the key's high word differs by it from that of the filter gradient's normal
 # numbers, so that no two numbers come from the same block.
@@ -124,36 +122,18 @@ def _random(method: RandomGradient, backprop: Backprop) -> tf.Tensor:
 
 @input_gradient.register
 def _max(method: MaxGradient, backprop: Backprop) -> tf.Tensor:
-    def weights(rows: tf.Tensor) -> tf.Tensor:
-        return xla.max_weights(rows, method.k)
-
-    return _kept(method, backprop, weights, ops.approx_conv2d_backprop_input)
+    return _kept(method, backprop, ops.approx_conv2d_backprop_input)
 
 
 @input_gradient.register
 def _sampled(method: SampledGradient, backprop: Backprop) -> tf.Tensor:
-    step = required_step(method, backprop)
-
-    def weights(rows: tf.Tensor) -> tf.Tensor:
-        return sampled_weights(rows, method.k, step, method.seed, backprop.stream)
-
-    return _kept(
-        method,
-        backprop,
-        weights,
-        ops.approx_sampled_conv2d_backprop_input,
-        step=tf.cast(step, tf.int64),
-        seed=method.seed,
-        layer=backprop.stream,
-    )
+    return _kept(method, backprop, ops.approx_sampled_conv2d_backprop_input)
 
 
 def _kept(
     method: MaxGradient | SampledGradient,
     backprop: Backprop,
-    weights: Callable[[tf.Tensor], tf.Tensor],
     op: Callable[..., tf.Tensor],
-    **inputs: Any,
 ) -> tf.Tensor:
     """The gradient from the positions kept."""
     if not _needs_composition(backprop):
@@ -163,9 +143,9 @@ def _kept(
             backprop,
             input_sizes=tf.shape(backprop.input),
             filter=backprop.filters,
-            **xla.kept_attributes(method.k),
-            **inputs,
+            **draws.kept_inputs(method, backprop),
         )
+    weights = draws.kept_weights(method, backprop)
     dtype = xla.accumulator_dtype(backprop.input.dtype)
     gradient = _exact(
         tf.cast(backprop.input, dtype),
@@ -201,7 +181,6 @@ def _row_sampled(method: RowSampledGradient, backprop: Backprop) -> tf.Tensor:
     scale = factor_of(method.scale)
     if method.share == 1:
         return scaled(_full(FullGradient(), backprop), scale, backprop)
-    step = required_step(method, backprop)
     if _needs_composition(backprop):
         gradient = row_sampled_input_gradient(
             backprop.input,
@@ -209,7 +188,7 @@ def _row_sampled(method: RowSampledGradient, backprop: Backprop) -> tf.Tensor:
             backprop.out_backprop,
             backprop.arguments,
             method,
-            step,
+            required_step(method, backprop),
             backprop.stream,
         )
         return scaled(gradient, scale, backprop)
@@ -219,12 +198,7 @@ def _row_sampled(method: RowSampledGradient, backprop: Backprop) -> tf.Tensor:
         backprop,
         input=backprop.input,
         filter=backprop.filters,
-        step=tf.cast(step, tf.int64),
-        draws=rows_to_draw(method.share, backprop.out_backprop, backprop.arguments),
-        probability=method.probability,
-        keep_largest=method.keep_largest,
-        seed=method.seed,
-        layer=backprop.stream,
+        **draws.drawn_row_inputs(method, backprop),
     )
 
 

@@ -7,6 +7,7 @@ know; everything else runs the kernels.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -57,7 +58,7 @@ def share_attribute(share: float) -> float:
     return float(np.clip(np.float32(share), np.float32(1e-30), 1 - np.float32(2**-24)))
 
 
-def kept_attributes(k: int | float) -> dict[str, int | float]:
+def kept_attributes(k: int | float) -> dict[str, Any]:
     """A method's k as the ops' attributes."""
     if isinstance(k, float):
         return {"k": 1, "k_share": share_attribute(k)}

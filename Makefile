@@ -162,8 +162,8 @@ GPU := build/gpu
 GPU_OBJECTS := $(KERNEL_SOURCES:%.cc=$(GPU)/%.o) $(CUDA_SOURCES:%=$(GPU)/%.o)
 GPU_TESTS := $(CUDA_TEST_SOURCES:%.cu=$(GPU)/%)
 GPU_BENCHMARK := $(GPU)/cc/benchmarks/cuda_kept_gradient_benchmark
-# compute-sanitizer slows a kernel down a hundredfold: every 50th plan.
-SANITIZED_PLANS := 50
+# compute-sanitizer slows a kernel down a hundredfold: every 400th plan.
+SANITIZED_PLANS := 400
 
 gpu-test:
 	@cc/find_cuda.sh gpu > /dev/null

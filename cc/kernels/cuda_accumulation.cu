@@ -1,5 +1,6 @@
 #include "cc/kernels/cuda_accumulation.h"
 #include "cc/kernels/cuda_accumulation_kernels.h"
+#include "cc/kernels/cuda_alignment.h"
 #include "cc/kernels/launch.h"
 
 namespace tf_approxgrad {
@@ -25,6 +26,10 @@ AccumulationTask TaskOf(const ConvGeometry& g, int64_t k,
   task.pixel_pitch = static_cast<int>(plan.pixel_pitch);
   task.in_blocks = static_cast<int>(plan.in_blocks(g));
   task.out_blocks = static_cast<int>(plan.out_blocks(g));
+  task.in_channel_bits = 0;
+  while (1 << task.in_channel_bits < task.in_channels) ++task.in_channel_bits;
+  task.plane_threads = static_cast<int>(plan.plane_threads);
+  task.turned_taps = static_cast<int>(plan.turned_taps);
   task.splits = static_cast<int>(plan.splits);
   task.split_examples = static_cast<int>(plan.split_examples(g));
   task.second_tile = static_cast<int>(plan.tile_bytes / 2);
@@ -51,6 +56,21 @@ cudaError_t AccumulateFrom(
                           : AccumulatePatches<T, kInput, kVector, kCudaTaps>;
   return Launch(shape, stream, kernel, g, TaskOf(g, k, plan), scale, input,
                 kept, parts, filter_backprop);
+}
+
+constexpr int64_t kFewParts = 8;
+constexpr int kPartWorkers = 8;
+
+template <typename T, int kVector, int kWorkers>
+cudaError_t LaunchAddParts(int64_t size, const CudaPlan& plan, double scale,
+                           const typename AccumulatorOf<T>::type* parts,
+                           T* filter_backprop, cudaStream_t stream) {
+  constexpr int64_t kOfBlock = kCudaSelectionThreads / kWorkers * kVector;
+  LaunchShape shape;
+  shape.block = dim3(kCudaSelectionThreads);
+  shape.grid = dim3(static_cast<unsigned>((size + kOfBlock - 1) / kOfBlock));
+  return Launch(shape, stream, AddParts<T, kVector, kWorkers>, size,
+                static_cast<int>(plan.splits), scale, parts, filter_backprop);
 }
 
 }  // namespace
@@ -80,12 +100,13 @@ cudaError_t CudaAccumulate(
   }
   if (status != cudaSuccess || plan.splits == 1) return status;
   const int64_t size = g.filter_size() * g.out_depth;
-  LaunchShape shape;
-  shape.block = dim3(kCudaSelectionThreads);
-  shape.grid = dim3(static_cast<unsigned>((size + kCudaSelectionThreads - 1) /
-                                          kCudaSelectionThreads));
-  return Launch(shape, stream, AddParts<T>, size, static_cast<int>(plan.splits),
-                scale, parts, filter_backprop);
+  // Few parts are added by one thread, many by a row of them.
+  const bool vectors = plan.splits <= kFewParts && size % kVector == 0 &&
+                       AreAligned({filter_backprop});
+  return vectors ? LaunchAddParts<T, kVector, 1>(size, plan, scale, parts,
+                                                 filter_backprop, stream)
+                 : LaunchAddParts<T, 1, kPartWorkers>(size, plan, scale, parts,
+                                                      filter_backprop, stream);
 }
 
 #define TF_APPROXGRAD_INSTANTIATE(T)                                   \

@@ -35,12 +35,14 @@ namespace {
 // the input are not read. Last, the sums are turned through shared memory, so
 // that dF [KH, KW, Ci, Co] is written with output channels side by side.
 //
-// Shared memory decides, not arithmetic: each multiply-add needs a value of its
-// own, since two output channels seldom keep the same position. A
-// multiprocessor delivers 128 bytes a cycle, 32 floats, and could multiply 128.
-// So a patch of a group costs 9 cycles, and half the bytes (bfloat16) half the
-// time: 8 values a load and as many more instructions to convert them, which
-// still fit.
+// Shared memory decides, then instructions, not arithmetic: each multiply-add
+// needs a value of its own, since two output channels seldom keep the same
+// position. A multiprocessor delivers 128 bytes a cycle, 32 floats, and could
+// multiply 128. So the four patches of a warp cost 36 cycles, and 70
+// instructions, of which 4 start in a cycle, if none is wasted: a tap's
+// address is one addition, and a tap outside costs what one inside does. Half
+// the bytes (bfloat16) are half the cycles for as many values, but each of them
+// must be converted as well.
 template <typename T, CudaInput kInput, int kVector, int kTaps>
 __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
     ConvGeometry g, AccumulationTask task, double scale,
@@ -50,8 +52,9 @@ __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
     T* __restrict__ filter_backprop) {
   using Accumulator = typename AccumulatorOf<T>::type;
   using Prepared = PreparedKept<Accumulator>;
-  // Taps that are read before the first is used, as the registers allow.
-  constexpr int kTapsAtOnce = kTaps * kVector > 36 ? 1 : kTaps;
+  // Taps that are read before the first is used: what the seven predicate
+  // registers and, of many sums, the others allow.
+  constexpr int kTapsAtOnce = kTaps * kVector > 36 ? 1 : kTaps < 5 ? kTaps : 5;
 
   // What this block and this thread own.
   const int block = static_cast<int>(blockIdx.x);
@@ -98,16 +101,6 @@ __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
       }
     }
   };
-  const auto prepare_kept = [&](Prepared* list) {
-#pragma unroll
-    for (int m = 0; m < kCudaPreparedKept; ++m) {
-      const int i = threadIdx.x + m * static_cast<int>(blockDim.x);
-      if (i >= list_size) continue;
-      // Nothing to add beyond the batch, the channels or k.
-      list[i] = pending[m].position < 0 ? Prepared{0, 0, 0}
-                                        : Prepare(g, taps, table, pending[m]);
-    }
-  };
   const auto copy_tile = [&](int example, int tile) {
     if constexpr (kInput == CudaInput::kTile) {
       CopyTile(
@@ -118,6 +111,25 @@ __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
   };
 
   InputReader<T, kInput, kVector> reader(task, in_channel, lane);
+  const auto prepare_kept = [&](Prepared* list) {
+#pragma unroll
+    for (int m = 0; m < kCudaPreparedKept; ++m) {
+      const int i = threadIdx.x + m * static_cast<int>(blockDim.x);
+      if (i >= list_size) continue;
+      // Nothing to add beyond the batch, the channels or k.
+      Prepared prepared = {0, 0, 0};
+      if (pending[m].position >= 0) {
+        const Reach reach = PositionReach(
+            g, taps, table, static_cast<uint32_t>(pending[m].position));
+        const int e = (own_first + m * task.lanes) / task.stage_kept;
+        prepared = {pending[m].weight, reach.taps,
+                    reader.Place(e, reach.pixels)};
+        if (!IsFinite(pending[m].weight)) prepared.taps |= kWeightNotFinite;
+      }
+      list[i] = prepared;
+    }
+  };
+
   uint32_t tap_offsets[kTaps];
 #pragma unroll
   for (int t = 0; t < kTaps; ++t) {
@@ -166,32 +178,49 @@ __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
             : input +
                   static_cast<int64_t>(example) * task.pixels * task.in_depth);
     const Prepared* of_group = lists + list * list_size + group;
-    for (int e = 0; e < task.stage_examples; ++e) {
-      for (int j = 0; j < task.stage_kept; ++j) {
-        const Prepared one = *of_group;
-        of_group += task.out_channels;
-        const auto start = reader.Start(e, one.pixels);
+    const int patches =
+        task.stage_examples == 1
+            ? static_cast<int>(Least(task.stage_kept, task.k - first_kept))
+            : task.stage_kept * static_cast<int>(Least(task.stage_examples,
+                                                       end_example - example));
+    uint32_t all_taps = 0;
+    Prepared next = *of_group;
+    for (int i = 0; i < patches; ++i) {
+      const Prepared one = next;
+      of_group += task.out_channels;
+      if (i + 1 < patches) next = *of_group;
 #pragma unroll
-        for (int first = 0; first < kTaps; first += kTapsAtOnce) {
-          Elements<T, kVector> read[kTapsAtOnce];
+      for (int first = 0; first < kTaps; first += kTapsAtOnce) {
+        Packed<T, kVector> read[kTapsAtOnce];
 #pragma unroll
-          for (int t = 0; t < kTapsAtOnce; ++t) {
-            read[t] = Elements<T, kVector>{};
-            if (one.taps & (1u << (first + t))) {
-              read[t] = reader.Read(start, tap_offsets[first + t]);
-            }
+        for (int t = 0; t < kTapsAtOnce; ++t) {
+          if (first + t < kTaps && (one.taps & (1u << (first + t)))) {
+            read[t] = reader.Read(one.place, tap_offsets[first + t]);
           }
-          // Taps outside too: zero times a weight that isn't finite must show.
+        }
 #pragma unroll
-          for (int t = 0; t < kTapsAtOnce; ++t) {
+        for (int t = 0; t < kTapsAtOnce; ++t) {
+          if (first + t < kTaps && (one.taps & (1u << (first + t)))) {
+            const auto values = Unpack<T, kVector>(read[t]);
 #pragma unroll
             for (int v = 0; v < kVector; ++v) {
               sums[first + t][v] =
-                  MultiplyAdd(one.weight, LoadElement(read[t].values[v]),
-                              sums[first + t][v]);
+                  MultiplyAdd(one.weight, values.values[v], sums[first + t][v]);
             }
           }
         }
+      }
+      all_taps |= one.taps;
+    }
+    // Zero times a weight that isn't finite must show, at taps outside.
+    for (int i = 0; all_taps & kWeightNotFinite && i < patches; ++i) {
+      const Prepared one =
+          lists[list * list_size + group + i * task.out_channels];
+#pragma unroll
+      for (int t = 0; t < kTaps; ++t) {
+        if (one.taps & (1u << t)) continue;
+#pragma unroll
+        for (int v = 0; v < kVector; ++v) sums[t][v] += one.weight * 0;
       }
     }
     list = 1 - list;
@@ -201,63 +230,119 @@ __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
     tile = next_tile;
   }
 
-  // Turning: tap by tap, [in_channels, out_channels] in shared memory, whose
-  // rows are one longer so that the groups of a warp fall into different banks.
+  // Turning: turned_taps at a time, [taps, in_channels, out_channels] in shared
+  // memory, whose rows are one longer so that the groups of a warp fall into
+  // different banks.
   Accumulator* turned = reinterpret_cast<Accumulator*>(shared);
   const int row_size = task.out_channels + 1;
+  const int tap_size = task.in_channels * row_size;
   const Accumulator factor = static_cast<Accumulator>(scale);
   const int64_t part = static_cast<int64_t>(blockIdx.y) * task.taps *
                        task.in_depth * task.out_depth;
-#pragma unroll
-  for (int t = 0; t < kTaps; ++t) {
-    if (t >= taps.count) break;
+  const int rows =
+      static_cast<int>(Least(task.in_channels, task.in_depth - in_channel));
+  const int co = out_channel + own_channel;
+#pragma unroll 1
+  for (int first = 0; first < taps.count; first += task.turned_taps) {
+    const int count =
+        static_cast<int>(Least(task.turned_taps, taps.count - first));
     __syncthreads();
 #pragma unroll
-    for (int v = 0; v < kVector; ++v) {
-      turned[reader.Channel(v) * row_size + group] = sums[t][v];
+    for (int t = 0; t < kTaps; ++t) {
+      if (t < first || t >= first + count) continue;
+#pragma unroll
+      for (int v = 0; v < kVector; ++v) {
+        turned[(t - first) * tap_size + reader.Channel(v) * row_size + group] =
+            sums[t][v];
+      }
     }
     __syncthreads();
-    for (int i = threadIdx.x; i < task.in_channels * task.out_channels;
-         i += blockDim.x) {
-      const int row = i / task.out_channels;
-      const int col = i % task.out_channels;
-      const int ci = in_channel + row;
-      const int co = out_channel + col;
-      if (ci >= task.in_depth || co >= task.out_depth) continue;
-      const Accumulator sum = turned[row * row_size + col];
-      const int64_t at =
-          (static_cast<int64_t>(first_tap + t) * task.in_depth + ci) *
-              task.out_depth +
-          co;
-      if (task.splits > 1) {
-        parts[part + at] = sum;
-      } else {
-        filter_backprop[at] = Store<T>(factor * sum);
+    if (co >= task.out_depth) continue;
+    for (int t = 0; t < count; ++t) {
+#pragma unroll 4
+      for (int row = own_first; row < rows; row += task.lanes) {
+        const Accumulator sum =
+            turned[t * tap_size + row * row_size + own_channel];
+        const int64_t at =
+            (static_cast<int64_t>(first_tap + first + t) * task.in_depth +
+             in_channel + row) *
+                task.out_depth +
+            co;
+        if (task.splits > 1) {
+          parts[part + at] = sum;
+        } else {
+          filter_backprop[at] = Store<T>(factor * sum);
+        }
       }
     }
   }
 }
 
-// filter_backprop [size] = scale * the sum of parts [splits, size], in order.
+// filter_backprop [size] = scale * the sum of parts [splits, size], in a fixed
+// order.
 //
-// Partition: a thread for each element, neighbours side by side; four parts are
-// read before the first is added. The parts were just written, so that most
-// come from L2.
-template <typename T>
+// Partition: neighbouring threads have neighbouring elements, kVector each, so
+// that a warp reads whole lines; kWorkers threads share them where there are
+// many parts, each a run of parts, and meet in shared memory. A thread reads
+// eight parts, or 32 elements of them, before it adds the first.
+//
+// Latency decides, not bytes: the parts were just written, so that they come
+// from L2, some 600 cycles for each round of reads.
+template <typename T, int kVector, int kWorkers>
 __global__ void __launch_bounds__(kCudaSelectionThreads)
     AddParts(int64_t size, int splits, double scale,
              const typename AccumulatorOf<T>::type* __restrict__ parts,
              T* __restrict__ filter_backprop) {
   using Accumulator = typename AccumulatorOf<T>::type;
+  constexpr int kColumns = kCudaSelectionThreads / kWorkers;
+  constexpr int kUnroll = kVector > 4 ? 4 : 8;
+  const int column = threadIdx.x % kColumns;
+  const int worker = threadIdx.x / kColumns;
   const int64_t at =
-      static_cast<int64_t>(blockIdx.x) * kCudaSelectionThreads + threadIdx.x;
-  if (at >= size) return;
-  Accumulator sum = 0;
-#pragma unroll 4
-  for (int split = 0; split < splits; ++split) {
-    sum += parts[split * size + at];
+      (static_cast<int64_t>(blockIdx.x) * kColumns + column) * kVector;
+  const int each = (splits + kWorkers - 1) / kWorkers;
+  const int end = static_cast<int>(Least(splits, (worker + 1) * each));
+  Accumulator sums[kVector] = {};
+  if (at < size) {
+    for (int first = worker * each; first < end; first += kUnroll) {
+      Elements<Accumulator, kVector> read[kUnroll];
+#pragma unroll
+      for (int u = 0; u < kUnroll; ++u) {
+        if (first + u < end) {
+          read[u] = ReadElements<kVector>(parts + (first + u) * size + at);
+        }
+      }
+#pragma unroll
+      for (int u = 0; u < kUnroll; ++u) {
+        if (first + u < end) {
+#pragma unroll
+          for (int v = 0; v < kVector; ++v) sums[v] += read[u].values[v];
+        }
+      }
+    }
   }
-  filter_backprop[at] = Store<T>(static_cast<Accumulator>(scale) * sum);
+  if constexpr (kWorkers > 1) {
+    __shared__ SharedArray<Accumulator[kColumns], kWorkers * kVector> shared;
+#pragma unroll
+    for (int v = 0; v < kVector; ++v) {
+      shared[worker * kVector + v][column] = sums[v];
+    }
+    __syncthreads();
+    if (worker > 0) return;
+    for (int other = 1; other < kWorkers; ++other) {
+#pragma unroll
+      for (int v = 0; v < kVector; ++v) {
+        sums[v] += shared[other * kVector + v][column];
+      }
+    }
+  }
+  if (at >= size) return;
+  Elements<T, kVector> sum;
+#pragma unroll
+  for (int v = 0; v < kVector; ++v) {
+    sum.values[v] = Store<T>(static_cast<Accumulator>(scale) * sums[v]);
+  }
+  WriteElements(sum, filter_backprop + at);
 }
 
 }  // namespace

@@ -22,12 +22,16 @@ struct Reach {
   uint32_t pixels;
 };
 
-// A kept position as the accumulation wants it.
+// In PreparedKept's taps, above those of a thread: the weight isn't finite.
+constexpr uint32_t kWeightNotFinite = 1u << 31;
+
+// A kept position as the accumulation wants it: the taps that lie inside, and
+// where its patch begins (see InputReader::Place).
 template <typename Accumulator>
 struct alignas(16) PreparedKept {
   Accumulator weight;
   uint32_t taps;
-  uint32_t pixels;
+  uint32_t place;
 };
 
 // What a block of the accumulation must know, in the kernel's 32 bits.
@@ -40,7 +44,9 @@ struct AccumulationTask {
   // As in CudaPlan.
   bool tile_vectors, has_table;
   int lanes, in_channels, out_channels, stage_examples, stage_kept, pixel_pitch;
-  int in_blocks, out_blocks, splits, split_examples;
+  int plane_threads, in_blocks, out_blocks, splits, split_examples, turned_taps;
+  // Two to this power are the block's input channels.
+  int in_channel_bits;
   // Places in shared memory: the second tile, the kept positions, the table.
   int second_tile, lists, table;
 };
@@ -98,12 +104,9 @@ __device__ inline void FillTable(const ConvGeometry& g, TapRange range,
   }
 }
 
-// `table` may be null: then the reach is computed.
-template <typename Accumulator>
-__device__ inline PreparedKept<Accumulator> Prepare(
-    const ConvGeometry& g, TapRange range, const Reach* table,
-    const CudaKept<Accumulator>& kept) {
-  const uint32_t position = static_cast<uint32_t>(kept.position);
+// What a position reaches. `table` may be null: then it is computed.
+__device__ inline Reach PositionReach(const ConvGeometry& g, TapRange range,
+                                      const Reach* table, uint32_t position) {
   const uint32_t cols = static_cast<uint32_t>(g.out_cols);
   const uint32_t row = position / cols;
   const uint32_t col = position - row * cols;
@@ -111,8 +114,7 @@ __device__ inline PreparedKept<Accumulator> Prepare(
   const Reach of_col = table == nullptr
                            ? ColumnReach(g, range, col)
                            : table[static_cast<uint32_t>(g.out_rows) + col];
-  return {kept.weight, of_row.taps & of_col.taps,
-          of_row.pixels + of_col.pixels};
+  return {of_row.taps & of_col.taps, of_row.pixels + of_col.pixels};
 }
 
 // Copies the input's channels [channel, channel + in_channels) of `examples`
@@ -121,57 +123,78 @@ __device__ inline PreparedKept<Accumulator> Prepare(
 // block; WaitForCopies and a __syncthreads must follow.
 //
 // NHWC: neighbouring threads copy neighbouring 16 bytes of a pixel's channels,
-// a line of 128 bytes where the block has as many, without waiting. NCHW: a
-// warp reads 8 pixels of 4 channels, a sector each, and turns them; with a
-// pitch of 36 words the 32 elements fall into 32 banks.
+// a line of 128 bytes where the block has as many. NCHW: a warp reads 8 pixels
+// of 4 channels, a sector each, and turns them; with a pitch of 36 words the 32
+// elements fall into 32 banks. Where a plane has fewer pixels than 8, the warp
+// reads as many more channels. Nothing waits for what is read, except for
+// elements of 2 bytes that are copied one by one.
+//
+// A copy costs a handful of instructions, which count: an element of the tile
+// is read about once. Hence no division, and sizes that are powers of two.
 template <typename T>
 __device__ void CopyTile(const AccumulationTask& task, const T* input,
                          int example, int examples, int channel, T* tile) {
   constexpr int kVector = sizeof(uint4) / sizeof(T);
   const int pixels = task.pixels;
   const int pitch = task.pixel_pitch;
-  const int channels = task.in_channels;
   const int left = task.in_depth - channel;
   const T* from =
       input + static_cast<int64_t>(example) * pixels * task.in_depth;
   if (task.input_layout == Layout::kNCHW) {
-    constexpr int kPixels = 8;
-    for (int plane = threadIdx.x / kPixels; plane < examples * channels;
-         plane += blockDim.x / kPixels) {
-      const int e = plane / channels;
-      const int c = plane % channels;
+    const int threads = task.plane_threads;
+    const int first = threadIdx.x % threads;
+    from += static_cast<int64_t>(channel) * pixels;
+    for (int plane = threadIdx.x / threads;
+         plane < examples << task.in_channel_bits;
+         plane += blockDim.x / threads) {
+      const int e = plane >> task.in_channel_bits;
+      const int c = plane - (e << task.in_channel_bits);
       const T* plane_from =
-          from +
-          (static_cast<int64_t>(e) * task.in_depth + channel + c) * pixels;
+          from + (static_cast<int64_t>(e) * task.in_depth + c) * pixels;
       T* plane_to = tile + e * pixels * pitch + c;
 #pragma unroll 4
-      for (int p = threadIdx.x % kPixels; p < pixels; p += kPixels) {
-        plane_to[p * pitch] = c < left ? plane_from[p] : T{};
+      for (int p = first; p < pixels; p += threads) {
+        if (c < left) {
+          CopyLater(plane_to + p * pitch, plane_from + p);
+        } else {
+          plane_to[p * pitch] = T{};
+        }
       }
     }
     return;
   }
   from += channel;
+  const int count = examples * pixels;
   if (task.tile_vectors) {
-    for (int i = threadIdx.x; i < examples * pixels * task.lanes;
-         i += blockDim.x) {
-      const int pixel = i / task.lanes;
-      const int c = i % task.lanes * kVector;
-      T* to = tile + pixel * pitch + c;
+    const int c = threadIdx.x % task.lanes * kVector;
+    const int first = threadIdx.x / task.lanes;
+    const int step = task.out_channels;
+    const T* pixel_from =
+        from + static_cast<int64_t>(first) * task.in_depth + c;
+    T* to = tile + first * pitch + c;
+#pragma unroll 4
+    for (int pixel = first; pixel < count; pixel += step) {
       if (c < left) {
-        CopyLater(to, from + static_cast<int64_t>(pixel) * task.in_depth + c);
+        CopyLater<kVector>(to, pixel_from);
       } else {
         *reinterpret_cast<uint4*>(to) = uint4{};
       }
+      pixel_from += static_cast<int64_t>(step) * task.in_depth;
+      to += step * pitch;
     }
     return;
   }
 #pragma unroll 4
-  for (int i = threadIdx.x; i < examples * pixels * channels; i += blockDim.x) {
-    const int pixel = i / channels;
-    const int c = i % channels;
-    tile[pixel * pitch + c] =
-        c < left ? from[static_cast<int64_t>(pixel) * task.in_depth + c] : T{};
+  for (int i = threadIdx.x; i < count << task.in_channel_bits;
+       i += blockDim.x) {
+    const int pixel = i >> task.in_channel_bits;
+    const int c = i - (pixel << task.in_channel_bits);
+    T* to = tile + pixel * pitch + c;
+    if (c < left) {
+      CopyLater(to, from + static_cast<int64_t>(pixel) * task.in_depth + c);
+    } else {
+      *to = T{};
+    }
   }
 }
 

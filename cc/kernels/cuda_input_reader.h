@@ -13,7 +13,9 @@
 namespace tf_approxgrad {
 namespace {
 
-// Where a thread finds its kVector input channels.
+// Where a thread finds its kVector input channels. Where a patch begins is a
+// number, Place, and where a tap lies from there another, TapOffset; both wrap
+// around and are right once they are added up, for a tap that lies inside.
 template <typename T, CudaInput kInput, int kVector>
 class InputReader;
 
@@ -28,34 +30,33 @@ class InputReader<T, CudaInput::kTile, kVector> {
 
   // The channel number v of the thread's, among the block's.
   __device__ int Channel(int v) const { return first_ + v; }
+  // Bytes, so that a tap's address takes one addition.
   __device__ uint32_t TapOffset(uint32_t pixels) const {
-    return pixels * pitch_;
+    return pixels * pitch_ * sizeof(T);
   }
-  __device__ void StartStage(const T* tile) { tile_ = tile + first_; }
-  // The sums of pixels wrap around; see Reach.
-  __device__ uint32_t Start(int example, uint32_t pixels) const {
-    return (example * pixels_ + pixels) * pitch_;
+  // `example` counts from the stage's first.
+  __device__ uint32_t Place(int example, uint32_t pixels) const {
+    return (example * pixels_ + pixels) * pitch_ * sizeof(T);
   }
-  __device__ Elements<T, kVector> Read(uint32_t start, uint32_t tap) const {
-    return ReadElements<kVector>(tile_ + (start + tap));
+  __device__ void StartStage(const T* tile) {
+    tile_ = reinterpret_cast<const unsigned char*>(tile + first_);
+  }
+  __device__ Packed<T, kVector> Read(uint32_t place, uint32_t tap) const {
+    return ReadPacked<kVector>(
+        reinterpret_cast<const T*>(tile_ + (place + tap)));
   }
 
  private:
   int first_;
   uint32_t pitch_;
   uint32_t pixels_;
-  const T* tile_;
+  const unsigned char* tile_;
 };
 
 // In the input itself, NHWC: 16 bytes of channels.
 template <typename T, int kVector>
 class InputReader<T, CudaInput::kVectors, kVector> {
  public:
-  struct Place {
-    const T* example;
-    uint32_t pixels;
-  };
-
   __device__ InputReader(const AccumulationTask& task, int in_channel, int lane)
       : first_(lane * kVector),
         in_channel_(in_channel),
@@ -65,26 +66,24 @@ class InputReader<T, CudaInput::kVectors, kVector> {
 
   __device__ int Channel(int v) const { return first_ + v; }
   __device__ uint32_t TapOffset(uint32_t pixels) const { return pixels; }
+  __device__ uint32_t Place(int example, uint32_t pixels) const {
+    return example * pixels_ + pixels;
+  }
   __device__ void StartStage(const T* examples) {
     examples_ = examples + in_channel_ + first_;
   }
-  __device__ Place Start(int example, uint32_t pixels) const {
-    return {examples_ + static_cast<int64_t>(example) * pixels_ * depth_,
-            pixels};
-  }
-  __device__ Elements<T, kVector> Read(const Place& start, uint32_t tap) const {
+  __device__ Packed<T, kVector> Read(uint32_t place, uint32_t tap) const {
     if (!has_channels_) return {};
-    const uint32_t pixel = start.pixels + tap;
-    return ReadElements<kVector>(start.example +
-                                 static_cast<int64_t>(pixel) * depth_);
+    return ReadPacked<kVector>(examples_ +
+                               static_cast<int64_t>(place + tap) * depth_);
   }
 
  private:
   int first_;
   int in_channel_;
   bool has_channels_;
-  int depth_;
-  int pixels_;
+  uint32_t depth_;
+  uint32_t pixels_;
   const T* examples_;
 };
 
@@ -94,28 +93,28 @@ class InputReader<T, CudaInput::kVectors, kVector> {
 template <typename T, int kVector>
 class InputReader<T, CudaInput::kElements, kVector> {
  public:
-  using Place = typename InputReader<T, CudaInput::kVectors, kVector>::Place;
-
   __device__ InputReader(const AccumulationTask& task, int in_channel, int lane)
       : lane_(lane),
         lanes_(task.lanes),
         left_(task.in_depth - in_channel),
         pixel_stride_(task.input_layout == Layout::kNHWC ? task.in_depth : 1),
         channel_stride_(task.input_layout == Layout::kNHWC ? 1 : task.pixels),
-        first_(static_cast<int64_t>(in_channel + lane) * channel_stride_),
-        example_size_(static_cast<int64_t>(task.pixels) * task.in_depth) {}
+        example_stride_(task.input_layout == Layout::kNHWC
+                            ? task.pixels
+                            : task.pixels * task.in_depth),
+        first_(static_cast<int64_t>(in_channel + lane) * channel_stride_) {}
 
   __device__ int Channel(int v) const { return v * lanes_ + lane_; }
   __device__ uint32_t TapOffset(uint32_t pixels) const { return pixels; }
   __device__ void StartStage(const T* examples) {
     examples_ = examples + first_;
   }
-  __device__ Place Start(int example, uint32_t pixels) const {
-    return {examples_ + example * example_size_, pixels};
+  __device__ uint32_t Place(int example, uint32_t pixels) const {
+    return example * example_stride_ + pixels;
   }
-  __device__ Elements<T, kVector> Read(const Place& start, uint32_t tap) const {
-    const uint32_t pixel = start.pixels + tap;
-    const T* from = start.example + static_cast<int64_t>(pixel) * pixel_stride_;
+  __device__ Packed<T, kVector> Read(uint32_t place, uint32_t tap) const {
+    const T* from =
+        examples_ + static_cast<int64_t>(place + tap) * pixel_stride_;
     Elements<T, kVector> read;
 #pragma unroll
     for (int v = 0; v < kVector; ++v) {
@@ -124,7 +123,9 @@ class InputReader<T, CudaInput::kElements, kVector> {
               ? from[static_cast<int64_t>(v * lanes_) * channel_stride_]
               : T{};
     }
-    return read;
+    Packed<T, kVector> packed;
+    memcpy(&packed, &read, sizeof(packed));
+    return packed;
   }
 
  private:
@@ -132,10 +133,11 @@ class InputReader<T, CudaInput::kElements, kVector> {
   int lanes_;
   // Channels from the block's first to the input's last.
   int left_;
-  int pixel_stride_;
+  uint32_t pixel_stride_;
   int channel_stride_;
+  // In pixel strides.
+  uint32_t example_stride_;
   int64_t first_;
-  int64_t example_size_;
   const T* examples_;
 };
 

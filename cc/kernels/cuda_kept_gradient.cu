@@ -1,4 +1,5 @@
 #include "cc/kernels/cuda_accumulation.h"
+#include "cc/kernels/cuda_alignment.h"
 #include "cc/kernels/cuda_kept_gradient.h"
 #include "cc/kernels/cuda_selection.h"
 
@@ -6,11 +7,6 @@ namespace tf_approxgrad {
 namespace {
 
 constexpr size_t kScratchAlignment = 256;
-constexpr uintptr_t kVectorAlignment = 16;
-
-bool IsAligned(const void* pointer) {
-  return reinterpret_cast<uintptr_t>(pointer) % kVectorAlignment == 0;
-}
 
 // The same plan without vectors, with as many parts, so that scratch suits
 // both.
@@ -73,7 +69,7 @@ cudaError_t CudaKeptGradient<T>::Compute(double scale, const T* input,
 template <typename T>
 cudaError_t CudaKeptGradient<T>::Select(const T* out_backprop, void* scratch,
                                         cudaStream_t stream) const {
-  const CudaPlan& plan = IsAligned(out_backprop) ? plan_ : unaligned_plan_;
+  const CudaPlan& plan = AreAligned({out_backprop}) ? plan_ : unaligned_plan_;
   return CudaSelect(geometry_, selection_, plan, out_backprop, kept(scratch),
                     stream);
 }
@@ -82,7 +78,7 @@ template <typename T>
 cudaError_t CudaKeptGradient<T>::Accumulate(double scale, const T* input,
                                             void* scratch, T* filter_backprop,
                                             cudaStream_t stream) const {
-  const CudaPlan& plan = IsAligned(input) ? plan_ : unaligned_plan_;
+  const CudaPlan& plan = AreAligned({input}) ? plan_ : unaligned_plan_;
   auto* parts = reinterpret_cast<Accumulator*>(static_cast<char*>(scratch) +
                                                kept_bytes());
   return CudaAccumulate(geometry_, selection_.k, plan, scale, input,

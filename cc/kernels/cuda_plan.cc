@@ -15,6 +15,11 @@ constexpr int64_t kMostTableEntries = 2048;
 constexpr int64_t kTableEntryBytes = 8;
 constexpr int64_t kPreparedBytes = 16;
 constexpr int64_t kMostSplits = 256;
+// NCHW: pixels of 4 bytes in a sector.
+constexpr int64_t kMostPlaneThreads = 8;
+// What turning may take where the stages take less. So many blocks as a
+// multiprocessor's registers allow fit into an H100's shared memory.
+constexpr int64_t kTurningBytes = 16 * 1024;
 
 int64_t DivideUp(int64_t value, int64_t by) { return (value + by - 1) / by; }
 
@@ -89,7 +94,7 @@ void PlanSelection(const ConvGeometry& g, int64_t k, int64_t element_bytes,
     };
     while (warps < kWarps && loads() > 4) warps *= 2;
     while (lanes > sector && loads() > 8 &&
-           2 * blocks() < 3 * device.multiprocessors) {
+           blocks() < 2 * device.multiprocessors) {
       lanes /= 2;
     }
     plan->selection_lanes = lanes;
@@ -109,10 +114,14 @@ void PlanShared(const ConvGeometry& g, int64_t element_bytes,
   }
   plan->kept_bytes = 2 * plan->stage_examples * plan->block_out_channels *
                      plan->stage_kept * kPreparedBytes;
-  const int64_t turned_bytes =
+  const int64_t tap_bytes =
       plan->in_channels() * (plan->block_out_channels + 1) * accumulator_bytes;
-  plan->shared_bytes = std::max(
-      plan->tile_bytes + plan->kept_bytes + plan->table_bytes, turned_bytes);
+  const int64_t stage_bytes =
+      plan->tile_bytes + plan->kept_bytes + plan->table_bytes;
+  plan->turned_taps =
+      std::clamp(std::max(stage_bytes, kTurningBytes) / tap_bytes, int64_t{1},
+                 std::min(plan->taps, g.taps()));
+  plan->shared_bytes = std::max(stage_bytes, plan->turned_taps * tap_bytes);
 }
 
 void PlanBlock(const ConvGeometry& g, int64_t k, int64_t element_bytes,
@@ -133,6 +142,7 @@ void PlanBlock(const ConvGeometry& g, int64_t k, int64_t element_bytes,
                kWarp / plan->lanes);
   plan->threads = plan->lanes * plan->block_out_channels;
   plan->pixel_pitch = plan->in_channels() + plan->vector;
+  plan->plane_threads = PowerOfTwo(g.in_rows * g.in_cols, kMostPlaneThreads);
   const int64_t entries = g.out_rows + g.out_cols;
   plan->table_bytes =
       entries <= kMostTableEntries ? entries * kTableEntryBytes : 0;
@@ -150,11 +160,14 @@ int64_t ResidentBlocks(const CudaPlan& plan) {
 int64_t ChooseSplits(const ConvGeometry& g, int64_t k, int64_t element_bytes,
                      int64_t accumulator_bytes, const CudaDevice& device,
                      const CudaPlan& plan) {
-  // Of one example in one block: a line for each kept position and tap.
+  // Of one example in one block: a line for each kept position and tap, which
+  // comes from shared memory or, where the input is read in place, from L2.
+  const double bytes_per_cycle =
+      plan.input == CudaInput::kTile ? kSharedBytesPerCycle : kL2BytesPerCycle;
   const double example_cycles = static_cast<double>(plan.block_out_channels) *
                                 k * std::min(plan.taps, g.taps()) *
                                 plan.in_channels() * element_bytes /
-                                kSharedBytesPerCycle * ResidentBlocks(plan);
+                                bytes_per_cycle * ResidentBlocks(plan);
   // Filling the first stage, and turning the sums.
   constexpr double kBlockCycles = 3000;
   const double parts_bytes =
@@ -191,6 +204,11 @@ void PlanStages(const ConvGeometry& g, int64_t k, int64_t element_bytes,
     most = std::min(kCudaPreparedKept * plan->lanes / k,
                     DivideUp(plan->split_examples(g), 4));
   }
+  // Their pixels, in NCHW their elements, are counted in 32 bits.
+  const int64_t counted =
+      g.in_rows * g.in_cols *
+      (plan->input_layout == Layout::kNCHW ? g.in_depth : 1);
+  most = std::min(most, INT32_MAX / counted);
   PlanShared(g, element_bytes, accumulator_bytes, plan);
   for (int64_t examples = 2; examples <= most; ++examples) {
     CudaPlan larger = *plan;

@@ -28,7 +28,7 @@ struct CudaDevice {
 };
 
 // What a multiprocessor moves in a cycle between L2 or its shared memory and
-// its registers, and what a launch takes; unmeasured, from what is published.
+// its registers, and what a launch takes: from what is published, not measured.
 constexpr double kL2BytesPerCycle = 24;
 constexpr double kSharedBytesPerCycle = 128;
 constexpr double kLaunchSeconds = 2e-6;
@@ -118,6 +118,10 @@ struct CudaPlan {
   int64_t stage_kept = 1;
   // kTile: elements from a pixel to the next in shared memory.
   int64_t pixel_pitch = 0;
+  // kTile, NCHW: threads that copy a plane, a power of two up to 8.
+  int64_t plane_threads = 8;
+  // Taps whose sums are turned at once, in the stages' shared memory.
+  int64_t turned_taps = 1;
   // Bytes of the accumulation's shared memory: two stages of tiles and kept
   // positions, and what each output row and column reaches.
   int64_t tile_bytes = 0;

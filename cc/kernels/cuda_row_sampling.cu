@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "cc/kernels/cuda_alignment.h"
 #include "cc/kernels/cuda_row_draw_kernels.h"
 #include "cc/kernels/cuda_row_gather_kernels.h"
 #include "cc/kernels/cuda_row_sampling.h"
@@ -10,15 +11,10 @@ namespace tf_approxgrad {
 namespace {
 
 constexpr size_t kScratchAlignment = 256;
-constexpr uintptr_t kVectorAlignment = 16;
 // Accesses of a thread that gathers, about.
-constexpr int64_t kGatheredOfThread = 4;
-
-bool AreAligned(std::initializer_list<const void*> pointers) {
-  return std::all_of(pointers.begin(), pointers.end(), [](const void* pointer) {
-    return reinterpret_cast<uintptr_t>(pointer) % kVectorAlignment == 0;
-  });
-}
+constexpr int64_t kGatheredOfThread = 8;
+// Blocks that fill a large GPU.
+constexpr int64_t kEnoughBlocks = 512;
 
 LaunchShape ShapeOf(int64_t blocks, int threads) {
   LaunchShape shape;
@@ -35,12 +31,23 @@ int PowerOfTwo(int64_t wanted, int least, int most) {
   return power;
 }
 
-GatherShape GatherShapeOf(const ConvGeometry& g, int vector) {
+GatherShape GatherShapeOf(const ConvGeometry& g, int64_t draws, int vector) {
   GatherShape shape;
-  const int64_t accesses = (g.filter_size() + g.out_depth) / vector;
-  shape.threads =
-      PowerOfTwo(accesses / kGatheredOfThread, kWarpLanes, kGatherThreads);
-  shape.lanes = PowerOfTwo(g.in_depth / vector, 1, kWarpLanes);
+  if (g.layout == Layout::kNCHW) {
+    // A thread for each channel, and all of its taps.
+    shape.threads = PowerOfTwo(g.in_depth, kWarpLanes, kGatherThreads);
+    shape.lanes = PowerOfTwo(g.in_depth, 1, kGatherThreads);
+  } else {
+    const int64_t accesses = (g.filter_size() + g.out_depth) / vector;
+    shape.threads =
+        PowerOfTwo(accesses / kGatheredOfThread, kWarpLanes, kGatherThreads);
+    shape.lanes = PowerOfTwo(g.in_depth / vector, 1, kWarpLanes);
+  }
+  shape.side_by_side = kGatherThreads / shape.threads;
+  const int64_t in_turns =
+      std::clamp<int64_t>(draws / (kEnoughBlocks * shape.side_by_side), 1,
+                          kMostPlaces / shape.side_by_side);
+  shape.places = static_cast<int>(in_turns) * shape.side_by_side;
   return shape;
 }
 
@@ -52,11 +59,11 @@ cudaError_t LaunchGather(const ConvGeometry& g, int64_t draws,
                          typename AccumulatorOf<T>::type* patches,
                          typename AccumulatorOf<T>::type* rows,
                          cudaStream_t stream) {
-  const GatherShape shape = GatherShapeOf(g, kVector);
-  const int64_t places = kGatherThreads / shape.threads;
-  return Launch(ShapeOf((draws + places - 1) / places, kGatherThreads), stream,
-                GatherRows<T, kVector>, g, shape, draws, draw, size, drawn,
-                input, out_backprop, patches, rows);
+  const GatherShape shape = GatherShapeOf(g, draws, kVector);
+  const int64_t blocks = (draws + shape.places - 1) / shape.places;
+  return Launch(ShapeOf(blocks, kGatherThreads), stream, GatherRows<T, kVector>,
+                g, shape, draws, draw, size, drawn, input, out_backprop,
+                patches, rows);
 }
 
 }  // namespace

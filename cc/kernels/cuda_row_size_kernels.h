@@ -36,6 +36,27 @@ __device__ double AddSquare(double sum, T element) {
   }
 }
 
+// The squares of every kSquareLanes-th of `count` channels, `stride` elements
+// apart. Inlined where the stride is a constant, it is part of the loads.
+template <int kUnroll, typename T>
+__device__ __forceinline__ double SumStrided(const T* __restrict__ values,
+                                             int64_t stride, int64_t count) {
+  double sum = 0;
+  for (; count > 0; count -= kUnroll * kSquareLanes) {
+    T read[kUnroll];
+#pragma unroll
+    for (int u = 0; u < kUnroll; ++u) {
+      if (u * kSquareLanes < count) read[u] = values[u * stride];
+    }
+#pragma unroll
+    for (int u = 0; u < kUnroll; ++u) {
+      if (u * kSquareLanes < count) sum = AddSquare(sum, read[u]);
+    }
+    values += kUnroll * stride;
+  }
+  return sum;
+}
+
 // The lanes of the squared norms of the kMeasured vectors from `first` on, of
 // `count` in an array [images, positions, channels] or, in NCHW, [images,
 // channels, positions].
@@ -51,20 +72,15 @@ __device__ void SumSquares(Layout layout, const T* __restrict__ values,
   const int64_t number = first + vector;
   double sum = 0;
   if (number < count) {
-    const int64_t stride = planes ? positions : 1;
-    values += planes ? number + number / positions * positions * (channels - 1)
-                     : number * channels;
-    for (int64_t c = lane; c < channels; c += kSquareLanes * kUnroll) {
-      T read[kUnroll];
-#pragma unroll
-      for (int u = 0; u < kUnroll; ++u) {
-        const int64_t at = c + u * kSquareLanes;
-        if (at < channels) read[u] = values[at * stride];
-      }
-#pragma unroll
-      for (int u = 0; u < kUnroll; ++u) {
-        if (c + u * kSquareLanes < channels) sum = AddSquare(sum, read[u]);
-      }
+    if (planes) {
+      values += number +
+                Quotient(number, positions) * positions * (channels - 1) +
+                lane * positions;
+      sum = SumStrided<kUnroll>(values, kSquareLanes * positions,
+                                channels - lane);
+    } else {
+      values += number * channels + lane;
+      sum = SumStrided<kUnroll>(values, kSquareLanes, channels - lane);
     }
   }
   sums[lane * kLaneStride + vector] = sum;

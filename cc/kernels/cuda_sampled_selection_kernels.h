@@ -58,19 +58,20 @@ __device__ void ForEachPosition(const T* values, int64_t stride, uint32_t first,
                                 uint32_t end, const Take& take) {
   constexpr int kUnroll = 4;
   for (; first < end; first += kUnroll * kVector) {
-    Elements<T, kVector> read[kUnroll];
+    Packed<T, kVector> read[kUnroll];
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u) {
       const uint32_t at = first + u * kVector;
-      if (at < end) read[u] = ReadElements<kVector>(values + at * stride);
+      if (at < end) read[u] = ReadPacked<kVector>(values + at * stride);
     }
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u) {
       const uint32_t at = first + u * kVector;
       if (at >= end) return;
+      const auto unpacked = Unpack<T, kVector>(read[u]);
 #pragma unroll
       for (int v = 0; v < kVector; ++v) {
-        if (!take(at + v, LoadElement(read[u].values[v]))) return;
+        if (!take(at + v, unpacked.values[v])) return;
       }
     }
   }

@@ -83,19 +83,20 @@ __global__ void __launch_bounds__(kCudaSelectionThreads)
     const uint32_t step = lanes * kVector;
     for (uint32_t first = lane * kVector; first < count;
          first += kUnroll * step) {
-      Elements<T, kVector> read[kUnroll];
+      Packed<T, kVector> read[kUnroll];
 #pragma unroll
       for (int u = 0; u < kUnroll; ++u) {
         if (first + u * step < count) {
-          read[u] = ReadElements<kVector>(values + first + u * step);
+          read[u] = ReadPacked<kVector>(values + first + u * step);
         }
       }
 #pragma unroll
       for (int u = 0; u < kUnroll; ++u) {
         if (first + u * step < count) {
+          const auto values = Unpack<T, kVector>(read[u]);
 #pragma unroll
           for (int v = 0; v < kVector; ++v) {
-            largest.Take(LoadElement(read[u].values[v]), first + u * step + v);
+            largest.Take(values.values[v], first + u * step + v);
           }
         }
       }
@@ -127,19 +128,20 @@ __global__ void __launch_bounds__(kCudaSelectionThreads)
 // row, 128 bytes together where the channels allow it; the other threads of the
 // warp do the same in the rows below, and `warps` warps of the block share an
 // example's block of channels. A thread keeps sums and maxima of its channels
-// in registers down its rows, with eight loads before the first use. Then the
+// in registers down its rows, with four loads before the first use. Then the
 // lanes of a channel are merged by shuffles, and the warps through shared
 // memory, in a fixed order. `kept` is written with channels side by side.
 //
-// Bytes decide, as with SelectPlanes: 256 threads of 8 loads of 16 bytes are
-// 32 KB in flight a block, and two blocks cover an H100's latency.
+// Bytes decide, as with SelectPlanes: 256 threads of 4 loads of 16 bytes are
+// 16 KB in flight a block. Four blocks of a multiprocessor cover its latency,
+// and while one of them merges, the others read.
 template <typename T, int kVector>
-__global__ void __launch_bounds__(kCudaSelectionThreads, 2)
+__global__ void __launch_bounds__(kCudaSelectionThreads, 4)
     SelectRows(int64_t batch, int64_t positions, int64_t depth, int lanes,
                int warps, const T* __restrict__ out_backprop,
                CudaKept<typename AccumulatorOf<T>::type>* __restrict__ kept) {
   using Accumulator = typename AccumulatorOf<T>::type;
-  constexpr int kUnroll = 8;
+  constexpr int kUnroll = 4;
   constexpr int kWarps = kCudaSelectionThreads / kWarpLanes;
   const int warp = threadIdx.x / kWarpLanes;
   const int lane = threadIdx.x % kWarpLanes;
@@ -162,20 +164,21 @@ __global__ void __launch_bounds__(kCudaSelectionThreads, 2)
     const uint32_t step = kWarpLanes / lanes * warps;
     for (uint32_t first = kWarpLanes / lanes * (warp % warps) + lane / lanes;
          first < count; first += kUnroll * step) {
-      Elements<T, kVector> read[kUnroll];
+      Packed<T, kVector> read[kUnroll];
 #pragma unroll
       for (int u = 0; u < kUnroll; ++u) {
         if (first + u * step < count) {
-          read[u] = ReadElements<kVector>(
+          read[u] = ReadPacked<kVector>(
               values + static_cast<int64_t>(first + u * step) * depth);
         }
       }
 #pragma unroll
       for (int u = 0; u < kUnroll; ++u) {
         if (first + u * step < count) {
+          const auto values = Unpack<T, kVector>(read[u]);
 #pragma unroll
           for (int v = 0; v < kVector; ++v) {
-            largest[v].Take(LoadElement(read[u].values[v]), first + u * step);
+            largest[v].Take(values.values[v], first + u * step);
           }
         }
       }

@@ -227,11 +227,15 @@ __global__ void __launch_bounds__(kCudaSelectionThreads) SelectThreshold(
     return found;
   };
   Bits kth = 0;
-  for (int bit = 8 * sizeof(Bits) - 2; bit >= 0; --bit) {
-    const Bits bound = kth | (Bits{1} << bit);
-    if (count_from(bound) >= k) kth = bound;
+  int64_t equal_left = k;
+  // Where all is kept there is nothing to search.
+  if (k < positions) {
+    for (int bit = 8 * sizeof(Bits) - 2; bit >= 0; --bit) {
+      const Bits bound = kth | (Bits{1} << bit);
+      if (count_from(bound) >= k) kth = bound;
+    }
+    equal_left = k - count_from(kth + 1);
   }
-  int64_t equal_left = k - count_from(kth + 1);
 
   Accumulator sum = 0;
   Accumulator kept_sum = 0;

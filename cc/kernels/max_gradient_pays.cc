@@ -5,7 +5,7 @@
 namespace tf_approxgrad {
 namespace {
 
-// Unmeasured: what a tuned library reaches of a rate in the data sheet, and
+// Guesses: what a tuned library reaches of a rate in the data sheet, and
 // what these kernels do of theirs.
 constexpr double kDenseShare = 0.7;
 constexpr double kMaxShare = 0.8;

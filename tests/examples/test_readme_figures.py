@@ -1,5 +1,6 @@
 """What README.md says of methods is what was measured: benchmarks/results."""
 
+import csv
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -70,6 +71,28 @@ def sentences() -> Iterable[str]:
 @pytest.mark.parametrize("sentence", sentences())
 def test_figures_are_those_of_the_rows(sentence: str) -> None:
     assert sentence in WORDS
+
+
+def gpu_times_as_fast(arithmetic: str) -> str:
+    path = RESULTS / "gpu_filter_gradient_max_k1.csv"
+    with path.open(newline="") as file:
+        ratios = [
+            float(row["ratio"])
+            for row in csv.DictReader(file)
+            if row["layout"] == "NHWC"
+            and row["arithmetic"] == arithmetic
+            and row["batch"] == "128"
+        ]
+    assert len(ratios) == 8
+    return f"{geometric_mean(ratios):.1f}"
+
+
+def test_figures_of_a_gpu_are_those_of_the_rows() -> None:
+    assert (
+        f"is {gpu_times_as_fast('float32')} times as fast as cuDNN's filter gradient "
+        f"in float32, {gpu_times_as_fast('tf32')} times in TF32 and "
+        f"{gpu_times_as_fast('bfloat16')} times in bfloat16"
+    ) in " ".join(README.split())
 
 
 def test_no_figure_is_left_unchecked() -> None:

@@ -11,7 +11,9 @@ full gradient's, alone on the machine. Both print a table and draw accuracy agai
 speed; --minutes=0 does only that.
 
 Settings are full, resnet14 (a smaller network) and METHOD@SCHEDULE, as in
-max:k=4@all-but-first or random@schedule1. --only=all-but-first$ chooses some.
+max:k=4@all-but-first or random@schedule1. --only=all-but-first$ chooses some, and
+--settings names others, also such whose input gradients are approximated, by a third
+part: sampled:k=4@all-but-first@row-sampled:share=0.5.
 A tenth of the training images is held out: choose a setting by its accuracy there, and
 report its accuracy on the test images.
 """

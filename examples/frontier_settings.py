@@ -1,7 +1,9 @@
 """The settings of the frontier: what they are called, and what they mean.
 
 A setting is "full", the name of another network, such as "resnet14", which is trained
-with the full gradient, or METHOD@SCHEDULE, such as "max:k=4@all-but-first".
+with the full gradient, or METHOD@SCHEDULE, such as "max:k=4@all-but-first". A third
+part, as in "zero@schedule1@sampled", is the method of the input gradients, which are
+exact without it.
 """
 
 from __future__ import annotations
@@ -87,6 +89,7 @@ def parse(name: str, base: Settings) -> Settings:
       TypeError, ValueError: If there is no such setting.
     """
     method, at, schedule = name.partition("@")
+    schedule, input_at, input_method = schedule.partition("@")
     if not at and name in (*MODELS, "full"):
         model = base.model if name == "full" else name
         return dataclasses.replace(base, model=model, method="full", schedule="none")
@@ -96,9 +99,12 @@ def parse(name: str, base: Settings) -> Settings:
             f"setting {name!r} must be full, one of the networks {', '.join(MODELS)}, "
             "or METHOD@SCHEDULE, such as max:k=4@all-but-first, with a method other "
             f"than full and one of the schedules {', '.join(SCHEDULES)} or "
-            "every_nth_layer:n=2:start=2 and the like."
+            "every_nth_layer:n=2:start=2 and the like; behind that may follow @METHOD, "
+            "for the input gradients."
         )
     changes = {"method": method, "schedule": kind}
+    if input_at:
+        changes["input_gradient"] = input_method
     for assignment in assignments:
         parameter, _, value = assignment.partition("=")
         if parameter not in _PARAMETERS or not value:
@@ -119,6 +125,7 @@ def parse(name: str, base: Settings) -> Settings:
     try:
         (found,) = settings.make_methods(parsed).values()
         settings.make_schedule(parsed, found)
+        settings.make_input_method(parsed)
     except (TypeError, ValueError) as error:
         raise type(error)(
             f"setting {name!r} is refused, leave it out with --only: {error}"

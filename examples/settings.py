@@ -45,6 +45,7 @@ class Settings:
     schedule_start: int | None
     schedule_layers: str | None
     schedule_steps: int | None
+    input_gradient: str | None
     epochs: int
     batch: int
     seed: int
@@ -117,12 +118,14 @@ def _single_method(settings: Settings) -> str:
     return "full"
 
 
-def _parse_method(text: str, common: dict[str, Any]) -> tfag.GradientMethod:
+def _parse_method(
+    text: str, common: dict[str, Any], flag: str = "method"
+) -> tfag.GradientMethod:
     """Reads "max" or "max:k=4:scale=0.5"; what it leaves out comes from `common`."""
     name, *assignments = text.split(":")
     if name not in _METHODS:
         raise ValueError(
-            f"method={text!r} must be one of {', '.join(_METHODS)}, with parameters as "
+            f"{flag}={text!r} must be one of {', '.join(_METHODS)}, with parameters as "
             "in max:k=4."
         )
     known = [field.name for field in dataclasses.fields(_METHODS[name])]
@@ -131,7 +134,7 @@ def _parse_method(text: str, common: dict[str, Any]) -> tfag.GradientMethod:
         key, _, value = assignment.partition("=")
         if key not in known or not value:
             raise ValueError(
-                f"method={text!r} has {assignment!r} where it must set one of its "
+                f"{flag}={text!r} has {assignment!r} where it must set one of its "
                 f"parameters ({', '.join(known) or 'it has none'}), as in max:k=4."
             )
         values[key] = value
@@ -181,6 +184,25 @@ def make_schedule(
     return schedule(method, **parameters)
 
 
+def make_input_method(settings: Settings) -> tfag.GradientMethod | None:
+    """The method of the input gradients, or `None` where they are exact.
+
+    Raises:
+      ValueError: If the method or a parameter isn't allowed, or no layer is
+        approximated.
+      TypeError: If a parameter has the wrong type.
+    """
+    text = settings.input_gradient
+    if text is None:
+        return None
+    if settings.schedule_name == "none":
+        raise ValueError(
+            f"input_gradient={text!r} follows the schedule, and schedule='none' "
+            "approximates nothing."
+        )
+    return _parse_method(text, {"seed": settings.seed}, "input_gradient")
+
+
 def make_model(
     settings: Settings,
     method: tfag.GradientMethod,
@@ -210,7 +232,9 @@ def make_model(
         model = getattr(tfag.models, settings.model)(**arguments)
     schedule = make_schedule(settings, method)
     if schedule is not None:
-        model = tfag.approximate_gradients(model, schedule)
+        model = tfag.approximate_gradients(
+            model, schedule, input_gradient=make_input_method(settings)
+        )
     learning_rate = keras.optimizers.schedules.ExponentialDecay(
         settings.learning_rate,
         max(1, round(settings.decay_epochs * steps_per_epoch)),

@@ -92,6 +92,12 @@ flags.DEFINE_string(
     "all; for alternate the number layers, by default 2.",
 )
 flags.DEFINE_integer("schedule_steps", None, "steps of alternate. By default 2.")
+flags.DEFINE_string(
+    "input_gradient",
+    None,
+    "A method, with parameters as in row-sampled:share=0.25, that makes the input "
+    "gradients where the schedule approximates the filters'. By default none: exact.",
+)
 flags.DEFINE_integer("epochs", 5, "Epochs in all.", lower_bound=1)
 flags.DEFINE_integer("batch", 128, "Images in a batch.", lower_bound=1)
 flags.DEFINE_integer(
@@ -144,6 +150,7 @@ class Job:
         self._chosen = chosen
         methods = settings.make_methods(chosen)
         schedules = [settings.make_schedule(chosen, x) for x in methods.values()]
+        settings.make_input_method(chosen)
         # They differ in the method alone, so that any of them gives the picture.
         self._schedule = next((x for x in schedules[::-1] if x is not None), None)
         self._dataset = datasets.load_dataset(

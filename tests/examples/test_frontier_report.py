@@ -48,6 +48,13 @@ def test_setting_says_network_method_and_schedule(name, model, schedule):
     assert method_and_schedule(name) == (model, schedule)
 
 
+def test_third_part_of_a_setting_is_the_method_of_the_input_gradients():
+    parsed = frontier_settings.parse("max@schedule1@sampled:k=4", RESNET)
+    assert parsed == dataclasses.replace(
+        frontier_settings.parse("max@schedule1", RESNET), input_gradient="sampled:k=4"
+    )
+
+
 def test_all_but_first_approximates_every_layer_from_the_second_at_every_step():
     _, schedule = method_and_schedule("zero@all-but-first")
     network = tfag.models.resnet(20, (28, 28, 1), width=0.05)
@@ -72,6 +79,8 @@ def test_all_but_first_approximates_every_layer_from_the_second_at_every_step():
         ("max@every_nth_layer:m=3", ("'m=3'", "n, start")),
         ("max@every_nth_layer:n=three", ("n must be an integer", "'three'")),
         ("max@every_nth_layer:steps=3", ("schedule_steps=3",)),
+        ("max@schedule1@", ("input_gradient=''", "--only")),
+        ("max@schedule1@rows:k=4", ("input_gradient='rows:k=4'", "row-sampled")),
     ],
 )
 def test_bad_setting_is_refused(name, words):

@@ -157,6 +157,42 @@ def test_models_of_all_methods_start_from_the_same_weights(model):
     assert names == tfag.conversion_report(converted).converted
 
 
+def test_input_gradient_is_made_where_the_schedule_approximates():
+    options = chosen(
+        method="max",
+        schedule="constant",
+        schedule_layers="2",
+        input_gradient="row-sampled:share=0.25",
+        seed=7,
+    )
+    ((_, method),) = settings.make_methods(options).items()
+    model = settings.make_model(options, method, (8, 8, 1), 10, 1)
+    wanted = tfag.RowSampledGradient(0.25, seed=7)
+    assert {x.input_gradient for x in settings.convolutions(model)} == {wanted}
+    assert settings.make_input_method(chosen(method="max")) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"input_gradient": "rows"},
+            ("input_gradient='rows'", "full, zero, random, max, sampled, row-sampled"),
+        ),
+        ({"input_gradient": "max:n=4"}, ("input_gradient='max:n=4'", "'n=4'")),
+        (
+            {"input_gradient": "sampled", "schedule": "none"},
+            ("input_gradient='sampled'", "schedule='none'"),
+        ),
+    ],
+)
+def test_bad_input_gradients_are_refused(changes, words):
+    with pytest.raises(ValueError) as caught:
+        settings.make_input_method(chosen(**changes))
+    for word in words:
+        assert word in str(caught.value)
+
+
 def test_learning_rate_decays_over_the_epochs_asked_for():
     changes = {"learning_rate": 0.5, "decay_rate": 0.25, "decay_epochs": 2.0}
     model = settings.make_model(

@@ -2,11 +2,12 @@ r"""Compare methods on one batch before choosing one, and again once the network
 
     python examples/fidelity.py --epochs=2 --output=runs/fidelity
 
-It measures the filter gradients of ResNet-8 on images of Fashion-MNIST in this
-repository: those of the new network, and those after some epochs of exact training,
-which may be other than at the start. --gradient=input measures input gradients, and
---gradient=propagated what their errors make of the filter gradients of earlier layers.
-Tables are printed, and written as CSV with a picture of the cosine beside them.
+It measures the filter gradients of ResNet-8, or of another --depth, on images of
+Fashion-MNIST in this repository, or other --data: those of the new network, and those
+after some epochs of exact training, which may be other than at the start.
+--gradient=input measures input gradients, and --gradient=propagated what their errors
+make of the filter gradients of earlier layers. Tables are printed, and written as CSV
+with a picture of the cosine beside them.
 """
 
 from __future__ import annotations
@@ -16,20 +17,25 @@ from pathlib import Path
 import keras
 from absl import app, flags
 from batches import BatchMaker
-from datasets import load_dataset
+from datasets import NAMES, load_dataset
 
 import tf_approxgrad as tfag
 
 FLAGS = flags.FLAGS
 METHODS = (
     tfag.ZeroGradient(),
-    *(tfag.MaxGradient(k=k, scale=1.0) for k in (1, 4, 16)),
+    tfag.RandomGradient(),
+    *(tfag.MaxGradient(k=k, scale=1.0) for k in (1, 4)),
+    *(tfag.SampledGradient(k=k) for k in (1, 4)),
+    *(tfag.RowSampledGradient(share=share) for share in (1 / 16, 1 / 8, 1 / 4)),
 )
 GRADIENTS = ("filter", "input", "propagated")
 
 
 def define_flags() -> None:
     """Defines the flags."""
+    flags.DEFINE_integer("depth", 8, "Layers of the ResNet: 6 * n + 2.")
+    flags.DEFINE_enum("data", "embedded", NAMES, "The images.")
     flags.DEFINE_integer("epochs", 1, "Epochs of training.", lower_bound=0)
     flags.DEFINE_integer("batch", 128, "Images in a batch.", lower_bound=1)
     flags.DEFINE_integer("limit", None, "At most this many images.", lower_bound=10)
@@ -52,9 +58,9 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"arguments that aren't flags: {' '.join(argv[1:])}")
     keras.utils.set_random_seed(0)
-    dataset = load_dataset("embedded", limit=FLAGS.limit)
+    dataset = load_dataset(FLAGS.data, limit=FLAGS.limit)
     batches = BatchMaker(dataset, FLAGS.batch, seed=0, augment=False)
-    model = tfag.models.resnet(8, dataset.image_shape)
+    model = tfag.models.resnet(FLAGS.depth, dataset.image_shape)
     model.compile(
         "adam",
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),

@@ -36,7 +36,13 @@ def test_program_compares_methods_before_and_after_training(gradient, title, tmp
             tables.append(list(csv.DictReader(file)))
     for table in tables:
         assert {row["gradient"] for row in table} == {gradient}
-        methods = ["zero", *(f"max({k}scale=1.0)" for k in ("", "k=4, ", "k=16, "))]
-        assert [row["method"] for row in table][:4] == methods
-        assert len({row["layer"] for row in table}) == len(table) / 4 == 7
+        methods = [row["method"] for row in table][:9]
+        assert methods[:4] == [
+            "zero",
+            "random",
+            "max(scale=1.0)",
+            "max(k=4, scale=1.0)",
+        ]
+        assert methods[-1] == "row-sampled(share=0.25)"
+        assert len({row["layer"] for row in table}) == len(table) / 9 == 7
     assert [row["cosine"] for row in tables[0]] != [row["cosine"] for row in tables[1]]

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import statistics
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -45,9 +46,12 @@ def test_the_frontier_s_table_is_that_of_the_rows() -> None:
 
 
 def sentences() -> Iterable[str]:
-    yield f"it is {times_as_fast('rows', 1)} times as fast and loses " + lost(
-        "row-sampled:share=0.125@all-but-first"
+    yield f"At share 1/8 it is {times_as_fast('rows', 1)} times as fast"
+    sixteenth, eighth, quarter = (
+        lost(f"row-sampled:share={share}@all-but-first")
+        for share in ("0.0625", "0.125", "0.25")
     )
+    yield (f"Shares 1/16, 1/8 and 1/4 lose {sixteenth}, {eighth} and {quarter} points")
     yield (
         f"{times_as_fast('sampled', 1)} times as fast at k = 1 and "
         f"{times_as_fast('sampled', 4)} at k = 4, more on large maps"
@@ -71,6 +75,28 @@ def sentences() -> Iterable[str]:
 @pytest.mark.parametrize("sentence", sentences())
 def test_figures_are_those_of_the_rows(sentence: str) -> None:
     assert sentence in WORDS
+
+
+def of_layers(method: str, column: str) -> str:
+    """A method's median over the layers but the first, after an epoch."""
+    with (RESULTS / "fidelity_resnet20_after.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["method"] == method]
+    assert len(rows) == 19
+    return f"{statistics.median(float(row[column]) for row in rows[1:]):.2f}"
+
+
+def test_cosines_and_biases_are_those_of_the_fidelity_table() -> None:
+    rows = ["row-sampled(share=0.0625)", "row-sampled", "row-sampled(share=0.25)"]
+    most = ["max(scale=1.0)", "max(k=4, scale=1.0)"]
+    low, middle, high = (of_layers(method, "cosine") for method in rows)
+    noisy = [of_layers(method, "cosine") for method in ("sampled", "sampled(k=4)")]
+    steady = [of_layers(method, "cosine") for method in most]
+    biases = [of_layers(method, "bias") for method in most]
+    assert f"is {low}, {middle} and {high} for `row-sampled` with" in WORDS
+    assert f"{' and '.join(noisy)} for `sampled` with k = 1 and 4" in WORDS
+    assert f"and {' and '.join(steady)} for `max`" in WORDS
+    assert f"that of `max` is {' and '.join(biases)} times the gradient's norm" in WORDS
+    assert all(float(of_layers(x, "bias")) < 0.2 for x in (*rows, "sampled"))
 
 
 def gpu_times_as_fast(arithmetic: str) -> str:

@@ -36,6 +36,7 @@ def define_flags() -> None:
     """Defines the flags."""
     flags.DEFINE_integer("depth", 8, "Layers of the ResNet: 6 * n + 2.")
     flags.DEFINE_enum("data", "embedded", NAMES, "The images.")
+    flags.DEFINE_string("data_path", None, "Their folder or archive, as in train.py.")
     flags.DEFINE_integer("epochs", 1, "Epochs of training.", lower_bound=0)
     flags.DEFINE_integer("batch", 128, "Images in a batch.", lower_bound=1)
     flags.DEFINE_integer("limit", None, "At most this many images.", lower_bound=10)
@@ -58,7 +59,7 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"arguments that aren't flags: {' '.join(argv[1:])}")
     keras.utils.set_random_seed(0)
-    dataset = load_dataset(FLAGS.data, limit=FLAGS.limit)
+    dataset = load_dataset(FLAGS.data, FLAGS.data_path, limit=FLAGS.limit)
     batches = BatchMaker(dataset, FLAGS.batch, seed=0, augment=False)
     model = tfag.models.resnet(FLAGS.depth, dataset.image_shape)
     model.compile(
@@ -76,6 +77,7 @@ def main(argv: list[str]) -> None:
             steps_per_epoch=batches.steps_per_epoch,
             epochs=FLAGS.epochs,
             validation_data=batches.validation(),
+            shuffle=False,  # The batches come in an order of their own.
             verbose=2,
         )
         report(model, x, y, folder / "after")

@@ -47,6 +47,13 @@ def draw_schedule(schedule: tfag.Schedule, layers: Sequence[Any], path: Path) ->
 _MARKERS = {"full": "*", "resnet14": "P", "all-but-first": "o", "schedule1": "s"}
 
 
+def _methods_and_schedule(setting: str) -> tuple[str, str]:
+    """Splits METHOD@SCHEDULE or METHOD@SCHEDULE@METHOD, or the name of a network."""
+    method, _, rest = setting.partition("@")
+    schedule, _, of_inputs = rest.partition("@")
+    return f"{method} {of_inputs}".rstrip(), schedule
+
+
 def draw_frontier(points: Sequence[Point], model: str, path: Path) -> bool:
     """Draws test accuracy over the speed of a step, with bars for the spread.
 
@@ -65,11 +72,11 @@ def draw_frontier(points: Sequence[Point], model: str, path: Path) -> bool:
     if not timed:
         return False
     figure, axes = plt.subplots(figsize=(9, 6), layout="constrained")
-    parts = [point.setting.partition("@") for point in timed]
-    approximate = dict.fromkeys(method for method, at, _ in parts if at)
+    parts = [_methods_and_schedule(point.setting) for point in timed]
+    approximate = dict.fromkeys(methods for methods, schedule in parts if schedule)
     colours = {name: f"C{number}" for number, name in enumerate(approximate)}
-    for (method, _, schedule), point in zip(parts, timed, strict=True):
-        colour = colours.get(method, "black")
+    for (methods, schedule), point in zip(parts, timed, strict=True):
+        colour = colours.get(methods, "black")
         deviation = point.test.deviation
         axes.errorbar(
             point.faster,

@@ -195,10 +195,11 @@ def make_input_method(settings: Settings) -> tfag.GradientMethod | None:
     text = settings.input_gradient
     if text is None:
         return None
-    if settings.schedule_name == "none":
+    if settings.schedule_name == "none" or settings.method == "full":
         raise ValueError(
-            f"input_gradient={text!r} follows the schedule, and schedule='none' "
-            "approximates nothing."
+            f"input_gradient={text!r} follows the schedule, and schedule="
+            f"{settings.schedule_name!r} with method={settings.method!r} approximates "
+            "nothing."
         )
     return _parse_method(text, {"seed": settings.seed}, "input_gradient")
 

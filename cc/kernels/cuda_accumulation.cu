@@ -1,5 +1,6 @@
 #include "cc/kernels/cuda_accumulation.h"
 #include "cc/kernels/cuda_accumulation_kernels.h"
+#include "cc/kernels/cuda_add_parts_kernels.h"
 #include "cc/kernels/cuda_alignment.h"
 #include "cc/kernels/launch.h"
 

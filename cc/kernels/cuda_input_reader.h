@@ -101,7 +101,8 @@ class InputReader<T, CudaInput::kElements, kVector> {
         channel_stride_(task.input_layout == Layout::kNHWC ? 1 : task.pixels),
         example_stride_(task.input_layout == Layout::kNHWC
                             ? task.pixels
-                            : task.pixels * task.in_depth),
+                            : static_cast<uint32_t>(task.pixels) *
+                                  task.in_depth),
         first_(static_cast<int64_t>(in_channel + lane) * channel_stride_) {}
 
   __device__ int Channel(int v) const { return v * lanes_ + lane_; }

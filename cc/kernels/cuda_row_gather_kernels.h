@@ -17,6 +17,7 @@ namespace {
 constexpr int kGatherThreads = 256;
 // Places of a block.
 constexpr int kMostPlaces = 64;
+static_assert(kMostPlaces <= kGatherThreads, "a thread finds a row");
 // Taps that a thread reads before it writes the first.
 constexpr int kGatheredTaps = 4;
 
@@ -144,23 +145,24 @@ __device__ void GatherRow(const ConvGeometry& g, const GatherShape& shape,
 // KH, KW, Ci] and `weighted` [draws, Co]. Places that nothing was drawn for are
 // zero; where the sum of the sizes isn't finite, patches are zero and rows NaN.
 //
-// Partition: a place has shape.threads threads, about eight accesses for each;
-// shape.lanes of them take a tap, so that few channels leave none idle, and
-// read up to four taps before the first is written. A block has several places
-// side by side, and up to kMostPlaces in turns where there are blocks enough.
-// What rows they are takes divisions and three reads, each after the other: the
-// first threads of the block find out for all of its places. Vectors of 16
-// bytes (kVector) are for NHWC alone: there neighbouring threads read the
-// channels of a pixel, and always they write neighbouring elements, whole lines
-// at once. In NCHW neighbouring threads read neighbouring planes, 32 bytes for
-// each element; a tap's neighbours in the same row of X are in the same
-// sectors, and the same thread reads them.
+// Partition: a place has shape.threads threads, in NHWC about eight accesses
+// for each; shape.lanes of them take a tap, so that few channels leave none
+// idle, and read up to four taps before the first is written. A block has
+// several places side by side, and up to kMostPlaces in turns where there are
+// blocks enough. What rows they are takes divisions and three reads, each after
+// the other: the first threads of the block find out for all of its places.
+// Vectors of 16 bytes (kVector) are for NHWC alone: there neighbouring threads
+// read the channels of a pixel, and always they write neighbouring elements,
+// whole lines at once. In NCHW neighbouring threads read neighbouring planes,
+// 32 bytes for each element; a tap's neighbours in the same row of X are in the
+// same sectors, and the same thread reads them.
 //
 // Two blocks of a multiprocessor are all that is asked for: left to itself, the
 // compiler spills registers to make room for more.
 //
-// Bytes decide: what is written, 4 for each of draws * (KH * KW * Ci + Co)
-// elements, for the patches overlap and their X comes out of L2.
+// Bytes should decide: what is written, 4 for each of draws * (KH * KW * Ci +
+// Co) elements, for the patches overlap and their X comes out of L2. It is a
+// third of the time at best.
 template <typename T, int kVector>
 __global__ void __launch_bounds__(kGatherThreads, 2)
     GatherRows(ConvGeometry g, GatherShape shape, int64_t draws,

@@ -34,7 +34,8 @@ int PowerOfTwo(int64_t wanted, int least, int most) {
 GatherShape GatherShapeOf(const ConvGeometry& g, int64_t draws, int vector) {
   GatherShape shape;
   if (g.layout == Layout::kNCHW) {
-    // A thread for each channel, and all of its taps.
+    // A thread for each channel and all of its taps, or, of fewer channels than
+    // a warp has lanes, for some of them.
     shape.threads = PowerOfTwo(g.in_depth, kWarpLanes, kGatherThreads);
     shape.lanes = PowerOfTwo(g.in_depth, 1, kGatherThreads);
   } else {

@@ -113,9 +113,13 @@ void CheckPlan(const ConvGeometry& g, int64_t k, int64_t bytes,
         what + "the block wants more shared memory than it can have");
   Check(p.shared_bytes >= p.tile_bytes + p.kept_bytes + p.table_bytes,
         what + "shared memory must hold all three");
-  Check(p.shared_bytes >=
-            p.in_channels() * (p.block_out_channels + 1) * accumulator_bytes,
+  Check(p.turned_taps >= 1 && p.turned_taps <= p.taps,
+        what + "the taps whose sums are turned at once");
+  Check(p.shared_bytes >= p.turned_taps * p.in_channels() *
+                              (p.block_out_channels + 1) * accumulator_bytes,
         what + "shared memory must hold the turned sums");
+  Check((p.plane_threads & (p.plane_threads - 1)) == 0 && p.plane_threads >= 1,
+        what + "the threads of a plane must be a power of two");
   Check(p.tile_bytes % 32 == 0 && p.kept_bytes % 16 == 0,
         what + "what follows in shared memory must be aligned to 16 bytes");
   if (p.input == CudaInput::kTile) {

@@ -191,12 +191,13 @@ void TestNonFiniteShows(const ConvGeometry& g, const RowSampling& sampling,
                    ": a NaN or infinity is hidden");
 }
 
-// More groups than a block has threads, and more than one of everything else.
+// More groups than a block has threads, and more than one of everything else; a
+// block gathers places in turns.
 void TestManyGroups() {
   const Problem problem{1, 750, 710, 1, 1, 1, 1};
   const ConvGeometry g = GeometryOf(problem, Layout::kNHWC);
   Check(RowGroups(g.positions()) > kRowBlock, "too few groups");
-  TestSamplesWhatTheCpuDoes<float>(g, {5000, true, true}, {true});
+  TestSamplesWhatTheCpuDoes<float>(g, {9001, true, true}, {true});
 }
 
 void TestSizesBeyondAGpuAreRefused() {

@@ -223,6 +223,13 @@ def test_picture_shows_the_settings_that_were_timed(tmp_path, monkeypatch):
     assert tf.io.decode_png(path.read_bytes()).shape[0] > 100
 
 
+def test_picture_knows_the_schedule_of_a_setting_with_three_parts():
+    split = figures._methods_and_schedule
+    assert split("max:k=4@schedule1@sampled") == ("max:k=4 sampled", "schedule1")
+    assert split("max:k=4@schedule1") == ("max:k=4", "schedule1")
+    assert split("full") == ("full", "")
+
+
 def test_nothing_timed_gives_no_picture(tmp_path):
     path = tmp_path / "frontier.png"
     assert not figures.draw_frontier([make_point("a@x", 1.0, math.nan)], "cnn2", path)

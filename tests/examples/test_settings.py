@@ -184,6 +184,10 @@ def test_input_gradient_is_made_where_the_schedule_approximates():
             {"input_gradient": "sampled", "schedule": "none"},
             ("input_gradient='sampled'", "schedule='none'"),
         ),
+        (
+            {"input_gradient": "sampled", "method": "full"},
+            ("input_gradient='sampled'", "method='full'"),
+        ),
     ],
 )
 def test_bad_input_gradients_are_refused(changes, words):

@@ -4,6 +4,7 @@
 #define TF_APPROXGRAD_CC_KERNELS_CUDA_ACCUMULATION_KERNELS_H_
 
 #include <cstdint>
+#include <type_traits>
 
 #include "cc/kernels/cuda_accumulation_stage.h"
 #include "cc/kernels/cuda_elements.h"
@@ -55,7 +56,9 @@ __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
   using Prepared = PreparedKept<Accumulator>;
   // Taps that are read before the first is used: what the seven predicate
   // registers and, of many sums, the others allow.
-  constexpr int kTapsAtOnce = kTaps * kVector > 36 ? 1 : kTaps < 5 ? kTaps : 5;
+  constexpr int kMostTapsAtOnce =
+      kTaps * kVector > 36 || std::is_same_v<T, double> ? 1 : 5;
+  constexpr int kTapsAtOnce = kTaps < kMostTapsAtOnce ? kTaps : kMostTapsAtOnce;
 
   // What this block and this thread own.
   const int block = static_cast<int>(blockIdx.x);
@@ -185,11 +188,10 @@ __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
             : task.stage_kept * static_cast<int>(Least(task.stage_examples,
                                                        end_example - example));
     uint32_t all_taps = 0;
-    Prepared next = *of_group;
+#pragma unroll 1
     for (int i = 0; i < patches; ++i) {
-      const Prepared one = next;
+      const Prepared one = *of_group;
       of_group += task.out_channels;
-      if (i + 1 < patches) next = *of_group;
 #pragma unroll
       for (int first = 0; first < kTaps; first += kTapsAtOnce) {
         Packed<T, kVector> read[kTapsAtOnce];
@@ -214,6 +216,7 @@ __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
       all_taps |= one.taps;
     }
     // Zero times a weight that isn't finite must show, at taps outside.
+#pragma unroll 1
     for (int i = 0; all_taps & kWeightNotFinite && i < patches; ++i) {
       const Prepared one =
           lists[list * list_size + group + i * task.out_channels];

@@ -39,12 +39,11 @@ namespace {
 // Shared memory and instructions decide, not arithmetic: each multiply-add
 // needs a value of its own, since two output channels seldom keep the same
 // position. A multiprocessor delivers 128 bytes a cycle, 32 floats, and could
-// multiply 128. So the four patches of a warp cost 36 cycles, and 70
-// instructions, of which 4 start in a cycle, if none is wasted: a tap's
-// address is one addition. A tap outside takes no shared memory, but the
-// instructions of one inside. Half
-// the bytes (bfloat16) are half the cycles for as many values, but each of them
-// must be converted as well.
+// multiply 128. So the four patches of a warp cost 36 cycles and, if none is
+// wasted, 70 instructions, of which 4 start in a cycle: a tap's address is one
+// addition. A tap outside takes no shared memory, but the instructions of one
+// inside. Half the bytes (bfloat16) are half the cycles for as many values, but
+// each of them must be converted as well.
 template <typename T, CudaInput kInput, int kVector, int kTaps>
 __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
     ConvGeometry g, AccumulationTask task, double scale,
@@ -55,7 +54,7 @@ __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
   using Accumulator = typename AccumulatorOf<T>::type;
   using Prepared = PreparedKept<Accumulator>;
   // Taps that are read before the first is used: what the seven predicate
-  // registers and, of many sums, the others allow.
+  // registers and, of many sums or of those in float64, the others allow.
   constexpr int kMostTapsAtOnce =
       kTaps * kVector > 36 || std::is_same_v<T, double> ? 1 : 5;
   constexpr int kTapsAtOnce = kTaps < kMostTapsAtOnce ? kTaps : kMostTapsAtOnce;

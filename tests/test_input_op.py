@@ -1,15 +1,13 @@
 """The ops of the input gradient: float64 NumPy decides."""
 
 import dataclasses
-import os
-import subprocess
-import sys
 
 import ml_dtypes
 import numpy as np
 import pytest
 import tensorflow as tf
 from input_reference import exact_of_rows, filters_of, max_rows
+from programs import with_threads
 from reference import GEOMETRIES, Problem, assert_gradient
 from row_reference import row_weights, uniform
 
@@ -211,9 +209,6 @@ def test_types_of_small_range_round_as_numpy_does() -> None:
 
 
 PRINT_DIGESTS = """
-import hashlib, sys
-import tensorflow as tf
-tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[1]))
 from reference import Problem
 from test_input_op import run_max, run_rows, run_sampled
 for size in ((31, 29), (2, 2)):
@@ -225,26 +220,12 @@ for size in ((31, 29), (2, 2)):
             run_sampled(problem, dy, k=2),
             run_rows(problem, x, dy),
         ):
-            print(hashlib.sha256(gradient.tobytes()).hexdigest())
+            show(gradient)
 """
 
 
 @pytest.mark.slow
 def test_number_of_threads_does_not_change_a_bit() -> None:
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-    }
-    runs = [
-        subprocess.Popen(
-            [sys.executable, "-c", PRINT_DIGESTS, threads],
-            env=environment,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for threads in ("1", "5")
-    ]
-    digests = [run.communicate()[0].split() for run in runs]
-    assert [run.returncode for run in runs] == [0, 0]
-    assert len(digests[0]) == 12
-    assert digests[0] == digests[1]
+    one, five = with_threads(PRINT_DIGESTS, 1, 5)
+    assert len(one) == 12
+    assert one == five

@@ -4,14 +4,12 @@ There are two ways in: a whole filter gradient, and the weights alone, one by on
 """
 
 import dataclasses
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from gradients import NON_FINITE, filter_gradient
 from gradients import weights_of as method_weights
+from programs import with_threads
 from reference import GEOMETRIES, Problem, assert_gradient, keep_largest, to_nhwc
 
 import tf_approxgrad as tfag
@@ -286,9 +284,6 @@ def test_same_call_gives_the_same_bits(geometry: str, k: int) -> None:
 
 
 PRINT_DIGESTS = """
-import hashlib, sys
-import tensorflow as tf
-tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[1]))
 from gradients import filter_gradient
 from reference import Problem
 import tf_approxgrad as tfag
@@ -300,26 +295,12 @@ for data_format in ("NHWC", "NCHW"):
         x, dy = problem.arrays()
         for k in (1, 5, 17):
             gradient = filter_gradient(problem, x, dy, tfag.MaxGradient(k))
-            print(hashlib.sha256(gradient.tobytes()).hexdigest())
+            show(gradient)
 """
 
 
 @pytest.mark.slow
 def test_number_of_threads_does_not_change_a_bit() -> None:
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-    }
-    runs = [
-        subprocess.Popen(
-            [sys.executable, "-c", PRINT_DIGESTS, threads],
-            env=environment,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for threads in ("1", "2")
-    ]
-    digests = [run.communicate()[0].split() for run in runs]
-    assert [run.returncode for run in runs] == [0, 0]
-    assert len(set(digests[0])) == 12
-    assert digests[0] == digests[1]
+    one, two = with_threads(PRINT_DIGESTS, 1, 2)
+    assert len(set(one)) == 12
+    assert one == two

@@ -1,13 +1,11 @@
 """The op of the method `row-sampled`: what it refuses, and that it always agrees."""
 
 import dataclasses
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from programs import with_instruction_sets, with_threads
 from reference import GEOMETRIES, Problem
 
 import tf_approxgrad as tfag
@@ -110,9 +108,6 @@ def test_kernel_is_the_composition_of_tensorflow_ops(
 
 
 PRINT_DIGESTS = """
-import hashlib, sys
-import tensorflow as tf
-tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[1]))
 from gradients import filter_gradient
 from reference import Problem
 import tf_approxgrad as tfag
@@ -126,30 +121,16 @@ for data_format in ("NHWC", "NCHW"):
             for probability in ("norm", "product"):
                 method = tfag.RowSampledGradient(0.2, probability=probability)
                 gradient = filter_gradient(problem, x, dy, method, 1)
-                print(hashlib.sha256(gradient.tobytes()).hexdigest())
+                show(gradient)
 """
 
 
 @pytest.mark.slow
 def test_number_of_threads_does_not_change_a_bit() -> None:
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-    }
-    runs = [
-        subprocess.Popen(
-            [sys.executable, "-c", PRINT_DIGESTS, threads],
-            env=environment,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for threads in ("1", "2", "5")
-    ]
-    digests = [run.communicate()[0].split() for run in runs]
-    assert [run.returncode for run in runs] == [0, 0, 0]
+    one, two, five = with_threads(PRINT_DIGESTS, 1, 2, 5)
     # Both layouts give the same bits.
-    assert len(set(digests[0])) == 8
-    assert digests[0] == digests[1] == digests[2]
+    assert len(set(one)) == 8
+    assert one == two == five
 
 
 PRINT_ROWS = """
@@ -169,21 +150,14 @@ for co in (1, 13, 48):
             gradient = filter_gradient(
                 problem, x, dy, tfag.RowSampledGradient(0.3), step
             )
-            print(np.flatnonzero(gradient.any(axis=(0, 1, 3))).tolist())
+            rows = np.flatnonzero(gradient.any(axis=(0, 1, 3)))
+            print(",".join(map(str, rows)))
 """
 
 
 @pytest.mark.slow
 def test_every_instruction_set_draws_the_same_rows() -> None:
-    outputs = []
-    for name in ("baseline", "avx2", "avx512"):
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-            "TF_APPROXGRAD_INSTRUCTION_SET": name,
-        }
-        command = [sys.executable, "-c", PRINT_ROWS]
-        outputs.append(subprocess.check_output(command, env=environment))
+    baseline, avx2, avx512 = with_instruction_sets(PRINT_ROWS)
     # Both layouts draw the same rows.
-    assert len(set(outputs[0].splitlines())) == 15
-    assert outputs[0] == outputs[1] == outputs[2]
+    assert len(set(baseline)) == 15
+    assert baseline == avx2 == avx512

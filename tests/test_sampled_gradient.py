@@ -1,15 +1,13 @@
 """The method `sampled` against the reference."""
 
 import dataclasses
-import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from gradients import NON_FINITE, filter_gradient
+from programs import with_instruction_sets, with_threads
 from reference import (
     GEOMETRIES,
     Problem,
@@ -241,17 +239,10 @@ def test_layers_of_a_model_draw_by_their_index_and_the_step() -> None:
 
 
 PRINT_DIGESTS = """
-import hashlib, sys
 import numpy as np
-import tensorflow as tf
-tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[1]))
 from gradients import filter_gradient, weights_of
 from reference import Problem
 import tf_approxgrad as tfag
-
-def show(array):
-    print(hashlib.sha256(array.tobytes()).hexdigest())
-
 rng = np.random.default_rng(0)
 for data_format in ("NHWC", "NCHW"):
     for dtype in ("float32", "float64", "half"):
@@ -269,33 +260,9 @@ for data_format in ("NHWC", "NCHW"):
 """
 
 
-def digests(arguments: list[list[str]], **variables: list[str]) -> list[list[str]]:
-    """What runs with other arguments or variables of the environment print."""
-    changes = [
-        dict(zip(variables, values, strict=True))
-        for values in zip(*variables.values(), strict=True)
-    ] or [{}] * len(arguments)
-    runs = [
-        subprocess.Popen(
-            [sys.executable, "-c", PRINT_DIGESTS, *own],
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-                **change,
-            },
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for own, change in zip(arguments, changes, strict=True)
-    ]
-    printed = [run.communicate()[0].split() for run in runs]
-    assert [run.returncode for run in runs] == [0] * len(runs)
-    return printed
-
-
 @pytest.mark.slow
 def test_number_of_threads_does_not_change_a_bit() -> None:
-    one, two = digests([["1"], ["2"]])
+    one, two = with_threads(PRINT_DIGESTS, 1, 2)
     # Both layouts may give the same.
     assert len(set(one)) >= 9
     assert one == two
@@ -304,13 +271,6 @@ def test_number_of_threads_does_not_change_a_bit() -> None:
 @pytest.mark.slow
 def test_instruction_set_does_not_change_a_bit_of_the_draws() -> None:
     """A weight that meets a one of X, and zeros otherwise, isn't rounded again."""
-    sets = ["baseline", "avx2", "avx512"]
-    with open("/proc/cpuinfo") as file:
-        flags = file.read().split()
-    sets = sets[: 1 + ("avx2" in flags) + ("avx512dq" in flags)]
-    first, *others = digests(
-        [["1", "weights"]] * len(sets), TF_APPROXGRAD_INSTRUCTION_SET=sets
-    )
-    assert len(set(first)) == 18
-    for other in others:
-        assert other == first
+    baseline, avx2, avx512 = with_instruction_sets(PRINT_DIGESTS, "1", "weights")
+    assert len(set(baseline)) == 18
+    assert baseline == avx2 == avx512

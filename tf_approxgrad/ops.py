@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import ModuleType
+from typing import Any, NoReturn
 
 import tensorflow as tf
 
@@ -77,3 +78,27 @@ approx_row_sampled_conv2d_backprop_input = _ops.approx_row_sampled_conv2d_backpr
 approx_sample_rows = _ops.approx_sample_rows
 approx_sampled_conv2d_backprop_filter = _ops.approx_sampled_conv2d_backprop_filter
 approx_sampled_conv2d_backprop_input = _ops.approx_sampled_conv2d_backprop_input
+
+
+def _refuse_gradient(op: tf.Operation, *gradients: Any) -> NoReturn:
+    """Says what TensorFlow's own message, that no gradient is registered, doesn't."""
+    del gradients
+    raise NotImplementedError(
+        f"{op.type} has no gradient: approximate gradients can't be differentiated "
+        "again. For gradients of input gradients, as in a gradient penalty, leave "
+        "input_gradient=None; for gradients of filter gradients, use method='full'."
+    )
+
+
+for _name in (
+    "ApproxAwaitBackprop",
+    "ApproxConv2DBackpropFilter",
+    "ApproxConv2DBackpropInput",
+    "ApproxRandomFilterGradient",
+    "ApproxRowSampledConv2DBackpropFilter",
+    "ApproxRowSampledConv2DBackpropInput",
+    "ApproxSampleRows",
+    "ApproxSampledConv2DBackpropFilter",
+    "ApproxSampledConv2DBackpropInput",
+):
+    tf.RegisterGradient(_name)(_refuse_gradient)

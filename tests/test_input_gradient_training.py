@@ -349,8 +349,12 @@ def test_conversion_warns_once_of_a_biased_input_gradient(input_gradient, is_war
 @pytest.mark.parametrize(
     ("input_gradient", "error", "words"),
     [
-        ("most", ValueError, "input_gradient must be None or a method: .*got 'most'"),
-        (3, TypeError, "input_gradient must be None or a method: .*got 3"),
+        (
+            "most",
+            ValueError,
+            "input_gradient must be None or a GradientMethod.*got 'most'",
+        ),
+        (3, TypeError, "input_gradient must be None or a GradientMethod.*got 3"),
         (Recording(), TypeError, "input_gradient=Recording.* has no input gradient"),
     ],
     ids=str,

@@ -37,7 +37,7 @@ from tf_approxgrad.methods import (
     RowSampledGradient,
     SampledGradient,
     ZeroGradient,
-    get,
+    parse,
 )
 from tf_approxgrad.row_sampling import row_sampled_input_gradient
 
@@ -78,10 +78,7 @@ def parse_input_gradient(identifier: MethodLike | None) -> GradientMethod | None
     """
     if identifier is None:
         return None
-    try:
-        method = get(identifier)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"input_gradient must be None or a method: {error}") from None
+    method = parse(identifier, "input_gradient must be None or")
     if input_gradient.dispatch(type(method)) is input_gradient.dispatch(object):
         raise _unknown(method)
     return method

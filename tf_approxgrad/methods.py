@@ -199,10 +199,20 @@ def get(identifier: MethodLike) -> GradientMethod:
     >>> methods.get("max")
     MaxGradient(k=1, scale='batch')
     """
+    return parse(identifier, "method must be")
+
+
+def parse(identifier: MethodLike, requirement: str) -> GradientMethod:
+    """`get` for an argument of another name.
+
+    Args:
+        identifier: as in `get`.
+        requirement: how messages begin, such as "input_gradient must be None or".
+    """
     if isinstance(identifier, GradientMethod):
         return identifier
     message = (
-        f"method must be a GradientMethod, one of {', '.join(map(repr, _DEFAULTS))}, "
+        f"{requirement} a GradientMethod, one of {', '.join(map(repr, _DEFAULTS))}, "
         f"or a serialised method, got {identifier!r}"
     )
     if isinstance(identifier, str):

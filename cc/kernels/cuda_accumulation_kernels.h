@@ -4,9 +4,9 @@
 #define TF_APPROXGRAD_CC_KERNELS_CUDA_ACCUMULATION_KERNELS_H_
 
 #include <cstdint>
-#include <type_traits>
 
 #include "cc/kernels/cuda_accumulation_stage.h"
+#include "cc/kernels/cuda_accumulation_sums.h"
 #include "cc/kernels/cuda_elements.h"
 #include "cc/kernels/cuda_input_reader.h"
 #include "cc/kernels/cuda_kept.h"
@@ -53,11 +53,6 @@ __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
     T* __restrict__ filter_backprop) {
   using Accumulator = typename AccumulatorOf<T>::type;
   using Prepared = PreparedKept<Accumulator>;
-  // Taps that are read before the first is used: what the seven predicate
-  // registers and, of many sums or of those in float64, the others allow.
-  constexpr int kMostTapsAtOnce =
-      kTaps * kVector > 36 || std::is_same_v<T, double> ? 1 : 5;
-  constexpr int kTapsAtOnce = kTaps < kMostTapsAtOnce ? kTaps : kMostTapsAtOnce;
 
   // What this block and this thread own.
   const int block = static_cast<int>(blockIdx.x);
@@ -109,7 +104,7 @@ __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
       CopyTile(
           task, input, example,
           static_cast<int>(Least(end_example - example, task.stage_examples)),
-          in_channel, reinterpret_cast<T*>(shared + tile * task.second_tile));
+          in_channel, reinterpret_cast<T*>(shared + tile));
     }
   };
 
@@ -153,8 +148,8 @@ __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
   // Stages: for each group of examples, the slices of their kept positions.
   int example = first_example;
   int first_kept = 0;
-  int tile = 0;
-  int list = 0;
+  int tile = 0;  // Bytes from the first tile.
+  Prepared* list = lists;
   if (example < end_example) {
     copy_tile(example, tile);
     fetch_kept(example, first_kept);
@@ -170,115 +165,33 @@ __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
       next_example += task.stage_examples;
     }
     const bool more = next_example < end_example;
-    const int next_tile = next_example == example ? tile : 1 - tile;
+    const int next_tile =
+        next_example == example ? tile : task.second_tile - tile;
     if (more) {
       if (next_tile != tile) copy_tile(next_example, next_tile);
       fetch_kept(next_example, next_kept);
     }
-    reader.StartStage(
-        kInput == CudaInput::kTile
-            ? reinterpret_cast<const T*>(shared + tile * task.second_tile)
-            : input +
-                  static_cast<int64_t>(example) * task.pixels * task.in_depth);
-    const Prepared* of_group = lists + list * list_size + group;
+    reader.StartStage(kInput == CudaInput::kTile
+                          ? reinterpret_cast<const T*>(shared + tile)
+                          : input + static_cast<int64_t>(example) *
+                                        task.pixels * task.in_depth);
     const int patches =
         task.stage_examples == 1
             ? static_cast<int>(Least(task.stage_kept, task.k - first_kept))
             : task.stage_kept * static_cast<int>(Least(task.stage_examples,
                                                        end_example - example));
-    uint32_t all_taps = 0;
-#pragma unroll 1
-    for (int i = 0; i < patches; ++i) {
-      const Prepared one = *of_group;
-      of_group += task.out_channels;
-#pragma unroll
-      for (int first = 0; first < kTaps; first += kTapsAtOnce) {
-        Packed<T, kVector> read[kTapsAtOnce];
-#pragma unroll
-        for (int t = 0; t < kTapsAtOnce; ++t) {
-          if (first + t < kTaps && (one.taps & (1u << (first + t)))) {
-            read[t] = reader.Read(one.place, tap_offsets[first + t]);
-          }
-        }
-#pragma unroll
-        for (int t = 0; t < kTapsAtOnce; ++t) {
-          if (first + t < kTaps && (one.taps & (1u << (first + t)))) {
-            const auto values = Unpack<T, kVector>(read[t]);
-#pragma unroll
-            for (int v = 0; v < kVector; ++v) {
-              sums[first + t][v] =
-                  MultiplyAdd(one.weight, values.values[v], sums[first + t][v]);
-            }
-          }
-        }
-      }
-      all_taps |= one.taps;
-    }
-    // Zero times a weight that isn't finite must show, at taps outside.
-#pragma unroll 1
-    for (int i = 0; all_taps & kWeightNotFinite && i < patches; ++i) {
-      const Prepared one =
-          lists[list * list_size + group + i * task.out_channels];
-#pragma unroll
-      for (int t = 0; t < kTaps; ++t) {
-        if (one.taps & (1u << t)) continue;
-#pragma unroll
-        for (int v = 0; v < kVector; ++v) sums[t][v] += one.weight * 0;
-      }
-    }
-    list = 1 - list;
-    if (more) prepare_kept(lists + list * list_size);
+    AddPatches(reader, list + group, task.out_channels, patches, tap_offsets,
+               sums);
+    list = list == lists ? lists + list_size : lists;
+    if (more) prepare_kept(list);
     example = next_example;
     first_kept = next_kept;
     tile = next_tile;
   }
 
-  // Turning: turned_taps at a time, [taps, in_channels, out_channels] in shared
-  // memory, whose rows are one longer so that the groups of a warp fall into
-  // different banks.
-  Accumulator* turned = reinterpret_cast<Accumulator*>(shared);
-  const int row_size = task.out_channels + 1;
-  const int tap_size = task.in_channels * row_size;
-  const Accumulator factor = static_cast<Accumulator>(scale);
-  const int64_t part = static_cast<int64_t>(blockIdx.y) * task.taps *
-                       task.in_depth * task.out_depth;
-  const int rows =
-      static_cast<int>(Least(task.in_channels, task.in_depth - in_channel));
-  const int co = out_channel + own_channel;
-#pragma unroll 1
-  for (int first = 0; first < taps.count; first += task.turned_taps) {
-    const int count =
-        static_cast<int>(Least(task.turned_taps, taps.count - first));
-    __syncthreads();
-#pragma unroll
-    for (int t = 0; t < kTaps; ++t) {
-      if (t < first || t >= first + count) continue;
-#pragma unroll
-      for (int v = 0; v < kVector; ++v) {
-        turned[(t - first) * tap_size + reader.Channel(v) * row_size + group] =
-            sums[t][v];
-      }
-    }
-    __syncthreads();
-    if (co >= task.out_depth) continue;
-    for (int t = 0; t < count; ++t) {
-#pragma unroll 4
-      for (int row = own_first; row < rows; row += task.lanes) {
-        const Accumulator sum =
-            turned[t * tap_size + row * row_size + own_channel];
-        const int64_t at =
-            (static_cast<int64_t>(first_tap + first + t) * task.in_depth +
-             in_channel + row) *
-                task.out_depth +
-            co;
-        if (task.splits > 1) {
-          parts[part + at] = sum;
-        } else {
-          filter_backprop[at] = Store<T>(factor * sum);
-        }
-      }
-    }
-  }
+  WriteSums(task, taps, in_channel, out_channel, own_channel, own_first, group,
+            scale, reader, sums, reinterpret_cast<Accumulator*>(shared), parts,
+            filter_backprop);
 }
 
 }  // namespace

@@ -94,6 +94,8 @@ using Packed = std::conditional_t<kCount * sizeof(T) == sizeof(uint4), uint4,
 // `from` is aligned to the access, an element or 16 bytes.
 template <int kCount, typename T>
 __device__ inline Packed<T, kCount> ReadPacked(const T* from) {
+  static_assert(kCount == 1 || kCount * sizeof(T) == sizeof(uint4),
+                "one access");
   return *reinterpret_cast<const Packed<T, kCount>*>(from);
 }
 

@@ -23,13 +23,6 @@ constexpr int64_t kTurningBytes = 16 * 1024;
 
 int64_t DivideUp(int64_t value, int64_t by) { return (value + by - 1) / by; }
 
-// The smallest power of two that is at least `value`, but at most `most`.
-int64_t PowerOfTwo(int64_t value, int64_t most) {
-  int64_t power = 1;
-  while (power < value && power < most) power *= 2;
-  return power;
-}
-
 CudaSelection ChooseSelection(Layout layout, int64_t positions, int64_t k) {
   if (k == 1) {
     return layout == Layout::kNCHW ? CudaSelection::kPlanes

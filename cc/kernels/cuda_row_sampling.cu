@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "cc/kernels/cuda_alignment.h"
+#include "cc/kernels/cuda_plan.h"
 #include "cc/kernels/cuda_row_draw_kernels.h"
 #include "cc/kernels/cuda_row_gather_kernels.h"
 #include "cc/kernels/cuda_row_sampling.h"
@@ -23,27 +24,22 @@ LaunchShape ShapeOf(int64_t blocks, int threads) {
   return shape;
 }
 
-// The least power of two from `least` to `most` that isn't less than `wanted`,
-// if one is.
-int PowerOfTwo(int64_t wanted, int least, int most) {
-  int power = least;
-  while (power < most && power < wanted) power *= 2;
-  return power;
-}
-
 GatherShape GatherShapeOf(const ConvGeometry& g, int64_t draws, int vector) {
-  GatherShape shape;
+  int64_t threads, lanes;
   if (g.layout == Layout::kNCHW) {
     // A thread for each channel and all of its taps, or, of fewer channels than
     // a warp has lanes, for some of them.
-    shape.threads = PowerOfTwo(g.in_depth, kWarpLanes, kGatherThreads);
-    shape.lanes = PowerOfTwo(g.in_depth, 1, kGatherThreads);
+    threads = PowerOfTwo(g.in_depth, kGatherThreads, kWarpLanes);
+    lanes = PowerOfTwo(g.in_depth, kGatherThreads);
   } else {
     const int64_t accesses = (g.filter_size() + g.out_depth) / vector;
-    shape.threads =
-        PowerOfTwo(accesses / kGatheredOfThread, kWarpLanes, kGatherThreads);
-    shape.lanes = PowerOfTwo(g.in_depth / vector, 1, kWarpLanes);
+    threads =
+        PowerOfTwo(accesses / kGatheredOfThread, kGatherThreads, kWarpLanes);
+    lanes = PowerOfTwo(g.in_depth / vector, kWarpLanes);
   }
+  GatherShape shape;
+  shape.threads = static_cast<int>(threads);
+  shape.lanes = static_cast<int>(lanes);
   shape.side_by_side = kGatherThreads / shape.threads;
   const int64_t in_turns =
       std::clamp<int64_t>(draws / (kEnoughBlocks * shape.side_by_side), 1,

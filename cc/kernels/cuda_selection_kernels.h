@@ -93,10 +93,10 @@ __global__ void __launch_bounds__(kCudaSelectionThreads)
 #pragma unroll
       for (int u = 0; u < kUnroll; ++u) {
         if (first + u * step < count) {
-          const auto values = Unpack<T, kVector>(read[u]);
+          const auto unpacked = Unpack<T, kVector>(read[u]);
 #pragma unroll
           for (int v = 0; v < kVector; ++v) {
-            largest.Take(values.values[v], first + u * step + v);
+            largest.Take(unpacked.values[v], first + u * step + v);
           }
         }
       }
@@ -175,10 +175,10 @@ __global__ void __launch_bounds__(kCudaSelectionThreads, 4)
 #pragma unroll
       for (int u = 0; u < kUnroll; ++u) {
         if (first + u * step < count) {
-          const auto values = Unpack<T, kVector>(read[u]);
+          const auto unpacked = Unpack<T, kVector>(read[u]);
 #pragma unroll
           for (int v = 0; v < kVector; ++v) {
-            largest[v].Take(values.values[v], first + u * step);
+            largest[v].Take(unpacked.values[v], first + u * step);
           }
         }
       }

@@ -38,7 +38,7 @@ struct ConvGeometry {
     return filter_rows * filter_cols;
   }
   // The pixel of the input, row * in_cols + col, under a tap at a position of
-  // the output; -1 outside. In 32 bits, which a GPU divides much faster.
+  // the output; -1 outside. In 32 bits, which divide faster.
   TF_APPROXGRAD_HOST_DEVICE int64_t PixelUnder(int32_t position,
                                                int32_t tap) const {
     const int32_t cols = static_cast<int32_t>(out_cols);

@@ -1,16 +1,12 @@
-"""README.md and CONTRIBUTING.md say what is so: code, commands, tables and links.
+"""What README.md shows in Python and in its tables is so.
 
-The README's code runs as it stands, in a slow test, and once more with a small network
-in ResNet50's place, which is the one thing that these tests replace.
+The code runs as it stands, in a slow test, and once more with a small network in
+ResNet50's place, which is the one thing that these tests replace.
 """
 
 import ast
 import inspect
-import os
 import re
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,50 +14,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from pages import README, blocks, table
 
 import tf_approxgrad as tfag
 from tf_approxgrad.model_layers import reason_not_convertible
-
-# Not resolved: under Bazel the files of the checkout are links in the test's folder.
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
-CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
-PAGES = {"README.md": README, "CONTRIBUTING.md": CONTRIBUTING}
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def blocks(text: str, language: str) -> list[str]:
-    return [code for name, code in FENCE.findall(text) if name == language]
-
-
-def code_spans(text: str) -> list[str]:
-    return re.findall(r"`([^`\n]+)`", FENCE.sub("", text))
-
-
-def commands(text: str) -> list[list[str]]:
-    """The words of each shell command in a page's blocks and in its `code`."""
-    joined = "".join(blocks(text, "")).replace("\\\n", " ")
-    programs = ("make", "pip", ".venv/bin/python", "python", "bazel")
-    lines = [*joined.splitlines(), *code_spans(text)]
-    found = []
-    for line in lines:
-        for part in line.split("&&"):
-            words = shlex.split(part)
-            while words and re.fullmatch(r"[A-Z_]+=\S*", words[0]):
-                del words[0]
-            if words and words[0] in programs:
-                found.append(words)
-    return found
-
-
-def table(text: str, heading: str) -> dict[str, str]:
-    """The first table below a heading: the code in each row's first cell, the row."""
-    section = text.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
-    rows = [line for line in section.splitlines() if line.startswith("| `")]
-    return {re.match(r"\| `(.+?)` \|", row)[1]: row for row in rows}
-
-
-# --- Python --------------------------------------------------------------------------
 
 RESNET50 = "keras.applications.ResNet50(weights=None, "
 
@@ -184,8 +140,6 @@ def test_every_name_that_the_readme_uses_is_exported(name: str) -> None:
     assert name in tfag.__all__
 
 
-# --- Tables --------------------------------------------------------------------------
-
 METHODS = table(README, "Methods")
 SCHEDULES = table(README, "Schedules")
 
@@ -261,165 +215,3 @@ def test_schedule_approximates_the_layers_and_steps_of_its_row(text: str) -> Non
         for layer in layers or range(1, last_layer + 1)
         for step in steps or range(last_step + 1)
     }
-
-
-# --- Commands ------------------------------------------------------------------------
-
-COMMANDS = [words for text in PAGES.values() for words in commands(text)]
-MAKE = [words for words in COMMANDS if words[0] == "make"]
-PYTHON = [words for words in COMMANDS if words[0] in (".venv/bin/python", "python")]
-PIP = [words for words in COMMANDS if words[0] == "pip"]
-
-
-def test_the_readme_shows_the_commands_that_a_user_needs() -> None:
-    shown = [" ".join(words) for words in commands(README)]
-    assert {"make demo", "make test", "pip install --no-build-isolation ."} <= {*shown}
-    assert any("--model=resnet20 --compare=full,zero,max" in line for line in shown)
-    assert any("--data=cifar10" in line for line in shown)
-
-
-@pytest.mark.parametrize("words", MAKE, ids=" ".join)
-def test_make_has_the_target_and_reads_the_variables(words: list[str]) -> None:
-    makefile = (ROOT / "Makefile").read_text()
-    targets = re.findall(r"^([\w-]+):", makefile, re.MULTILINE)
-    for word in words[1:]:
-        variable, is_assignment, _ = word.partition("=")
-        if is_assignment:
-            assert re.search(rf"^{variable} \?=", makefile, re.MULTILINE)
-        else:
-            assert word in targets
-
-
-@pytest.mark.parametrize("words", PIP, ids=" ".join)
-def test_pip_knows_the_flags(words: list[str]) -> None:
-    command = [sys.executable, "-m", "pip", words[1], "--help"]
-    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    flags = [word for word in words if word.startswith("-")]
-    assert all(re.search(rf"{flag}\b", text) for flag in flags)
-
-
-@pytest.mark.parametrize("words", PYTHON, ids=" ".join)
-def test_the_program_of_a_command_exists(words: list[str]) -> None:
-    program = words[1]
-    assert program == "-m" or (ROOT / program).is_file()
-
-
-@pytest.fixture(scope="module")
-def flags() -> dict[str, list[str]]:
-    """The flags of train.py and, of those that have some, the values allowed."""
-    result = subprocess.run(
-        [sys.executable, ROOT / "examples" / "train.py", "--help"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"},
-    )
-    pattern = re.compile(r"^  --(?:\[no\])?(\w+): (?:<([^>]+)>)?", re.MULTILINE)
-    # absl breaks a long list of values at a bar, and indents what follows.
-    text = re.sub(r"\|\s+", "|", result.stdout)
-    found = {name: values.split("|") for name, values in pattern.findall(text)}
-    assert "epochs" in found, result.stderr
-    return found
-
-
-@pytest.mark.parametrize(
-    "words", [words for words in PYTHON if "examples/train.py" in words], ids=" ".join
-)
-def test_train_py_has_the_flags_of_a_command_and_allows_their_values(
-    words: list[str], flags: dict[str, list[str]]
-) -> None:
-    assert len(words) > 2
-    for word in words[2:]:
-        name, _, value = re.fullmatch(r"--(\w+)(=(.+))?", word).groups()
-        assert name in flags
-        assert flags[name] == [""] or value in flags[name]
-
-
-@pytest.mark.parametrize(
-    ("flag", "values"),
-    [
-        ("model", ["cnn2", "resnet20", "resnet14", "vgg19"]),
-        ("schedule", ["every_nth_layer", "alternate", "every_nth_step", "constant"]),
-        ("data", ["cifar10", "fashion_mnist"]),
-    ],
-)
-def test_help_lists_models_and_schedules_as_the_readme_says(
-    flag: str, values: list[str], flags: dict[str, list[str]]
-) -> None:
-    assert "`--help` lists the models, schedules and parameters" in README
-    assert {*values} <= {*flags[flag]}
-
-
-# --- Links, files and versions -------------------------------------------------------
-
-LINKS = [
-    (page, link)
-    for page, text in PAGES.items()
-    for link in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", text))
-    if "://" not in link
-]
-FOLDERS = ("cc", "examples", "tests", "tf_approxgrad", "third_party")
-
-
-@pytest.mark.parametrize(("page", "link"), LINKS)
-def test_link_points_to_a_file(page: str, link: str) -> None:
-    assert (ROOT / page).parent.joinpath(link.partition("#")[0]).is_file()
-
-
-@pytest.mark.parametrize(
-    ("page", "name"),
-    [
-        (page, span)
-        for page, text in PAGES.items()
-        for span in dict.fromkeys(code_spans(text))
-        if re.fullmatch(rf"({'|'.join(FOLDERS)})/[\w./*-]*", span)
-    ],
-)
-def test_file_or_folder_that_a_page_names_exists(page: str, name: str) -> None:
-    assert list(ROOT.glob(name))
-
-
-def test_every_file_of_the_table_in_contributing_exists() -> None:
-    section = CONTRIBUTING.split("\n## Find your way\n", 1)[1].split("\n## ", 1)[0]
-    rows = [line.split("|")[1] for line in section.splitlines() if "| `" in line[:3]]
-    assert len(rows) > 5
-    missing = []
-    for cell in rows:
-        # A bare name lies beside the file before it.
-        folder = None
-        for name in re.findall(r"`([^`]+)`", cell):
-            path = ROOT / name if "/" in name else folder / name
-            folder = path.parent
-            if not path.exists():
-                missing.append(name)
-    assert missing == []
-
-
-def test_the_versions_named_are_those_that_are_checked() -> None:
-    setup_py = (ROOT / "setup.py").read_text()
-    oldest = re.search(r"^OLDEST_TENSORFLOW = \((\d+), (\d+)\)", setup_py, re.MULTILINE)
-    assert f"({oldest[1]}.{oldest[2]} or newer" in README
-    makefile = (ROOT / "Makefile").read_text()
-    first, last = re.search(r"needs Python ([\d.]+) to ([\d.]+),", makefile).groups()
-    assert f"Python {first} to {last}" in README
-    assert f'requires-python = ">={first}"' in (ROOT / "pyproject.toml").read_text()
-    (tested,) = set(
-        re.findall(r"^TENSORFLOW \?= .*>=([\d.]+),", makefile, re.MULTILINE)
-    )
-    assert f"tested with\n{tested}" in README or f"tested with {tested}" in README
-
-
-@pytest.mark.slow
-def test_the_benchmark_in_contributing_compiles_as_it_stands(tmp_path: Path) -> None:
-    (code,) = (code for code in blocks(CONTRIBUTING, "") if "g++" in code)
-    compile_it, program = code.strip().rsplit(" && ", 1)
-    assert program == "/tmp/bench"
-    target = tmp_path / "bench"
-    # Without optimisation, which takes a minute and can't make it fail.
-    command = compile_it.replace(program, shlex.quote(str(target)))
-    command = command.replace("-O3", "-O0")
-    result = subprocess.run(
-        ["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stderr
-    assert os.access(target, os.X_OK)

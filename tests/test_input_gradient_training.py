@@ -1,35 +1,15 @@
-"""Models whose input gradients are approximated: what trains, and what is saved."""
-
-import warnings
+"""Models whose input gradients are approximated: where, when, and how they train."""
 
 import keras
 import model_zoo
 import numpy as np
 import pytest
 import tensorflow as tf
-from recording import Recording, switches
+from input_gradient_models import METHOD, X, Y, fit, make_model
+from recording import switches
 
 import tf_approxgrad as tfag
 from tf_approxgrad.comparison import comparing
-from tf_approxgrad.layers import APPROXIMATE_LAYERS
-
-X = np.random.default_rng(0).normal(size=(24, 8, 8, 2)).astype(np.float32)
-Y = np.random.default_rng(1).normal(size=(24, 8, 8, 3)).astype(np.float32)
-METHOD = tfag.SampledGradient(k=2, seed=5)
-
-
-def make_model(schedule, input_gradient=METHOD, layers=3, **arguments):
-    keras.utils.set_random_seed(1)
-    model = keras.Sequential(
-        [keras.Input(X.shape[1:])]
-        + [
-            keras.layers.Conv2D(
-                3, 3, padding="same", activation="relu", name=f"layer{i}", **arguments
-            )
-            for i in range(1, layers + 1)
-        ]
-    )
-    return tfag.approximate_gradients(model, schedule, input_gradient=input_gradient)
 
 
 def kernel_gradients(model):
@@ -50,9 +30,6 @@ def kernel_gradients(model):
 
     at.graph = lambda: gradients.get_concrete_function().graph
     return at
-
-
-# --- Where and when ------------------------------------------------------------------
 
 
 def test_input_gradient_is_approximate_at_the_cells_that_are_not_full():
@@ -139,18 +116,6 @@ def test_gradients_are_compared_behind_exact_input_gradients():
     assert np.any(found)
     (values,) = comparison.measures(model.layers[0].assignment).values()
     assert 0 < values[0] < 1
-
-
-# --- fit -----------------------------------------------------------------------------
-
-
-def fit(model, **compiled):
-    model.compile(keras.optimizers.SGD(0.1), "mse", **compiled)
-    callbacks = [tfag.ApproximationCallback()]
-    arguments = {"batch_size": 4, "shuffle": False, "verbose": 0, "epochs": 2}
-    model.fit(X, Y, callbacks=callbacks, **arguments)
-    assert int(model.optimizer.iterations) == 12
-    return model.get_weights()
 
 
 SCHEDULES = {
@@ -259,111 +224,3 @@ def test_graph_that_was_traced_for_another_input_gradient_is_stale():
     before = assignment.graph_key()
     assignment.input_method = tfag.SampledGradient(k=3)
     assert assignment.graph_key() != before
-
-
-# --- Conversion and files ------------------------------------------------------------
-
-
-def input_methods(model):
-    return [getattr(layer, "input_gradient", None) for layer in model.layers]
-
-
-def test_conversion_sets_replaces_and_removes_the_input_gradient():
-    plain = make_model(tfag.Constant("full"), None)
-    schedule = tfag.Constant("max")
-    model = tfag.approximate_gradients(
-        plain, schedule, layers=[1, 3], input_gradient="row-sampled"
-    )
-    rows = tfag.RowSampledGradient()
-    assert input_methods(model) == [rows, None, rows]
-    again = tfag.approximate_gradients(model, schedule, input_gradient=METHOD)
-    assert input_methods(again) == [METHOD] * 3
-    assert input_methods(tfag.approximate_gradients(again, schedule)) == [None] * 3
-    stripped = tfag.strip_approximation(again)
-    assert [type(layer) for layer in stripped.layers] == [keras.layers.Conv2D] * 3
-    np.testing.assert_array_equal(stripped(X), again(X))
-
-
-def test_layer_of_a_users_own_class_is_exact_after_strip():
-    @keras.saving.register_keras_serializable(package="tests")
-    class Own(tfag.ApproxConv2D):
-        pass
-
-    model = keras.Sequential([keras.Input(X.shape[1:]), Own(3, 3, name="own")])
-    model = tfag.approximate_gradients(
-        model, tfag.Constant("max"), input_gradient=METHOD
-    )
-    assert input_methods(model) == [METHOD]
-    assert input_methods(tfag.strip_approximation(model)) == [None]
-
-
-@pytest.mark.parametrize("cls", APPROXIMATE_LAYERS, ids=lambda cls: cls.__qualname__)
-def test_configuration_keeps_the_input_gradient(cls):
-    layer = cls(4, 3, method="max", input_gradient=METHOD)
-    assert cls.from_config(layer.get_config()).input_gradient == METHOD
-    assert cls(4, 3, input_gradient="sampled").input_gradient == tfag.SampledGradient()
-    assert cls(4, 3).input_gradient is None
-
-
-def test_file_keeps_the_input_gradient_and_trains_alike(tmp_path):
-    model = make_model(tfag.EveryNthStep("max", n=2))
-    model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert input_methods(loaded) == [METHOD] * 3
-    for one, other in zip(*map(fit, (model, loaded)), strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
-def test_report_names_the_input_gradient_where_it_is_approximate():
-    model = make_model(tfag.EveryNthLayer("max", n=2, start=2), METHOD)
-    notes = [row.note for row in tfag.conversion_report(model).rows]
-    label = METHOD.label
-    assert notes == ["full", f"max; input gradient: {label}", "full"]
-
-
-@pytest.mark.parametrize(
-    ("input_gradient", "is_warned"),
-    [
-        (None, False),
-        ("full", False),
-        ("sampled", False),
-        ("row-sampled", False),
-        ("max", True),
-        ("zero", True),
-        ("random", True),
-        (tfag.SampledGradient(scale="batch"), True),
-        (tfag.RowSampledGradient(probability="product"), True),
-    ],
-)
-def test_conversion_warns_once_of_a_biased_input_gradient(input_gradient, is_warned):
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        make_model(tfag.Constant("max"), input_gradient)
-    said = [str(w.message) for w in caught if "travel to all earlier" in str(w.message)]
-    assert len(said) == is_warned
-    for message in said:
-        assert "biased" in message
-        assert "SampledGradient and RowSampledGradient with scale=1" in message
-
-
-@pytest.mark.parametrize(
-    ("input_gradient", "error", "words"),
-    [
-        (
-            "most",
-            ValueError,
-            "input_gradient must be None or a GradientMethod.*got 'most'",
-        ),
-        (3, TypeError, "input_gradient must be None or a GradientMethod.*got 3"),
-        (Recording(), TypeError, "input_gradient=Recording.* has no input gradient"),
-    ],
-    ids=str,
-)
-def test_what_is_no_input_gradient_is_refused_before_any_work(
-    input_gradient, error, words
-):
-    model = model_zoo.sequential()
-    with pytest.raises(error, match=words):
-        tfag.approximate_gradients(model, tfag.Constant("max"), None, input_gradient)
-    with pytest.raises(error, match=words):
-        tfag.ApproxConv2D(3, 3, input_gradient=input_gradient)

@@ -151,3 +151,49 @@ def test_layers_that_are_plain_again_are_noticed_in_a_larger_model(other, tmp_pa
     model = keras.Model(inputs, conv(name="head")(part(first(inputs))))
     with pytest.raises(ValueError, match=r"layers inner1, inner2 are plain"):
         tfag.bind_step(model, tf.Variable(0))
+
+
+TARGETS = np.zeros((4, 6, 6, 2), np.float32)
+
+
+@pytest.mark.parametrize("how", ["callback", "bind_step", "bind_step before compile"])
+@pytest.mark.parametrize("run_eagerly", [False, True])
+def test_model_compiled_again_refuses_the_steps_of_its_last_optimizer(how, run_eagerly):
+    """They stand still: a layer would rest, or be exact, for ever."""
+    model = make_model(tfag.EveryNthStep("zero", n=4, start=1))
+    first = keras.optimizers.SGD(0.01)
+    if how == "bind_step before compile":
+        tfag.bind_step(model, first.iterations)
+    model.compile(first, "mse", run_eagerly=run_eagerly)
+    if how == "bind_step":
+        tfag.bind_step(model, first)
+    callbacks = [tfag.ApproximationCallback()] if how == "callback" else []
+    model.fit(X, TARGETS, verbose=0, callbacks=callbacks)
+    model.fit(X, TARGETS, verbose=0)
+    model.compile(keras.optimizers.SGD(0.001), "mse", run_eagerly=run_eagerly)
+    weights = model.get_weights()
+    with pytest.raises(RuntimeError, match=r"with another optimizer.*callbacks="):
+        model.fit(X, TARGETS, verbose=0)
+    for before, after in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+    model.evaluate(X, TARGETS, verbose=0)
+    tfag.bind_step(model, model.optimizer)
+    model.fit(X, TARGETS, verbose=0, epochs=2)
+    assert int(model.optimizer.iterations) == 2
+
+
+def test_loop_of_ones_own_may_have_another_optimizer_than_the_model():
+    model = make_model(tfag.Alternate("zero"))
+    model.compile("adam", "mse")
+    optimizer = keras.optimizers.SGD(0.01)
+    tfag.bind_step(model, optimizer)
+    train_step(model, optimizer)(X)
+    model.compile("adam", "mse")
+    train_step(model, optimizer)(X)
+    assert int(optimizer.iterations) == 2
+
+
+@pytest.mark.parametrize("model", ["model", None, []], ids=str)
+def test_what_is_no_model_is_refused(model):
+    with pytest.raises(TypeError, match=r"^model=.* must be a keras.Model"):
+        tfag.bind_step(model, keras.optimizers.SGD())

@@ -135,7 +135,7 @@ def test_layers_that_were_frozen_inside_a_users_layer_stay_frozen():
 )
 def test_layers_are_chosen_by_index_name_expression_and_predicate(layers, names):
     model = nested()
-    copy = tfag.approximate_gradients(model, SCHEDULE, layers)
+    copy = tfag.approximate_gradients(model, tfag.Constant("max"), layers)
     report = tfag.conversion_report(copy)
     assert report.converted == names
     # The others still count: an index means the same layer whatever is converted.
@@ -247,6 +247,19 @@ def test_bad_arguments_are_refused_and_change_nothing(model, schedule, error, wo
     if is_model:
         assert classes(model) == before[0]
         assert_all_equal(model.get_weights(), before[1])
+
+
+def test_layers_that_the_schedule_leaves_out_are_refused():
+    """The schedule's layers are those of the model, not of `layers`."""
+    schedule = tfag.EveryNthLayer("max", n=4, start=2)
+    words = r"layers=\[1\] names convolutions \[1\], and schedule=Every.* but \[2\]"
+    with pytest.raises(ValueError, match=words):
+        tfag.approximate_gradients(sequential(), schedule, layers=[1])
+    model = tfag.approximate_gradients(sequential(), schedule, layers=[1, 2])
+    assert len(tfag.conversion_report(model).converted) == 2
+    exact = tfag.Constant("full")
+    model = tfag.approximate_gradients(sequential(), exact, layers=[1])
+    assert len(tfag.conversion_report(model).converted) == 1
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,7 @@ def test_every_method_survives_keras_serialisation_and_json(method):
 @pytest.mark.parametrize(
     ("build", "error", "message"),
     [
-        (lambda: tfag.MaxGradient(k=0), ValueError, "k must be .* from 1 .*got 0"),
+        (lambda: tfag.MaxGradient(k=0), ValueError, "k must be .*float.*got 0$"),
         (lambda: tfag.MaxGradient(k=0.0), ValueError, "k must be .*float.*got 0.0"),
         (lambda: tfag.MaxGradient(k=-0.5), ValueError, "k must be .*float.*got -0.5"),
         (lambda: tfag.MaxGradient(k=2.5), ValueError, "k must be .*float.*got 2.5"),
@@ -324,5 +324,5 @@ def test_get_refuses_another_kind_of_object():
 def test_get_says_which_argument_of_a_serialised_method_is_wrong():
     config = keras.saving.serialize_keras_object(tfag.MaxGradient())
     config["config"]["k"] = 0
-    with pytest.raises(ValueError, match="k must be an integer from 1"):
+    with pytest.raises(ValueError, match="k must be an integer >= 1"):
         methods.get(config)

@@ -242,8 +242,8 @@ class Assignment:
             f"layer {self.layer_name!r} follows {follows}, "
             "which depends on the training step, and nothing tells it the step: "
             "pass callbacks=[tf_approxgrad.ApproximationCallback()] to fit, or "
-            "call tf_approxgrad.bind_step(model, optimizer.iterations) before "
-            "the training step is traced."
+            "call tf_approxgrad.bind_step(model, optimizer) before the training step "
+            "is traced."
         )
 
     def _of_current_step(

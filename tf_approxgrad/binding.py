@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from tf_approxgrad.approximate_layer import ApproximateLayer
 from tf_approxgrad.methods import GradientMethod
 from tf_approxgrad.model_layers import (
     approximated_layers,
+    check_model,
     convertible_layers,
     is_approximated,
 )
@@ -37,15 +39,19 @@ def bind_step(model: keras.Model, step: Any) -> None:
         `model(x, training=True)`.
       step: The step counter, from 0: a scalar integer variable such as
         `optimizer.iterations`; or the optimizer itself, which is needed where it
-        accumulates gradients, because it then has no variable of its steps.
+        accumulates gradients, because it then has no variable of its steps. If it is
+        the optimizer that the model was compiled with, and the model is compiled again,
+        with another, the layers refuse to train until they are told anew.
 
     Raises:
+      TypeError: If `model` isn't a model.
       ValueError: If the model has no converted layer, or `step` is neither.
     """
+    check_model(model, built=False)
     if not isinstance(step, keras.optimizers.Optimizer):
         _check_counter(step)
     require_approximated_layers(model)
-    read_step = _StepReader(step)
+    read_step = _StepReader(step, model)
     assignments = []
     for index, layer in _indexed_layers(model):
         layer.assignment.step = read_step
@@ -109,11 +115,35 @@ def require_approximated_layers(model: keras.Model) -> list[ApproximateLayer]:
 class _StepReader:
     """Reads the step from a variable or an optimizer; equal if both read the same."""
 
-    def __init__(self, counter: Any) -> None:
+    def __init__(self, counter: Any, model: keras.Model) -> None:
         self._counter = counter
+        # The layers of the model have this: no circle.
+        self._model = weakref.ref(model)
+        self._was_of_model = False
+        self._check_optimizer()
 
     def __call__(self) -> tf.Tensor:
+        self._check_optimizer()
         return tf.convert_to_tensor(self._read())
+
+    def _check_optimizer(self) -> None:
+        """Refuses the steps of an optimizer that the model no longer has.
+
+        They stand still, and the schedule would with them.
+        """
+        model = self._model()
+        optimizer = getattr(model, "optimizer", None)
+        if model is None or optimizer is None:
+            return
+        if optimizer is self._counter or optimizer.iterations is self._read():
+            self._was_of_model = True
+        elif self._was_of_model:
+            raise RuntimeError(
+                f"model {model.name!r} was compiled with another optimizer after its "
+                "layers were told to read the step of the one before, which stands "
+                "still now: pass callbacks=[tf_approxgrad.ApproximationCallback()] to "
+                "fit, or call tf_approxgrad.bind_step(model, model.optimizer)."
+            )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _StepReader) and self._source() is other._source()
@@ -168,7 +198,8 @@ def _check_counter(step: Any) -> None:
     is_variable = isinstance(step, (tf.Variable, keras.Variable))
     if not is_variable or len(step.shape) or "int" not in str(step.dtype):
         raise ValueError(
-            f"step={step!r} must be a scalar integer variable, such as "
-            "optimizer.iterations, or an optimizer: a number that isn't a variable "
-            "would stay what it is now."
+            f"step={step!r} must be an optimizer, or a scalar integer variable such as "
+            "optimizer.iterations: a number that isn't a variable would stay what it "
+            "is now. An optimizer that accumulates gradients has no such variable: "
+            "pass the optimizer itself."
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import keras
 
@@ -16,7 +17,7 @@ from tf_approxgrad.layer_references import (
     parse_references,
     resolve_references,
 )
-from tf_approxgrad.methods import MethodLike
+from tf_approxgrad.methods import FullGradient, GradientMethod, MethodLike
 from tf_approxgrad.model_layers import (
     approximate_class,
     approximated_layers,
@@ -89,8 +90,8 @@ def approximate_gradients(
     check_model(model)
     if not isinstance(schedule, Schedule):
         raise TypeError(
-            f"schedule={schedule!r} must be a tf_approxgrad.Schedule, for example "
-            "EveryNthLayer(MaxGradient())."
+            f"schedule={schedule!r} must be a tf_approxgrad.Schedule, such as "
+            'EveryNthLayer("max") or, for all layers at every step, Constant("max").'
         )
     input_method = parse_input_gradient(input_gradient)
     references = None if layers is None else parse_references(layers)
@@ -108,6 +109,7 @@ def approximate_gradients(
             resolve_references(references, convertible, "approximate_gradients")
         )
     rows = {index: resolved.row(index) for index in chosen}
+    _check_overlap(resolved, layers, chosen, rows, len(convertible))
     classes = {}
     for index, layer in enumerate(convertible, start=1):
         cls = approximate_class(layer)
@@ -142,6 +144,30 @@ def approximate_gradients(
         if is_new and isinstance(layer, ApproximateLayer):
             layer.assignment.begin_at(step)
     return converted
+
+
+def _check_overlap(
+    schedule: Schedule,
+    layers: Any,
+    chosen: set[int],
+    rows: Mapping[int, tuple[GradientMethod, ...]],
+    count: int,
+) -> None:
+    """Refuses `layers` that a schedule leaves out, if it approximates any others."""
+
+    def is_full(row: tuple[GradientMethod, ...]) -> bool:
+        return all(isinstance(method, FullGradient) for method in row)
+
+    if all(map(is_full, rows.values())):
+        others = [i for i in range(1, count + 1) if i not in chosen]
+        missed = [index for index in others if not is_full(schedule.row(index))]
+        if missed:
+            raise ValueError(
+                f"layers={layers!r} names convolutions {sorted(chosen)}, and "
+                f"schedule={schedule!r} approximates none of them, but {missed}: it "
+                "counts all of the model's convolutions that could be converted, "
+                "whether layers names them or not."
+            )
 
 
 def strip_approximation(model: keras.Model) -> keras.Model:

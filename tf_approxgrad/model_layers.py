@@ -53,7 +53,7 @@ def why_fit_is_exact(model: keras.Model) -> str | None:
         return None
     return (
         f"call of model {model.name!r}, a {type(model).__name__}, has no argument "
-        "training, so that fit can't tell its layers that they train, and their "
+        "training, so that its fit can't tell its layers that they train, and their "
         "gradients would be exact: write def call(self, inputs, training=None)."
     )
 

@@ -56,6 +56,14 @@ def step_times_as_fast(setting: str, model: str) -> str:
     return f"{row.faster:.2f}"
 
 
+def test_the_first_page_says_what_a_whole_step_gains() -> None:
+    eighth = "row-sampled:share=0.125@all-but-first"
+    vgg19, resnet20 = (step_times_as_fast(eighth, x) for x in ("vgg19", "resnet20"))
+    assert (
+        f"a whole step of VGG-19 becomes {vgg19} times as fast, of ResNet-20 {resnet20},"
+    ) in " ".join(README.split())
+
+
 def losses(model: str) -> str:
     sixteenth, eighth, quarter = (
         lost(f"row-sampled:share={share}@all-but-first", model)
@@ -121,7 +129,10 @@ def test_cosines_and_biases_are_those_of_the_fidelity_table() -> None:
     assert f"is {low}, {middle} and {high} for `row-sampled` with" in WORDS
     assert f"{' and '.join(noisy)} for `sampled` with k = 1 and 4" in WORDS
     assert f"and {' and '.join(steady)} for `max`" in WORDS
-    assert f"that of `max` is {' and '.join(biases)} times the gradient's norm" in WORDS
+    assert (
+        f"the bias of `max` is {' and '.join(biases)} times the gradient's norm"
+        in WORDS
+    )
     assert all(float(of_layers(x, "bias")) < 0.2 for x in (*rows, "sampled"))
 
 

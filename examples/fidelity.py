@@ -2,9 +2,10 @@ r"""Compare methods on one batch before choosing one, and again once the network
 
     python examples/fidelity.py --epochs=2 --output=runs/fidelity
 
-It measures the filter gradients of ResNet-8, or of another --depth, on images of
-Fashion-MNIST in this repository, or other --data: those of the new network, and those
-after some epochs of exact training, which may be other than at the start.
+It measures the filter gradients of ResNet-8, or of a ResNet of another --depth or
+another --model, on images of Fashion-MNIST in this repository, or other --data: those
+of the new network, and those after some epochs of exact training, which may be other
+than at the start.
 --gradient=input measures input gradients, and --gradient=propagated what their errors
 make of the filter gradients of earlier layers. Tables are printed, and written as CSV
 with a picture of the cosine beside them.
@@ -34,7 +35,13 @@ GRADIENTS = ("filter", "input", "propagated")
 
 def define_flags() -> None:
     """Defines the flags."""
+    flags.DEFINE_enum("model", "resnet", ("resnet", "cnn2", "vgg19"), "The network.")
     flags.DEFINE_integer("depth", 8, "Layers of the ResNet: 6 * n + 2.")
+    flags.register_validator(
+        "depth",
+        lambda depth: depth >= 8 and depth % 6 == 2,
+        "must be 8, 14, 20 or another 6 * n + 2.",
+    )
     flags.DEFINE_enum("data", "embedded", NAMES, "The images.")
     flags.DEFINE_string("data_path", None, "Their folder or archive, as in train.py.")
     flags.DEFINE_integer("epochs", 1, "Epochs of training.", lower_bound=0)
@@ -61,7 +68,9 @@ def main(argv: list[str]) -> None:
     keras.utils.set_random_seed(0)
     dataset = load_dataset(FLAGS.data, FLAGS.data_path, limit=FLAGS.limit)
     batches = BatchMaker(dataset, FLAGS.batch, seed=0, augment=False)
-    model = tfag.models.resnet(FLAGS.depth, dataset.image_shape)
+    depth = [FLAGS.depth] if FLAGS.model == "resnet" else []
+    make = getattr(tfag.models, FLAGS.model)
+    model = make(*depth, input_shape=dataset.image_shape)
     model.compile(
         "adam",
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),

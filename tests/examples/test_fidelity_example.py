@@ -46,3 +46,11 @@ def test_program_compares_methods_before_and_after_training(gradient, title, tmp
         assert methods[-1] == "row-sampled(share=0.25)"
         assert len({row["layer"] for row in table}) == len(table) / 9 == 7
     assert [row["cosine"] for row in tables[0]] != [row["cosine"] for row in tables[1]]
+
+
+def test_depth_that_no_resnet_has_is_refused_before_any_work(tmp_path):
+    command = [sys.executable, PROGRAM, "--depth=9", f"--output={tmp_path / 'new'}"]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 1
+    assert "depth=9: must be 8, 14, 20 or another" in finished.stderr
+    assert not (tmp_path / "new").exists()

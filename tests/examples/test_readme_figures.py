@@ -60,7 +60,8 @@ def test_the_first_page_says_what_a_whole_step_gains() -> None:
     eighth = "row-sampled:share=0.125@all-but-first"
     vgg19, resnet20 = (step_times_as_fast(eighth, x) for x in ("vgg19", "resnet20"))
     assert (
-        f"a whole step of VGG-19 becomes {vgg19} times as fast, of ResNet-20 {resnet20},"
+        f"a whole step of VGG-19 becomes {vgg19} times as fast, "
+        f"of ResNet-20 {resnet20},"
     ) in " ".join(README.split())
 
 

@@ -11,7 +11,7 @@ from frontier_runs import AccuracyRow
 from frontier_times import TimeRow
 from results import align
 
-# The bars of the choice: points of accuracy, and times as fast as full.
+# Points of accuracy that a choice may lose on the images held out.
 LOST_AT_MOST = 0.5
 
 

@@ -14,6 +14,14 @@ from reference import Problem
 
 STREAM = 0x524F5753  # "ROWS"
 
+# The method's arguments for each way to draw.
+VARIANTS = {
+    "norm": {},
+    "product": {"probability": "product"},
+    "largest": {"keep_largest": True},
+    "product, largest": {"probability": "product", "keep_largest": True},
+}
+
 
 def uniform(seed: int, layer: int, step: int) -> float:
     """The number in [0, 1) that a call draws."""

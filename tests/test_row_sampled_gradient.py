@@ -10,6 +10,7 @@ import tensorflow as tf
 from gradients import filter_gradient
 from reference import GEOMETRIES, Problem, assert_gradient, to_nhwc
 from row_reference import (
+    VARIANTS,
     row_sampled_error,
     row_sampled_gradient,
     row_sizes,
@@ -21,12 +22,6 @@ import tf_approxgrad as tfag
 
 DTYPES = ["float32", "float64", "bfloat16", "half"]
 FORMATS = ["NHWC", "NCHW"]
-VARIANTS = {
-    "norm": {},
-    "product": {"probability": "product"},
-    "largest": {"keep_largest": True},
-    "product, largest": {"probability": "product", "keep_largest": True},
-}
 
 
 def check_rows(problem: Problem, share: float, step: int = 3, **variant) -> None:

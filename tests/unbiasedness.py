@@ -15,17 +15,19 @@ FALSE_ALARMS = 1e-3
 
 
 def uneven_problem(
-    data_format: str = "NHWC", dtype: str = "float32"
+    data_format: str = "NHWC", dtype: str = "float32", *, by_rows: bool = False
 ) -> tuple[Problem, np.ndarray, np.ndarray]:
     """Positions of very different sizes, whose patches differ as much.
 
-    X isn't around zero: there a bias of all weights would cancel out.
+    X isn't around zero: there a bias of all weights would cancel out. `by_rows` gives
+    all channels of a position the same size.
     """
     problem = Problem(n=3, size=(6, 5), ci=2, co=3, strides=(1, 2))
     x, dy = problem.arrays()
     rng = np.random.default_rng(5)
     x = (x + 1) * np.exp(rng.normal(size=(*x.shape[:3], 1)))
-    dy *= np.exp(1.5 * rng.normal(size=dy.shape))
+    sizes = (*dy.shape[:3], 1) if by_rows else dy.shape
+    dy *= np.exp(1.5 * rng.normal(size=sizes))
     problem = Problem(
         n=3,
         size=(6, 5),

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "cc/kernels/integer_math.h"
+
 namespace tf_approxgrad {
 namespace {
 
@@ -38,8 +40,6 @@ constexpr double kSumCycles = 1.5;
 constexpr int64_t kUnitsOfWorker = 4;
 // Output channels of a part, at least, where no tile is copied for it.
 constexpr int64_t kChannelsOfPart = 4;
-
-int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // How many of one axis' taps lie inside the input, over all output positions.
 int64_t InsideTapsOfAxis(int64_t out_size, int64_t stride, int64_t padding,
@@ -93,7 +93,7 @@ void SetChunk(const ConvGeometry& g, int vectors, int64_t lanes,
               AccumulationPlan* plan) {
   plan->chunk_vectors = vectors;
   plan->chunk = vectors * lanes;
-  plan->chunks = CeilDivide(g.in_depth, plan->chunk);
+  plan->chunks = DivideUp(g.in_depth, plan->chunk);
 }
 
 int ChunkVectors(const ConvGeometry& g, int64_t lanes, int64_t vector_bytes) {
@@ -218,25 +218,25 @@ void PlanTiles(const ConvGeometry& g, double image_bytes,
   plan->tile_images = std::clamp<int64_t>(
       static_cast<int64_t>(tile_bytes / image_bytes), 1, g.batch);
   if (plan->run_images == 0) plan->run_images = plan->tile_images;
-  plan->run_images = CeilDivide(g.batch, CeilDivide(g.batch, plan->run_images));
+  plan->run_images = DivideUp(g.batch, DivideUp(g.batch, plan->run_images));
   if (plan->tile_images < g.batch) {
     plan->tile_images =
         std::max<int64_t>(plan->tile_images / plan->run_images, 1) *
         plan->run_images;
   }
-  plan->tiles = CeilDivide(g.batch, plan->tile_images);
-  plan->runs = CeilDivide(g.batch, plan->run_images);
+  plan->tiles = DivideUp(g.batch, plan->tile_images);
+  plan->runs = DivideUp(g.batch, plan->run_images);
 }
 
 // Cuts the work into units, and sizes the scratch of a worker.
 void PlanUnits(const ConvGeometry& g, int64_t workers, AccumulationPlan* plan) {
   const bool tile = plan->path == AccumulationPath::kTile;
   plan->part_step = tile ? plan->group : kChannelsOfPart;
-  const int64_t steps = CeilDivide(g.out_depth, plan->part_step);
-  const int64_t chunk_units = CeilDivide(plan->chunks, plan->unit_chunks);
+  const int64_t steps = DivideUp(g.out_depth, plan->part_step);
+  const int64_t chunk_units = DivideUp(plan->chunks, plan->unit_chunks);
   // Each part copies the tile for itself.
   plan->parts = std::clamp<int64_t>(
-      CeilDivide(tile ? workers : kUnitsOfWorker * workers, chunk_units), 1,
+      DivideUp(tile ? workers : kUnitsOfWorker * workers, chunk_units), 1,
       steps);
   plan->units = chunk_units * plan->parts;
   if (tile) {
@@ -244,8 +244,8 @@ void PlanUnits(const ConvGeometry& g, int64_t workers, AccumulationPlan* plan) {
         (plan->lead_pixels + plan->tile_images * plan->image_pixels) *
         plan->chunk);
   }
-  plan->sums_size = AlignedSize(CeilDivide(steps, plan->parts) *
-                                plan->part_step * g.taps() * plan->chunk);
+  plan->sums_size = AlignedSize(DivideUp(steps, plan->parts) * plan->part_step *
+                                g.taps() * plan->chunk);
   if (plan->clipped) {
     plan->class_counts_size = g.out_depth * plan->runs * kMostClippedPositions;
   }

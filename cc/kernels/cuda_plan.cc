@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "cc/kernels/integer_math.h"
 #include "cc/kernels/systematic_sampling.h"
 
 namespace tf_approxgrad {
@@ -20,8 +21,6 @@ constexpr int64_t kMostPlaneThreads = 8;
 // What turning may take where the stages take less. So many blocks as a
 // multiprocessor's registers allow fit into an H100's shared memory.
 constexpr int64_t kTurningBytes = 16 * 1024;
-
-int64_t DivideUp(int64_t value, int64_t by) { return (value + by - 1) / by; }
 
 CudaSelection ChooseSelection(Layout layout, int64_t positions, int64_t k) {
   if (k == 1) {

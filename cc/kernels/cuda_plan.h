@@ -14,14 +14,6 @@
 
 namespace tf_approxgrad {
 
-// The smallest power of two that is at least `wanted`, from `least`, a power of
-// two itself, to `most`.
-inline int64_t PowerOfTwo(int64_t wanted, int64_t most, int64_t least = 1) {
-  int64_t power = least;
-  while (power < wanted && power < most) power *= 2;
-  return power;
-}
-
 // What a plan must know of a GPU. The defaults are an H100 (SXM).
 struct CudaDevice {
   // 10 * major + minor.

@@ -1,11 +1,11 @@
 #include <algorithm>
 
 #include "cc/kernels/cuda_alignment.h"
-#include "cc/kernels/cuda_plan.h"
 #include "cc/kernels/cuda_row_draw_kernels.h"
 #include "cc/kernels/cuda_row_gather_kernels.h"
 #include "cc/kernels/cuda_row_sampling.h"
 #include "cc/kernels/cuda_row_size_kernels.h"
+#include "cc/kernels/integer_math.h"
 #include "cc/kernels/launch.h"
 
 namespace tf_approxgrad {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "cc/kernels/integer_math.h"
 #include "cc/kernels/scatter_plan.h"
 #include "cc/kernels/useful_workers.h"
 
@@ -82,7 +83,7 @@ void KeptInputGradient<T>::Compute(double scale, const T* filter,
                             in_backprop};
 
   const int64_t ranges = kRangesOfWorker * workers_;
-  const int64_t blocks = (g.out_depth + kPackedChannels - 1) / kPackedChannels;
+  const int64_t blocks = DivideUp(g.out_depth, kPackedChannels);
   UnitQueue packing(plan_.chunks * blocks, 1);
   UnitQueue selection(SelectionUnits(g), SelectionUnits(g) / ranges);
   UnitQueue sorting(plan_.clipped ? g.out_depth : 0, g.out_depth / ranges);

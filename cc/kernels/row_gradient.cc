@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "cc/kernels/cache_sizes.h"
+#include "cc/kernels/integer_math.h"
 #include "cc/kernels/product_plan.h"
 
 namespace tf_approxgrad {
@@ -16,10 +17,6 @@ constexpr int64_t kPixels = 256;
 
 // Elements of dF that are added up at a time.
 constexpr int64_t kElements = 4096;
-
-int64_t Chunks(int64_t count, int64_t size) {
-  return (count + size - 1) / size;
-}
 
 }  // namespace
 
@@ -81,9 +78,9 @@ void RowGradient<T>::Compute(double scale, double uniform, const T* input,
   const int64_t size = g.filter_size() * g.out_depth;
   RowSampler<T> sampler(geometry_, sampling_, kernels_, own.rows, uniform,
                         input, out_backprop);
-  UnitQueue arranging(is_rearranged() ? Chunks(input_pixels, kPixels) : 0, 1);
+  UnitQueue arranging(is_rearranged() ? DivideUp(input_pixels, kPixels) : 0, 1);
   UnitQueue product(plan_.units(), 1);
-  UnitQueue adding(plan_.pieces == 1 ? 0 : Chunks(size, kElements), 1);
+  UnitQueue adding(plan_.pieces == 1 ? 0 : DivideUp(size, kElements), 1);
   std::atomic<int64_t> next_worker{0};
   run_workers(workers_, [&] {
     arranging.Run([&](int64_t begin, int64_t end) {

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "cc/kernels/cache_sizes.h"
+#include "cc/kernels/integer_math.h"
 #include "cc/kernels/useful_workers.h"
 
 namespace tf_approxgrad {
@@ -18,8 +19,6 @@ constexpr int64_t kMostPanels = 2;
 
 // The sums of a group of examples, and those of a unit's chunk.
 constexpr int64_t kGroupBytes = 512 * 1024;
-
-int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 double Work(const ConvGeometry& g, int64_t draws) {
   return static_cast<double>(g.output_size() + g.input_size()) +
@@ -35,7 +34,7 @@ InputProductPlan PlanInputProduct(const ConvGeometry& g, int64_t draws,
   plan.streams_result =
       g.input_size() * stored_size > DetectedCacheSizes().level2;
   plan.panel = g.in_depth > lanes ? 2 * lanes : lanes;
-  const int64_t panels = CeilDivide(g.in_depth, plan.panel);
+  const int64_t panels = DivideUp(g.in_depth, plan.panel);
   plan.chunk_panels = std::min(kMostPanels, panels);
   const double image_bytes =
       static_cast<double>(g.in_rows) * g.in_cols *
@@ -46,8 +45,8 @@ InputProductPlan PlanInputProduct(const ConvGeometry& g, int64_t draws,
   const auto fitting = static_cast<int64_t>(kGroupBytes / image_bytes);
   plan.group_images =
       std::clamp<int64_t>(std::min(enough, fitting), 1, g.batch);
-  plan.groups = CeilDivide(g.batch, plan.group_images);
-  plan.chunks = CeilDivide(panels, plan.chunk_panels);
+  plan.groups = DivideUp(g.batch, plan.group_images);
+  plan.chunks = DivideUp(panels, plan.chunk_panels);
   if (plan.units() < 2 * workers) {
     plan.chunk_panels = 1;
     plan.chunks = panels;
@@ -58,7 +57,7 @@ InputProductPlan PlanInputProduct(const ConvGeometry& g, int64_t draws,
 PackedFilter PackedFor(const ConvGeometry& g, int64_t panel) {
   PackedFilter packed;
   packed.width = panel;
-  packed.chunks = CeilDivide(g.in_depth, panel);
+  packed.chunks = DivideUp(g.in_depth, panel);
   packed.channel_stride = panel;
   packed.tap_stride = g.out_depth * panel;
   packed.chunk_stride = g.taps() * packed.tap_stride;
@@ -110,7 +109,7 @@ void RowInputGradient<T>::Compute(double scale, double uniform, const T* input,
   const Scratch own = LayOut(&layout);
   RowSampler<T> sampler(geometry_, sampling_, kernels_, own.rows, uniform,
                         input, out_backprop);
-  const int64_t blocks = CeilDivide(g.out_depth, kPackedChannels);
+  const int64_t blocks = DivideUp(g.out_depth, kPackedChannels);
   UnitQueue packing(packed_.chunks * blocks, 1);
   UnitQueue product(plan_.units(), 1);
   std::atomic<int64_t> next_worker{0};

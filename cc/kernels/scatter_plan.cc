@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "cc/kernels/integer_math.h"
+
 namespace tf_approxgrad {
 namespace {
 
@@ -24,15 +26,13 @@ constexpr double kListBytes = 256 * 1024;
 // Units of a worker, so that the last to finish isn't waited for long.
 constexpr int64_t kUnitsOfWorker = 4;
 
-int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // Whether some position of one axis has all its taps outside the input.
 bool AxisIsBlind(int64_t out_size, int64_t stride, int64_t padding,
                  int64_t taps, int64_t dilation, int64_t in_size) {
   for (int64_t out = 0; out < out_size; ++out) {
     // The first tap that isn't before the input.
     const int64_t origin = out * stride - padding;
-    const int64_t tap = origin < 0 ? CeilDivide(-origin, dilation) : 0;
+    const int64_t tap = origin < 0 ? DivideUp(-origin, dilation) : 0;
     if (tap >= taps || origin + tap * dilation >= in_size) return true;
   }
   return false;
@@ -53,7 +53,7 @@ AccumulationPlan PlanScatter(const ConvGeometry& g, int64_t k,
                              const CacheSizes& caches) {
   AccumulationPlan plan;
   const int64_t lanes = vector_bytes / accumulator_size;
-  plan.group = CeilDivide(g.out_depth, kGroupStep) * kGroupStep;
+  plan.group = DivideUp(g.out_depth, kGroupStep) * kGroupStep;
   plan.clipped = IsMostlyOutside(g);
   plan.streams_result = g.input_size() * stored_size > caches.level2;
   plan.run_images = 1;
@@ -85,17 +85,17 @@ AccumulationPlan PlanScatter(const ConvGeometry& g, int64_t k,
         2.0 * accumulator_size * static_cast<double>(g.out_depth) * k;
     const int64_t most =
         std::min({images(), static_cast<int64_t>(kListBytes / image_list),
-                  CeilDivide(g.batch * plan.chunks, kUnitsOfWorker * workers)});
+                  DivideUp(g.batch * plan.chunks, kUnitsOfWorker * workers)});
     plan.run_images = std::clamp<int64_t>(most, 1, g.batch);
     if (plan.clipped) {
       plan.run_images =
           std::clamp<int64_t>(kMostClippedPatches / k, 1, plan.run_images);
     }
   }
-  plan.runs = CeilDivide(g.batch, plan.run_images);
-  plan.run_images = CeilDivide(g.batch, plan.runs);
+  plan.runs = DivideUp(g.batch, plan.run_images);
+  plan.run_images = DivideUp(g.batch, plan.runs);
   plan.tile_images = plan.run_images;
-  plan.tiles = plan.runs = CeilDivide(g.batch, plan.run_images);
+  plan.tiles = plan.runs = DivideUp(g.batch, plan.run_images);
   plan.units = plan.chunks * plan.runs;
   plan.tile_size = AlignedSize(
       (plan.lead_pixels + plan.run_images * plan.image_pixels) * plan.chunk);

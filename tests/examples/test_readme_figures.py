@@ -173,6 +173,38 @@ def test_methods_that_are_called_unbiased_are_so_in_the_fidelity_table() -> None
     assert all(of_layers(x, "bias") < 0.2 for x in (*shares, "sampled"))
 
 
+def rows_against_the_bars() -> Iterable[str]:
+    for method, k in (("max", 1), ("max", 4), ("sampled", 1), ("sampled", 4)):
+        name = f"{method}, k = {k}, {'Table 1, ' if (method, k) == ('max', 1) else ''}"
+        yield f"| {name}geometric mean | BAR | {times_as_fast(method, k)} |"
+    yield f"| the worst shape | 4 | {min(table_1('max', 1)):.1f} |"
+    rows = times_as_fast("rows", 1)
+    yield f"| row-sampled, share 1/8, geometric mean | BAR | {rows} |"
+    yield f"| the worst shape | 2 | {min(table_1('rows', 1)):.1f} |"
+    yield f"| random, geometric mean | BAR | {times_as_fast('random', 1)} |"
+    ratios = [
+        row.max_ratio
+        for row in read_csv(RESULTS / "filter_gradient_k1.csv", CsvRow)
+        if row.group == "ResNet-50 3x3"
+    ]
+    yield f"| max, k = 1, ResNet-50's 3x3 | BAR | {geometric_mean(ratios):.1f} |"
+    for start, setting in (
+        ("a step of ResNet-20, max on all but the first layer", "max:k=1"),
+        (
+            "the same, a method that loses at most 0.5 points",
+            "row-sampled:share=0.0625",
+        ),
+    ):
+        faster = step_times_as_fast(f"{setting}@all-but-first", "resnet20")
+        yield f"| {start} | BAR | {faster} |"
+
+
+@pytest.mark.parametrize("row", [*rows_against_the_bars()])
+def test_the_kernels_notes_say_what_was_measured_against_the_bars(row: str) -> None:
+    notes = (ROOT / "cc" / "kernels" / "NOTES.md").read_text()
+    assert re.search(re.escape(row).replace("BAR", r"[\d.]+"), notes)
+
+
 def gpu_times_as_fast(arithmetic: str) -> str:
     path = RESULTS / "gpu_filter_gradient_max_k1.csv"
     with path.open(newline="") as file:

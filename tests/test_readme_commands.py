@@ -105,8 +105,12 @@ FOLDERS = ("cc", "examples", "tests", "tf_approxgrad", "third_party")
 
 
 @pytest.mark.parametrize(("page", "link"), LINKS)
-def test_link_points_to_a_file(page: str, link: str) -> None:
-    assert (ROOT / page).parent.joinpath(link.partition("#")[0]).is_file()
+def test_link_points_to_a_file_and_a_heading(page: str, link: str) -> None:
+    name, _, anchor = link.partition("#")
+    target = (ROOT / page).parent / name if name else ROOT / page
+    assert target.is_file()
+    headings = re.findall(r"^#+ (.+)$", target.read_text(), re.M) if anchor else []
+    assert anchor in ["", *(x.lower().replace(" ", "-") for x in headings)]
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def test_tensorboard_gets_logs(arguments, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--k=0",), ("k must be", "from 1", "got 0")),
+        (("--k=0",), ("k must be", "an integer >= 1", "got 0")),
         (("--method=random", "--stddev=-1"), ("stddev", ">= 0", "-1")),
         (("--method=maximum",), ("method='maximum'", "max")),
         (("--compare=zero,max",), ("compare='zero,max'", "full")),

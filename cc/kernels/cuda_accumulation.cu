@@ -2,6 +2,7 @@
 #include "cc/kernels/cuda_accumulation_kernels.h"
 #include "cc/kernels/cuda_add_parts_kernels.h"
 #include "cc/kernels/cuda_alignment.h"
+#include "cc/kernels/integer_math.h"
 #include "cc/kernels/launch.h"
 
 namespace tf_approxgrad {
@@ -69,7 +70,7 @@ cudaError_t LaunchAddParts(int64_t size, const CudaPlan& plan, double scale,
   constexpr int64_t kOfBlock = kCudaSelectionThreads / kWorkers * kVector;
   LaunchShape shape;
   shape.block = dim3(kCudaSelectionThreads);
-  shape.grid = dim3(static_cast<unsigned>((size + kOfBlock - 1) / kOfBlock));
+  shape.grid = dim3(static_cast<unsigned>(DivideUp(size, kOfBlock)));
   return Launch(shape, stream, AddParts<T, kVector, kWorkers>, size,
                 static_cast<int>(plan.splits), scale, parts, filter_backprop);
 }

@@ -149,7 +149,7 @@ __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
   int example = first_example;
   int first_kept = 0;
   int tile = 0;  // Bytes from the first tile.
-  Prepared* list = lists;
+  int list = 0;
   if (example < end_example) {
     copy_tile(example, tile);
     fetch_kept(example, first_kept);
@@ -180,10 +180,10 @@ __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
             ? static_cast<int>(Least(task.stage_kept, task.k - first_kept))
             : task.stage_kept * static_cast<int>(Least(task.stage_examples,
                                                        end_example - example));
-    AddPatches(reader, list + group, task.out_channels, patches, tap_offsets,
-               sums);
-    list = list == lists ? lists + list_size : lists;
-    if (more) prepare_kept(list);
+    AddPatches(reader, lists + list * list_size + group, task.out_channels,
+               patches, tap_offsets, sums);
+    list = 1 - list;
+    if (more) prepare_kept(lists + list * list_size);
     example = next_example;
     first_kept = next_kept;
     tile = next_tile;

@@ -2,6 +2,7 @@
 #include "cc/kernels/cuda_alignment.h"
 #include "cc/kernels/cuda_kept_gradient.h"
 #include "cc/kernels/cuda_selection.h"
+#include "cc/kernels/integer_math.h"
 
 namespace tf_approxgrad {
 namespace {
@@ -45,8 +46,7 @@ template <typename T>
 size_t CudaKeptGradient<T>::kept_bytes() const {
   const size_t bytes =
       geometry_.batch * geometry_.out_depth * selection_.k * sizeof(Kept);
-  return (bytes + kScratchAlignment - 1) / kScratchAlignment *
-         kScratchAlignment;
+  return RoundUp(bytes, kScratchAlignment);
 }
 
 template <typename T>

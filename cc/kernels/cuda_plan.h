@@ -11,6 +11,7 @@
 
 #include "cc/kernels/geometry.h"
 #include "cc/kernels/host_device.h"
+#include "cc/kernels/integer_math.h"
 
 namespace tf_approxgrad {
 
@@ -133,17 +134,17 @@ struct CudaPlan {
     return vector * lanes;
   }
   TF_APPROXGRAD_HOST_DEVICE int64_t in_blocks(const ConvGeometry& g) const {
-    return (g.in_depth + in_channels() - 1) / in_channels();
+    return DivideUp(g.in_depth, in_channels());
   }
   TF_APPROXGRAD_HOST_DEVICE int64_t out_blocks(const ConvGeometry& g) const {
-    return (g.out_depth + block_out_channels - 1) / block_out_channels;
+    return DivideUp(g.out_depth, block_out_channels);
   }
   TF_APPROXGRAD_HOST_DEVICE int64_t tap_blocks(const ConvGeometry& g) const {
-    return (g.taps() + taps - 1) / taps;
+    return DivideUp(g.taps(), taps);
   }
   TF_APPROXGRAD_HOST_DEVICE int64_t
   split_examples(const ConvGeometry& g) const {
-    return (g.batch + splits - 1) / splits;
+    return DivideUp(g.batch, splits);
   }
   // Rows and columns whose reach is looked up, not computed at each position.
   TF_APPROXGRAD_HOST_DEVICE bool has_tables() const { return table_bytes > 0; }

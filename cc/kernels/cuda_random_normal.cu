@@ -1,4 +1,5 @@
 #include "cc/kernels/cuda_random_normal.h"
+#include "cc/kernels/integer_math.h"
 #include "cc/kernels/launch.h"
 
 namespace tf_approxgrad {
@@ -63,8 +64,8 @@ cudaError_t CudaFillNormal(const RandomStream& numbers, double stddev,
                            int64_t size, T* output, cudaStream_t stream) {
   LaunchShape shape;
   shape.block = dim3(kThreads);
-  shape.grid = dim3(static_cast<unsigned>(
-      (NormalGroups(size) + kGroupsOfBlock - 1) / kGroupsOfBlock));
+  shape.grid =
+      dim3(static_cast<unsigned>(DivideUp(NormalGroups(size), kGroupsOfBlock)));
   return Launch(shape, stream, FillNormals<T>, numbers,
                 static_cast<typename AccumulatorOf<T>::type>(stddev), size,
                 output);

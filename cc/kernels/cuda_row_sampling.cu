@@ -57,7 +57,7 @@ cudaError_t LaunchGather(const ConvGeometry& g, int64_t draws,
                          typename AccumulatorOf<T>::type* rows,
                          cudaStream_t stream) {
   const GatherShape shape = GatherShapeOf(g, draws, kVector);
-  const int64_t blocks = (draws + shape.places - 1) / shape.places;
+  const int64_t blocks = DivideUp(draws, shape.places);
   return Launch(ShapeOf(blocks, kGatherThreads), stream, GatherRows<T, kVector>,
                 g, shape, draws, draw, size, drawn, input, out_backprop,
                 patches, rows);
@@ -95,8 +95,7 @@ typename CudaRowSampling<T>::Scratch CudaRowSampling<T>::LayOut(
   const auto place = [&](auto** part, int64_t count) {
     *part = reinterpret_cast<std::decay_t<decltype(*part)>>(begin + offset);
     const size_t bytes = count * sizeof(**part);
-    offset +=
-        (bytes + kScratchAlignment - 1) / kScratchAlignment * kScratchAlignment;
+    offset += RoundUp(bytes, kScratchAlignment);
   };
   const bool lowers = sampling_.keep_largest;
   place(&own.draw, 1);
@@ -140,7 +139,7 @@ cudaError_t CudaRowSampling<T>::Draw(double uniform, const T* input,
     status = Launch(ShapeOf(RowParts(pixels()), kMeasureThreads), stream,
                     SquarePixels<T>, geometry_, input, own.pixel_sums);
     if (status != cudaSuccess) return status;
-    const int64_t blocks = (rows() + kPatchThreads - 1) / kPatchThreads;
+    const int64_t blocks = DivideUp(rows(), kPatchThreads);
     status = Launch(ShapeOf(blocks, kPatchThreads), stream, SumPatches,
                     geometry_, own.pixel_sums, own.size);
     if (status != cudaSuccess) return status;

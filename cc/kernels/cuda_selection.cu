@@ -3,13 +3,14 @@
 #include "cc/kernels/cuda_selection.h"
 #include "cc/kernels/cuda_selection_kernels.h"
 #include "cc/kernels/cuda_sorted_selection_kernels.h"
+#include "cc/kernels/integer_math.h"
 #include "cc/kernels/launch.h"
 
 namespace tf_approxgrad {
 namespace {
 
 unsigned BlocksFor(int64_t items, int64_t items_of_block) {
-  return static_cast<unsigned>((items + items_of_block - 1) / items_of_block);
+  return static_cast<unsigned>(DivideUp(items, items_of_block));
 }
 
 template <typename T, int kVector>
@@ -27,7 +28,7 @@ cudaError_t SelectLargest(const ConvGeometry& g, const CudaPlan& plan,
                   g.positions(), lanes, out_backprop, kept);
   }
   const int64_t channels = lanes * kVector;
-  const int64_t items = g.batch * ((g.out_depth + channels - 1) / channels);
+  const int64_t items = g.batch * DivideUp(g.out_depth, channels);
   shape.grid = dim3(BlocksFor(items, kSelectionWarps / plan.selection_warps));
   if (plan.selection_warps > 1) {
     shape.shared_bytes = kSelectionWarps * channels *
@@ -45,13 +46,12 @@ cudaError_t SelectDrawn(const ConvGeometry& g, const Selection& selection,
                         cudaStream_t stream) {
   const int64_t lanes = plan.selection_lanes;
   const int64_t segment = SegmentRows(g.positions());
-  const int64_t segments = (g.positions() + segment - 1) / segment;
+  const int64_t segments = DivideUp(g.positions(), segment);
   const int64_t groups =
       kCudaSelectionThreads / (lanes * plan.selection_workers);
   LaunchShape shape;
   shape.block = dim3(kCudaSelectionThreads);
-  shape.grid =
-      dim3(BlocksFor(g.batch * ((g.out_depth + lanes - 1) / lanes), groups));
+  shape.grid = dim3(BlocksFor(g.batch * DivideUp(g.out_depth, lanes), groups));
   shape.shared_bytes =
       groups * segments * lanes * sizeof(typename AccumulatorOf<T>::type);
   return Launch(shape, stream, SelectSampled<T, kVector>, g.batch,

@@ -5,11 +5,18 @@
 
 #include <cstdint>
 
+#include "cc/kernels/host_device.h"
+
 namespace tf_approxgrad {
 
 // The quotient, rounded up, of a number that isn't negative.
-inline int64_t DivideUp(int64_t value, int64_t by) {
+TF_APPROXGRAD_HOST_DEVICE inline int64_t DivideUp(int64_t value, int64_t by) {
   return (value + by - 1) / by;
+}
+
+// The smallest multiple of `of` that is at least `value`.
+inline int64_t RoundUp(int64_t value, int64_t of) {
+  return DivideUp(value, of) * of;
 }
 
 // The smallest power of two that is at least `wanted`, from `least`, a power of

@@ -20,7 +20,7 @@ constexpr int64_t kFewestOut = 32;
 
 // The size of `chunks` equal chunks of `count` channels, a multiple of `unit`.
 int64_t ChunkSize(int64_t count, int64_t chunks, int64_t unit) {
-  return DivideUp(DivideUp(count, chunks), unit) * unit;
+  return RoundUp(DivideUp(count, chunks), unit);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "cc/kernels/float_types.h"
+#include "cc/kernels/integer_math.h"
 
 namespace tf_approxgrad {
 namespace {
@@ -75,9 +76,7 @@ RowSampler<T>::RowSampler(const ConvGeometry& geometry,
       scratch_(scratch),
       input_(input),
       out_backprop_(out_backprop),
-      squares_(
-          sampling.by_product ? (input_pixels() + kPixels - 1) / kPixels : 0,
-          4),
+      squares_(sampling.by_product ? DivideUp(input_pixels(), kPixels) : 0, 4),
       measuring_(RowBlocks(rows()), 4),
       preparing_(1, 1),
       drawing_(RowBlocks(rows()), 16) {

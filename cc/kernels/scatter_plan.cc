@@ -53,7 +53,7 @@ AccumulationPlan PlanScatter(const ConvGeometry& g, int64_t k,
                              const CacheSizes& caches) {
   AccumulationPlan plan;
   const int64_t lanes = vector_bytes / accumulator_size;
-  plan.group = DivideUp(g.out_depth, kGroupStep) * kGroupStep;
+  plan.group = RoundUp(g.out_depth, kGroupStep);
   plan.clipped = IsMostlyOutside(g);
   plan.streams_result = g.input_size() * stored_size > caches.level2;
   plan.run_images = 1;

@@ -8,6 +8,7 @@
 
 #include "cc/kernels/cuda_add_parts_kernels.h"
 #include "cc/kernels/cuda_elements.h"
+#include "cc/kernels/integer_math.h"
 #include "cc/tests/check.h"
 #include "cc/tests/cuda_test_device.h"
 
@@ -109,7 +110,7 @@ void TestPartsAreAddedUp(int64_t size, int splits) {
     DeviceArray<T> filter_backprop(size);
     constexpr int64_t kOfBlock = kCudaSelectionThreads / kWorkers * kVector;
     LaunchShape shape = OneBlock(kCudaSelectionThreads);
-    shape.grid = dim3(static_cast<unsigned>((size + kOfBlock - 1) / kOfBlock));
+    shape.grid = dim3(static_cast<unsigned>(DivideUp(size, kOfBlock)));
     Must(Launch(shape, nullptr, AddParts<T, kVector, kWorkers>, size, splits,
                 0.5, parts.get(), filter_backprop.get()),
          "AddParts");

@@ -16,7 +16,7 @@ from tf_approxgrad.backprop import Backprop, StepReader
 from tf_approxgrad.comparison import current_comparison
 from tf_approxgrad.filter_gradient import filter_gradient
 from tf_approxgrad.input_gradient import input_gradient
-from tf_approxgrad.methods import FullGradient, GradientMethod
+from tf_approxgrad.methods import FullGradient, GradientMethod, are_full
 from tf_approxgrad.schedules import Constant, Schedule
 from tf_approxgrad.step_switch import Compute, switch_by_step
 
@@ -123,11 +123,11 @@ class Assignment:
 
     def is_exact(self) -> bool:
         """Whether nothing is ever approximated."""
-        return all(isinstance(method, FullGradient) for method in self.row())
+        return are_full(self.row())
 
     def makes_input_gradient(self) -> bool:
         """Whether the input gradient isn't always exact."""
-        return any(not isinstance(x, FullGradient) for x in self.input_row())
+        return not are_full(self.input_row())
 
     def needs_step(self) -> bool:
         """Whether the gradient depends on the step."""

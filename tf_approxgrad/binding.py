@@ -124,7 +124,7 @@ class _StepReader:
 
     def __call__(self) -> tf.Tensor:
         self._check_optimizer()
-        return tf.convert_to_tensor(self._read())
+        return tf.convert_to_tensor(_read(self._counter))
 
     def _check_optimizer(self) -> None:
         """Refuses the steps of an optimizer that the model no longer has.
@@ -135,7 +135,7 @@ class _StepReader:
         optimizer = getattr(model, "optimizer", None)
         if model is None or optimizer is None:
             return
-        if optimizer is self._counter or optimizer.iterations is self._read():
+        if _source(optimizer) is _source(self._counter):
             self._was_of_model = True
         elif self._was_of_model:
             raise RuntimeError(
@@ -146,19 +146,24 @@ class _StepReader:
             )
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _StepReader) and self._source() is other._source()
+        return isinstance(other, _StepReader) and (
+            _source(self._counter) is _source(other._counter)
+        )
 
     def __hash__(self) -> int:
-        return id(self._source())
+        return id(_source(self._counter))
 
-    def _read(self) -> Any:
-        is_optimizer = isinstance(self._counter, keras.optimizers.Optimizer)
-        return self._counter.iterations if is_optimizer else self._counter
 
-    def _source(self) -> Any:
-        # An optimizer that accumulates gradients computes its steps afresh.
-        value = self._read()
-        return value if isinstance(value, keras.Variable) else self._counter
+def _read(counter: Any) -> Any:
+    is_optimizer = isinstance(counter, keras.optimizers.Optimizer)
+    return counter.iterations if is_optimizer else counter
+
+
+def _source(counter: Any) -> Any:
+    """What tells whether two counters are one: the variable that is read, if any."""
+    # An optimizer that accumulates gradients computes its steps afresh.
+    value = _read(counter)
+    return value if isinstance(value, keras.Variable) else counter
 
 
 def _indexed_layers(model: keras.Model) -> list[tuple[int, ApproximateLayer]]:

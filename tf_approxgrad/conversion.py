@@ -17,7 +17,7 @@ from tf_approxgrad.layer_references import (
     parse_references,
     resolve_references,
 )
-from tf_approxgrad.methods import FullGradient, GradientMethod, MethodLike
+from tf_approxgrad.methods import GradientMethod, MethodLike, are_full
 from tf_approxgrad.model_layers import (
     approximate_class,
     approximated_layers,
@@ -109,7 +109,7 @@ def approximate_gradients(
             resolve_references(references, convertible, "approximate_gradients")
         )
     rows = {index: resolved.row(index) for index in chosen}
-    _check_overlap(resolved, layers, chosen, rows, len(convertible))
+    _check_overlap(resolved, layers, rows, len(convertible))
     classes = {}
     for index, layer in enumerate(convertible, start=1):
         cls = approximate_class(layer)
@@ -149,25 +149,21 @@ def approximate_gradients(
 def _check_overlap(
     schedule: Schedule,
     layers: Any,
-    chosen: set[int],
     rows: Mapping[int, tuple[GradientMethod, ...]],
     count: int,
 ) -> None:
     """Refuses `layers` that a schedule leaves out, if it approximates any others."""
-
-    def is_full(row: tuple[GradientMethod, ...]) -> bool:
-        return all(isinstance(method, FullGradient) for method in row)
-
-    if all(map(is_full, rows.values())):
-        others = [i for i in range(1, count + 1) if i not in chosen]
-        missed = [index for index in others if not is_full(schedule.row(index))]
-        if missed:
-            raise ValueError(
-                f"layers={layers!r} names convolutions {sorted(chosen)}, and "
-                f"schedule={schedule!r} approximates none of them, but {missed}: it "
-                "counts all of the model's convolutions that could be converted, "
-                "whether layers names them or not."
-            )
+    if not all(map(are_full, rows.values())):
+        return
+    others = [index for index in range(1, count + 1) if index not in rows]
+    missed = [index for index in others if not are_full(schedule.row(index))]
+    if missed:
+        raise ValueError(
+            f"layers={layers!r} names convolutions {sorted(rows)}, and "
+            f"schedule={schedule!r} approximates none of them, but {missed}: it "
+            "counts all of the model's convolutions that could be converted, "
+            "whether layers names them or not."
+        )
 
 
 def strip_approximation(model: keras.Model) -> keras.Model:

@@ -78,9 +78,7 @@ class GradientMethod(abc.ABC):
 def check_k(k: Any) -> int | float:
     """Returns `k` as an int, or as a float if it is a share, or raises an error."""
     allowed = "an integer >= 1 or a float greater than 0 and less than 1"
-    if isinstance(k, numbers.Integral) and not isinstance(k, bool):
-        if k < 1:
-            raise ValueError(f"k must be {allowed}, got {k!r}")
+    if isinstance(k, numbers.Integral) and not isinstance(k, bool) and int(k) > 0:
         # The upper limit is that of the operation's int64 attribute.
         return check_integer("k", k, 1, INT64_MAX)
     share = check_finite("k", k, allowed)

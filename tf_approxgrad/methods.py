@@ -11,6 +11,7 @@ dY `[N, Ho, Wo, Co]`; p is a position, one spatial index of dY.
 """
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import keras
@@ -229,6 +230,11 @@ def parse(identifier: MethodLike, requirement: str) -> GradientMethod:
     if not isinstance(method, GradientMethod):
         raise ValueError(message)
     return method
+
+
+def are_full(methods: Iterable[GradientMethod]) -> bool:
+    """Whether all of the methods are exact."""
+    return all(isinstance(method, FullGradient) for method in methods)
 
 
 def defaults() -> tuple[GradientMethod, ...]:

@@ -36,8 +36,13 @@ def commands(text: str) -> list[list[str]]:
     return found
 
 
+def section(text: str, heading: str) -> str:
+    """What stands below a heading of the second level."""
+    return text.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+
+
 def table(text: str, heading: str) -> dict[str, str]:
     """The first table below a heading: the code in each row's first cell, the row."""
-    section = text.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
-    rows = [line for line in section.splitlines() if line.startswith("| `")]
+    lines = section(text, heading).splitlines()
+    rows = [line for line in lines if line.startswith("| `")]
     return {re.match(r"\| `(.+?)` \|", row)[1]: row for row in rows}

@@ -8,7 +8,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from pages import CONTRIBUTING, FENCE, PAGES, README, ROOT, blocks, code_spans, commands
+from pages import (
+    CONTRIBUTING,
+    FENCE,
+    PAGES,
+    README,
+    ROOT,
+    blocks,
+    code_spans,
+    commands,
+    section,
+)
 
 COMMANDS = [words for text in PAGES.values() for words in commands(text)]
 MAKE = [words for words in COMMANDS if words[0] == "make"]
@@ -127,8 +137,8 @@ def test_file_or_folder_that_a_page_names_exists(page: str, name: str) -> None:
 
 
 def test_every_file_of_the_table_in_contributing_exists() -> None:
-    section = CONTRIBUTING.split("\n## Find your way\n", 1)[1].split("\n## ", 1)[0]
-    rows = [line.split("|")[1] for line in section.splitlines() if "| `" in line[:3]]
+    lines = section(CONTRIBUTING, "Find your way").splitlines()
+    rows = [line.split("|")[1] for line in lines if "| `" in line[:3]]
     assert len(rows) > 5
     missing = []
     for cell in rows:

@@ -27,6 +27,13 @@ def test_the_check_finds_a_bias_of_a_few_percent() -> None:
     assert not is_unbiased(draws, problem.dense_gradient(x, dy))
 
 
+@pytest.mark.parametrize("k", [1, 4])
+def test_max_fails_the_check(k: int) -> None:
+    problem, x, dy = uneven_problem(by_rows=True)
+    draws = gradients(problem, x, dy, tfag.MaxGradient(k, scale=1.0), 100)
+    assert not is_unbiased(draws, problem.dense_gradient(x, dy))
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_mean_over_many_seeds_is_the_exact_gradient(variant: str) -> None:
     problem, x, dy = uneven_problem(by_rows=True)

@@ -1,5 +1,6 @@
 """Whether the mean of many drawn gradients is the exact one."""
 
+import dataclasses
 import statistics
 from collections.abc import Callable
 
@@ -28,15 +29,7 @@ def uneven_problem(
     x = (x + 1) * np.exp(rng.normal(size=(*x.shape[:3], 1)))
     sizes = (*dy.shape[:3], 1) if by_rows else dy.shape
     dy *= np.exp(1.5 * rng.normal(size=sizes))
-    problem = Problem(
-        n=3,
-        size=(6, 5),
-        ci=2,
-        co=3,
-        strides=(1, 2),
-        data_format=data_format,
-        dtype=dtype,
-    )
+    problem = dataclasses.replace(problem, data_format=data_format, dtype=dtype)
     return problem, *(from_nhwc(a.astype(dtype), data_format) for a in (x, dy))
 
 

@@ -4,7 +4,6 @@ import csv
 import re
 import statistics
 from collections.abc import Iterable
-from pathlib import Path
 
 import frontier_report
 import pytest
@@ -13,12 +12,11 @@ from benchmarking import geometric_mean
 from frontier_runs import AccuracyRow
 from frontier_settings import default_names
 from frontier_times import TimeRow
+from pages import README, ROOT, section
 from results import read_csv
 
-ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
-README = (ROOT / "README.md").read_text()
-SECTION = README.split("## Choose a method\n", 1)[1].split("\n## ", 1)[0]
+SECTION = section(README, "Choose a method")
 WORDS = " ".join(SECTION.split())
 
 
@@ -102,11 +100,11 @@ def seeds_of(setting: str) -> list[float]:
 
 def sentences() -> Iterable[str]:
     eighth = "row-sampled:share=0.125@all-but-first"
-    yield f"first it loses {lost(eighth, 'vgg19')} points. The last eight"
+    yield f"first it loses {lost(eighth, 'vgg19')} points. Over those layers"
     yield (
         f"the median variance is {of_layers('row-sampled', 'variance', 'vgg19'):.1f} "
         "times the square of the gradient's norm, and "
-        f"{of_layers('row-sampled', 'variance'):.1f} with ResNet-20"
+        f"{of_layers('row-sampled', 'variance'):.1f} with ResNet-20 after an epoch"
     )
     yield (
         f"At share 1/8 it is {times_as_fast('rows', 1)} times as fast, "

@@ -212,18 +212,17 @@ class Worker:
 
     def _make_run(self, name: str, seed: int, path: Path, deadline: float) -> bool:
         """Makes or continues one run, unless time is too short."""
-        chosen = dataclasses.replace(parse(name, self._base), seed=seed)
-        ((text, method),) = settings.make_methods(chosen).items()
+        chosen, schedule = parse(name, dataclasses.replace(self._base, seed=seed))
         batches = BatchMaker(self._dataset, chosen.batch, seed, chosen.augment)
         model = settings.make_model(
             chosen,
-            method,
+            schedule,
             self._dataset.image_shape,
             self._dataset.classes,
             batches.steps_per_epoch,
         )
-        run = training.Run(text, model)
-        fingerprint = chosen.fingerprint() | {"epochs": chosen.epochs}
+        run = training.Run(name, model)
+        fingerprint = chosen.fingerprint() | {"epochs": chosen.epochs, "setting": name}
         checkpoint = Checkpoint(str(path), fingerprint)
         finished = training.restore([run], checkpoint, training.new_times([run], 1))
         if finished:

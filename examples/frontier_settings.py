@@ -3,7 +3,8 @@
 A setting is "full", the name of another network, such as "resnet14", which is trained
 with the full gradient, or METHOD@SCHEDULE, such as "max:k=4@all-but-first". A third
 part, as in "zero@schedule1@sampled", is the method of the input gradients, which are
-exact without it.
+exact without it. Settings are combined by "+", each for layers of its own, as in
+"max@constant:layers=2-4+zero@constant:layers=5-8".
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from collections.abc import Sequence
 
 import settings
 from settings import MODELS, Settings
+
+import tf_approxgrad as tfag
 
 SCHEDULES = {
     "all-but-first": "every_nth_layer:n=1:start=2",
@@ -78,16 +81,45 @@ def choose(names: Sequence[str], pattern: str | None) -> list[str]:
     return chosen
 
 
-def parse(name: str, base: Settings) -> Settings:
+def parse(name: str, base: Settings) -> tuple[Settings, tfag.Schedule | None]:
     """What a setting means.
 
     Args:
       name: The setting.
       base: The network, and all that the settings have in common.
 
+    Returns:
+      The settings, those of the first of several that are combined; and the schedule,
+      `None` where nothing is approximated.
+
     Raises:
       TypeError, ValueError: If there is no such setting.
     """
+    names = re.split(r"\+(?=[a-z])", name)
+    parts = [_parse_single(part, base) for part in names]
+    schedules = []
+    try:
+        for part in parts:
+            (method,) = settings.make_methods(part).values()
+            schedules.append(settings.make_schedule(part, method))
+            settings.make_input_method(part)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"setting {name!r} is refused, leave it out with --only: {error}"
+        ) from error
+    if len(parts) == 1:
+        return parts[0], schedules[0]
+    for text, part, schedule in zip(names, parts, schedules, strict=True):
+        if schedule is None or part.input_gradient is not None:
+            raise ValueError(
+                f"setting {name!r} combines {text!r}, where each must be "
+                "METHOD@SCHEDULE."
+            )
+    return parts[0], tfag.Combined(schedules)
+
+
+def _parse_single(name: str, base: Settings) -> Settings:
+    """The settings that METHOD@SCHEDULE or METHOD@SCHEDULE@METHOD stands for."""
     method, at, schedule = name.partition("@")
     schedule, input_at, input_method = schedule.partition("@")
     if not at and name in (*MODELS, "full"):
@@ -121,13 +153,4 @@ def parse(name: str, base: Settings) -> Settings:
                     f"setting {name!r}: {parameter} must be an integer, got {text!r}."
                 )
             changes[f"schedule_{parameter}"] = int(text)
-    parsed = dataclasses.replace(base, **changes)
-    try:
-        (found,) = settings.make_methods(parsed).values()
-        settings.make_schedule(parsed, found)
-        settings.make_input_method(parsed)
-    except (TypeError, ValueError) as error:
-        raise type(error)(
-            f"setting {name!r} is refused, leave it out with --only: {error}"
-        ) from error
-    return parsed
+    return dataclasses.replace(base, **changes)

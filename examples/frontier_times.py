@@ -65,17 +65,15 @@ def measure(
     batches = BatchMaker(dataset, base.batch, 0, base.augment)
     runs = []
     for setting in ("full", name):
-        chosen = parse(setting, base)
-        (method,) = settings.make_methods(chosen).values()
+        chosen, schedule = parse(setting, base)
         model = settings.make_model(
             chosen,
-            method,
+            schedule,
             dataset.image_shape,
             dataset.classes,
             batches.steps_per_epoch,
         )
         runs.append(training.Run(setting, model))
-    schedule = settings.make_schedule(chosen, method)
     period = schedule.period if schedule is not None else 1
     # Whole periods, so that no window straddles two of the orders of PairedTimes.
     warm_up, steps = (-(-x // period) * period for x in (_WARM_UP_STEPS, steps))

@@ -178,10 +178,27 @@ def make_schedule(
     if schedule is None or isinstance(method, tfag.FullGradient):
         return None
     if "layers" in parameters:
-        layers = [_number(item.strip()) for item in parameters["layers"].split(",")]
+        layers = _layers(parameters["layers"])
         single = schedule is tfag.Alternate and len(layers) == 1
         parameters["layers"] = layers[0] if single else layers
     return schedule(method, **parameters)
+
+
+def _layers(text: str) -> list[Any]:
+    """The layers that "1,3-5,conv2" names: indices, ranges of them, and names."""
+    layers: list[Any] = []
+    for item in map(str.strip, text.split(",")):
+        first, dash, last = item.partition("-")
+        if dash and first.isdecimal() and last.isdecimal():
+            if int(last) < int(first):
+                raise ValueError(
+                    f"schedule_layers={text!r} has the range {item!r}, which must "
+                    "end where it begins or later."
+                )
+            layers += range(int(first), int(last) + 1)
+        else:
+            layers.append(_number(item))
+    return layers
 
 
 def make_input_method(settings: Settings) -> tfag.GradientMethod | None:
@@ -206,15 +223,22 @@ def make_input_method(settings: Settings) -> tfag.GradientMethod | None:
 
 def make_model(
     settings: Settings,
-    method: tfag.GradientMethod,
+    schedule: tfag.Schedule | None,
     image_shape: tuple[int, int, int],
     classes: int,
     steps_per_epoch: int,
 ) -> keras.Model:
-    """Builds and compiles the model, the same initial weights for every method.
+    """Builds and compiles the model, the same initial weights for every schedule.
+
+    Args:
+      settings: The network, its optimizer and the method of the input gradients.
+      schedule: As from `make_schedule`.
+      image_shape: Height, width and channels.
+      classes: How many there are.
+      steps_per_epoch: By which the learning rate decays.
 
     Returns:
-      The plain Keras model for the full gradient, and a converted one otherwise.
+      The plain Keras model without a schedule, and a converted one otherwise.
 
     Raises:
       ValueError: If the schedule doesn't fit the model.
@@ -231,7 +255,6 @@ def make_model(
         model = tfag.models.resnet(depth, **arguments)
     else:
         model = getattr(tfag.models, settings.model)(**arguments)
-    schedule = make_schedule(settings, method)
     if schedule is not None:
         model = tfag.approximate_gradients(
             model, schedule, input_gradient=make_input_method(settings)

@@ -88,8 +88,8 @@ flags.DEFINE_integer(
 flags.DEFINE_string(
     "schedule_layers",
     None,
-    "For constant the layers' indices from 1 or names, separated by commas, by default "
-    "all; for alternate the number layers, by default 2.",
+    "For constant the layers' indices from 1, ranges such as 2-8, or names, separated "
+    "by commas, by default all; for alternate the number layers, by default 2.",
 )
 flags.DEFINE_integer("schedule_steps", None, "steps of alternate. By default 2.")
 flags.DEFINE_string(
@@ -164,13 +164,13 @@ class Job:
                 name,
                 settings.make_model(
                     chosen,
-                    method,
+                    schedule,
                     self._dataset.image_shape,
                     self._dataset.classes,
                     self._batches.steps_per_epoch,
                 ),
             )
-            for name, method in methods.items()
+            for name, schedule in zip(methods, schedules, strict=True)
         ]
         self._times = training.new_times(
             self._runs, 1 if self._schedule is None else self._schedule.period

@@ -1,4 +1,4 @@
-"""Piecewise, Until, Warmup, and Ramp among them: when they follow their schedules."""
+"""Combined, Piecewise, Until, Warmup, and Ramp: when they follow their schedules."""
 
 import dataclasses
 import json
@@ -53,6 +53,36 @@ def test_until_is_full_from_its_end():
     assert schedule.fraction(2) == 0
 
 
+def test_first_of_combined_schedules_that_approximates_a_cell_decides():
+    schedule = tfag.Combined(
+        [
+            tfag.Constant("max", layers=[2]),
+            tfag.Constant("zero", layers=[2, 3]),
+            tfag.Alternate("sampled", layers=1, steps=2),
+        ]
+    )
+    assert methods_at(schedule, (0, 1), layer=1) == [FULL, tfag.SampledGradient()]
+    assert methods_at(schedule, (0, 1), layer=2) == [MAX, MAX]
+    assert methods_at(schedule, (0, 1), layer=3) == [ZERO, ZERO]
+    assert schedule.fraction(4) == 3 / 4
+
+
+def test_combined_schedules_repeat_when_all_of_them_do():
+    parts = [tfag.EveryNthStep("max", n=4), tfag.EveryNthStep("zero", n=6, start=2)]
+    schedule = tfag.Combined([*parts, tfag.Until(tfag.Warmup("sampled", 5), 9)])
+    assert schedule.segments == ((0, 12), (5, 12), (9, 12))
+    for step in range(40):
+        expected = next(
+            (
+                method
+                for method in (part(1, step) for part in schedule.schedules)
+                if method != FULL
+            ),
+            FULL,
+        )
+        assert schedule.row(1)[schedule.column(step)] == expected
+
+
 def test_compositions_of_compositions_follow_each_other():
     schedule = tfag.Until(tfag.Warmup("max", begin=2), end=4)
     assert methods_at(schedule, range(6)) == [FULL, FULL, MAX, MAX, FULL, FULL]
@@ -62,6 +92,7 @@ def test_compositions_of_compositions_follow_each_other():
     "schedule",
     [
         tfag.Piecewise([5], [Mine(10**9), tfag.Ramp("zero", 10, 20)]),
+        tfag.Combined([tfag.Constant("max", layers=["b"]), Mine(7)]),
         tfag.Until(tfag.Constant("max", layers=lambda layer: layer.name == "b"), 4),
         tfag.Warmup(Mine(7), 3),
         tfag.Ramp(tfag.Constant("max", layers="b"), 2, 5),
@@ -83,6 +114,7 @@ def test_inner_schedule_that_does_not_fit_the_model_is_refused():
     inner = tfag.Constant("max", layers=[2])
     for schedule in (
         tfag.Piecewise([3], ["full", inner]),
+        tfag.Combined([inner, "max"]),
         tfag.Until(inner, 3),
         tfag.Warmup(inner, 3),
         tfag.Ramp(inner, 3, 4),
@@ -114,6 +146,8 @@ def test_inner_schedule_that_does_not_fit_the_model_is_refused():
             ValueError,
             "schedules must have 2 elements, .* got 1",
         ),
+        (lambda: tfag.Combined([]), ValueError, "at least one element, got none"),
+        (lambda: tfag.Combined("max"), TypeError, "schedules must be a list"),
         (lambda: tfag.Piecewise([0], ["max"] * 2), ValueError, "boundary .* got 0"),
         (lambda: tfag.Piecewise(3, ["max"]), TypeError, "boundaries must be a list"),
     ],
@@ -128,6 +162,7 @@ GRAPH_SCHEDULES = [
     tfag.EveryNthStep("max", n=3, start=8),
     tfag.Piecewise([7, 10**12], [ALTERNATE, Mine(10**7), tfag.EveryNthStep("zero")]),
     tfag.Ramp(ALTERNATE, 100, 10**10),
+    tfag.Combined([tfag.EveryNthStep("max", n=6), Mine(10**7), ALTERNATE]),
 ]
 
 

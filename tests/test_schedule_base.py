@@ -65,6 +65,7 @@ def compositions(parts):
     )
     return st.one_of(
         pieces,
+        st.builds(tfag.Combined, st.lists(parts, min_size=1, max_size=3)),
         st.builds(tfag.Until, parts, STEPS),
         st.builds(tfag.Warmup, parts, STEPS),
     )

@@ -16,7 +16,7 @@ if keras.config.backend() != "tensorflow":
 from tf_approxgrad import models
 from tf_approxgrad.binding import bind_step
 from tf_approxgrad.callbacks import ApproximationCallback
-from tf_approxgrad.composed_schedules import Piecewise, Until, Warmup
+from tf_approxgrad.composed_schedules import Combined, Piecewise, Until, Warmup
 from tf_approxgrad.conversion import approximate_gradients, strip_approximation
 from tf_approxgrad.convolution import conv2d, conv2d_backprop_filter
 from tf_approxgrad.fidelity_report import FidelityReport
@@ -59,6 +59,7 @@ __all__ = [
     "ApproxSeparableConv2D",
     "ApproximationCallback",
     "ApproximationSummaries",
+    "Combined",
     "Constant",
     "ConversionReport",
     "EveryNthLayer",

@@ -1,4 +1,4 @@
-"""Schedules made of schedules: from when, until when and how much they are followed.
+"""Schedules made of schedules: which of them is followed where, and from when to when.
 
 The steps of an inner schedule are those of training: it doesn't start anew where it
 begins to be followed.
@@ -164,6 +164,54 @@ class Piecewise(Composed):
         return Piecewise(
             self.boundaries, [part.resolve(layers) for part in self.schedules]
         )
+
+
+@keras.saving.register_keras_serializable(package="tf_approxgrad")
+@dataclasses.dataclass(frozen=True, init=False)
+class Combined(Composed):
+    """Follows several schedules at once, such as one for each group of layers.
+
+    Where more than one of them approximates a layer at a step, the first of these
+    decides.
+
+    Args:
+        schedules: at least one; schedules, or methods for all layers.
+
+    Raises:
+        TypeError, ValueError: if the argument isn't allowed.
+
+    Example:
+
+    >>> import tf_approxgrad as tfag
+    >>> rows = tfag.Constant(tfag.RowSampledGradient(0.25), layers=[2, 3])
+    >>> schedule = tfag.Combined([rows, tfag.EveryNthLayer("sampled", n=1, start=2)])
+    >>> [schedule(layer, step=0).label for layer in (1, 2, 3, 4)]
+    ['full', 'row-sampled(share=0.25)', 'row-sampled(share=0.25)', 'sampled']
+    """
+
+    schedules: tuple[Schedule, ...]
+
+    def __init__(self, schedules: Iterable[ScheduleLike]) -> None:
+        parts = as_tuple("schedules", "schedules", schedules)
+        if not parts:
+            raise ValueError("schedules must have at least one element, got none")
+        self._set(
+            schedules=tuple(as_schedule("a schedule of schedules", p) for p in parts)
+        )
+
+    def __call__(self, layer: int, step: int, replica: int = 0) -> GradientMethod:
+        layer, step = check_cell(layer, step, replica)
+        for part in self.schedules:
+            method = part(layer, step, replica)
+            if not isinstance(method, FullGradient):
+                return method
+        return FullGradient()
+
+    def _compose(self) -> tuple[Segment, ...]:
+        return segments.merge([segments.segments_of(part) for part in self.schedules])
+
+    def resolve(self, layers: Sequence[Any]) -> Schedule:
+        return Combined([part.resolve(layers) for part in self.schedules])
 
 
 @keras.saving.register_keras_serializable(package="tf_approxgrad")

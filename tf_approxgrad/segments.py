@@ -1,6 +1,7 @@
 """Where a schedule repeats: pieces of the steps, each with a period of its own."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -95,6 +96,19 @@ def clip(
         for segment, stop in zip(segments, [*ends, None], strict=True)
         if (stop is None or stop > begin) and (end is None or segment.begin < end)
     )
+
+
+def merge(schedules: Sequence[Sequence[Segment]]) -> tuple[Segment, ...]:
+    """Returns segments in which all of several schedules repeat."""
+    begins = sorted({piece.begin for pieces in schedules for piece in pieces})
+    periods = [
+        [
+            next(piece.period for piece in reversed(pieces) if piece.begin <= begin)
+            for pieces in schedules
+        ]
+        for begin in begins
+    ]
+    return tuple(map(Segment, begins, itertools.starmap(math.lcm, periods)))
 
 
 def count(flags: Sequence[bool], segments: Sequence[Segment], stop: int) -> int:

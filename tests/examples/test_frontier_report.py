@@ -19,9 +19,8 @@ RESNET = dataclasses.replace(BASE, model="resnet20")
 
 
 def method_and_schedule(name):
-    chosen = frontier_settings.parse(name, RESNET)
-    (method,) = frontier_settings.settings.make_methods(chosen).values()
-    return chosen.model, frontier_settings.settings.make_schedule(chosen, method)
+    chosen, schedule = frontier_settings.parse(name, RESNET)
+    return chosen.model, schedule
 
 
 @pytest.mark.parametrize(
@@ -42,6 +41,16 @@ def method_and_schedule(name):
             tfag.EveryNthStep("max", n=2, start=1),
         ),
         ("max@constant:layers=2", "resnet20", tfag.Constant("max", layers=[2])),
+        (
+            "max:scale=1e+2@constant:layers=2-4,7+zero@schedule1",
+            "resnet20",
+            tfag.Combined(
+                [
+                    tfag.Constant(tfag.MaxGradient(scale=100.0), layers=[2, 3, 4, 7]),
+                    tfag.EveryNthLayer("zero"),
+                ]
+            ),
+        ),
     ],
 )
 def test_setting_says_network_method_and_schedule(name, model, schedule):
@@ -49,10 +58,10 @@ def test_setting_says_network_method_and_schedule(name, model, schedule):
 
 
 def test_third_part_of_a_setting_is_the_method_of_the_input_gradients():
-    parsed = frontier_settings.parse("max@schedule1@sampled:k=4", RESNET)
-    assert parsed == dataclasses.replace(
-        frontier_settings.parse("max@schedule1", RESNET), input_gradient="sampled:k=4"
-    )
+    parsed, schedule = frontier_settings.parse("max@schedule1@sampled:k=4", RESNET)
+    plain, expected = frontier_settings.parse("max@schedule1", RESNET)
+    assert parsed == dataclasses.replace(plain, input_gradient="sampled:k=4")
+    assert schedule == expected
 
 
 def test_all_but_first_approximates_every_layer_from_the_second_at_every_step():
@@ -81,6 +90,10 @@ def test_all_but_first_approximates_every_layer_from_the_second_at_every_step():
         ("max@every_nth_layer:steps=3", ("schedule_steps=3",)),
         ("max@schedule1@", ("input_gradient=''", "--only")),
         ("max@schedule1@rows:k=4", ("input_gradient='rows:k=4'", "row-sampled")),
+        ("max@schedule1+full", ("max@schedule1+full", "combines 'full'")),
+        ("max@schedule1@sampled+zero@schedule2", ("combines 'max@schedule1@sampled'",)),
+        ("max@schedule1+zeros@schedule2", ("method='zeros'", "max@schedule1+zeros@")),
+        ("max@constant:layers=4-2", ("schedule_layers='4-2'", "range '4-2'")),
     ],
 )
 def test_bad_setting_is_refused(name, words):

@@ -145,9 +145,9 @@ def test_models_of_all_methods_start_from_the_same_weights(model):
     width = 0.05
     plain, converted = (
         settings.make_model(
-            chosen(model=model, width=width, seed=3), method, (32, 32, 1), 10, 5
+            chosen(model=model, width=width, seed=3), schedule, (32, 32, 1), 10, 5
         )
-        for method in (tfag.FullGradient(), MAX)
+        for schedule in (None, tfag.EveryNthLayer(MAX, n=1, start=2))
     )
     assert tfag.conversion_report(plain).converted == []
     assert tfag.conversion_report(converted).converted
@@ -166,7 +166,8 @@ def test_input_gradient_is_made_where_the_schedule_approximates():
         seed=7,
     )
     ((_, method),) = settings.make_methods(options).items()
-    model = settings.make_model(options, method, (8, 8, 1), 10, 1)
+    schedule = settings.make_schedule(options, method)
+    model = settings.make_model(options, schedule, (8, 8, 1), 10, 1)
     wanted = tfag.RowSampledGradient(0.25, seed=7)
     assert {x.input_gradient for x in settings.convolutions(model)} == {wanted}
     assert settings.make_input_method(chosen(method="max")) is None
@@ -200,7 +201,7 @@ def test_bad_input_gradients_are_refused(changes, words):
 def test_learning_rate_decays_over_the_epochs_asked_for():
     changes = {"learning_rate": 0.5, "decay_rate": 0.25, "decay_epochs": 2.0}
     model = settings.make_model(
-        chosen(width=0.05, **changes), MAX, (8, 8, 1), 10, steps_per_epoch=7
+        chosen(width=0.05, **changes), None, (8, 8, 1), 10, steps_per_epoch=7
     )
     assert isinstance(model.optimizer, keras.optimizers.Adam)
     rates = []

@@ -84,17 +84,20 @@ __device__ inline Elements<T, kCount> ReadElements(const T* from) {
   return elements;
 }
 
-// Elements as they are in memory, in registers of 32 bits where they are 16
-// bytes. What is read under a condition and used later should be these: the
+// Elements as they are in memory, in registers of 32 bits where they are 8 or
+// 16 bytes. What is read under a condition and used later should be these: the
 // compiler would keep each element of 16 bits in a register of its own.
 template <typename T, int kCount>
-using Packed = std::conditional_t<kCount * sizeof(T) == sizeof(uint4), uint4,
-                                  Elements<T, kCount>>;
+using Packed =
+    std::conditional_t<kCount * sizeof(T) == sizeof(uint4), uint4,
+                       std::conditional_t<kCount * sizeof(T) == sizeof(uint2),
+                                          uint2, Elements<T, kCount>>>;
 
-// `from` is aligned to the access, an element or 16 bytes.
+// `from` is aligned to the access, an element or 8 or 16 bytes.
 template <int kCount, typename T>
 __device__ inline Packed<T, kCount> ReadPacked(const T* from) {
-  static_assert(kCount == 1 || kCount * sizeof(T) == sizeof(uint4),
+  static_assert(kCount == 1 || kCount * sizeof(T) == sizeof(uint4) ||
+                    kCount * sizeof(T) == sizeof(uint2),
                 "one access");
   return *reinterpret_cast<const Packed<T, kCount>*>(from);
 }
@@ -103,11 +106,12 @@ template <typename T, int kCount>
 __device__ inline Elements<typename AccumulatorOf<T>::type, kCount> Unpack(
     const Packed<T, kCount>& packed) {
   Elements<typename AccumulatorOf<T>::type, kCount> unpacked;
-  if constexpr (std::is_same_v<T, Bfloat16> && kCount == 8) {
+  if constexpr (std::is_same_v<T, Bfloat16> && kCount > 1) {
     // The upper half of a float: one instruction each.
-    const uint32_t words[] = {packed.x, packed.y, packed.z, packed.w};
+    uint32_t words[kCount / 2];
+    memcpy(words, &packed, sizeof(words));
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
+    for (int i = 0; i < kCount / 2; ++i) {
       unpacked.values[2 * i] = internal::FloatFromBits(words[i] << 16);
       unpacked.values[2 * i + 1] =
           internal::FloatFromBits(words[i] & 0xffff0000u);

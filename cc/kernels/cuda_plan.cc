@@ -22,8 +22,13 @@ constexpr int64_t kMostPlaneThreads = 8;
 // multiprocessor's registers allow fit into an H100's shared memory.
 constexpr int64_t kTurningBytes = 16 * 1024;
 
+// Whether each thread can keep what a channel keeps.
+bool IsFew(int64_t positions, int64_t k) {
+  return k == 1 || (k < positions && k <= kCudaMostFew);
+}
+
 CudaSelection ChooseSelection(Layout layout, int64_t positions, int64_t k) {
-  if (k == 1) {
+  if (IsFew(positions, k)) {
     return layout == Layout::kNCHW ? CudaSelection::kPlanes
                                    : CudaSelection::kRows;
   }
@@ -67,8 +72,10 @@ void PlanSelection(const ConvGeometry& g, int64_t k, int64_t element_bytes,
       plan->selection_lanes = kCudaSelectionThreads;
     }
   } else if (plan->selection == CudaSelection::kRows) {
-    if (options.vectors && g.out_depth % vector == 0) {
-      plan->selection_vector = vector;
+    const int64_t row_vector =
+        k == 1 ? vector : std::min<int64_t>(vector, kCudaFewVector);
+    if (options.vectors && g.out_depth % row_vector == 0) {
+      plan->selection_vector = row_vector;
     }
     const int64_t vectors = DivideUp(g.out_depth, plan->selection_vector);
     constexpr int64_t kWarps = kCudaSelectionThreads / kWarp;
@@ -239,11 +246,11 @@ std::string CudaPlanProblem(const ConvGeometry& g, int64_t k,
   switch (
       options.selection.value_or(ChooseSelection(layout, g.positions(), k))) {
     case CudaSelection::kPlanes:
-      if (k == 1 && layout == Layout::kNCHW) break;
-      return "kPlanes selects k = 1 in NCHW only";
+      if (IsFew(g.positions(), k) && layout == Layout::kNCHW) break;
+      return "kPlanes selects 4 positions at most, not all, in NCHW";
     case CudaSelection::kRows:
-      if (k == 1 && layout == Layout::kNHWC) break;
-      return "kRows selects k = 1 in NHWC only";
+      if (IsFew(g.positions(), k) && layout == Layout::kNHWC) break;
+      return "kRows selects 4 positions at most, not all, in NHWC";
     case CudaSelection::kSorted:
       if (k < g.positions() && k <= kCudaMostSorted) break;
       return "kSorted selects fewer than all positions, and 32 at most";

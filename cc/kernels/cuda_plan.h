@@ -36,9 +36,11 @@ constexpr double kLaunchSeconds = 2e-6;
 
 // How the kept positions of a channel are found.
 enum class CudaSelection {
-  // k = 1, NCHW: lanes of a warp, or a block, share a plane.
+  // k up to kCudaMostFew, NCHW: lanes of a warp, or a block, share a plane.
   kPlanes,
-  // k = 1, NHWC: a thread scans a vector of channels down a slice of the rows.
+  // k up to kCudaMostFew, NHWC: a thread scans a vector of channels down a
+  // slice
+  // of the rows.
   kRows,
   // k up to kCudaMostSorted: a warp keeps a channel's largest in its lanes.
   kSorted,
@@ -58,6 +60,10 @@ enum class CudaInput {
   kElements,
 };
 
+// The most that a thread of kPlanes and kRows keeps of a channel, in registers,
+// and the channels of a thread of kRows where it keeps more than one.
+constexpr int kCudaMostFew = 4;
+constexpr int kCudaFewVector = 4;
 // The most that kSorted keeps: a lane of a warp each.
 constexpr int64_t kCudaMostSorted = 32;
 // Taps that a thread of the accumulation holds: one for a 1x1 filter, else

@@ -13,30 +13,55 @@ unsigned BlocksFor(int64_t items, int64_t items_of_block) {
   return static_cast<unsigned>(DivideUp(items, items_of_block));
 }
 
-template <typename T, int kVector>
-cudaError_t SelectLargest(const ConvGeometry& g, const CudaPlan& plan,
+template <typename T, int kVector, int kMost>
+cudaError_t LaunchPlanes(const ConvGeometry& g, int k, const CudaPlan& plan,
+                         const T* out_backprop,
+                         CudaKept<typename AccumulatorOf<T>::type>* kept,
+                         cudaStream_t stream) {
+  const int64_t planes = g.batch * g.out_depth;
+  const int lanes = static_cast<int>(plan.selection_lanes);
+  LaunchShape shape;
+  shape.block = dim3(kCudaSelectionThreads);
+  shape.grid = dim3(BlocksFor(planes, kCudaSelectionThreads / lanes));
+  return Launch(shape, stream, SelectPlanes<T, kVector, kMost>, planes,
+                g.positions(), k, lanes, out_backprop, kept);
+}
+
+template <typename T, int kVector, int kMost>
+cudaError_t LaunchRows(const ConvGeometry& g, int k, const CudaPlan& plan,
+                       const T* out_backprop,
+                       CudaKept<typename AccumulatorOf<T>::type>* kept,
+                       cudaStream_t stream) {
+  const int64_t channels = plan.selection_lanes * kVector;
+  const int64_t items = g.batch * DivideUp(g.out_depth, channels);
+  LaunchShape shape;
+  shape.block = dim3(kCudaSelectionThreads);
+  shape.grid = dim3(BlocksFor(items, kSelectionWarps / plan.selection_warps));
+  if (plan.selection_warps > 1) {
+    shape.shared_bytes =
+        kSelectionWarps * channels * sizeof(LargestOf<T, kMost>);
+  }
+  return Launch(shape, stream, SelectRows<T, kVector, kMost>, g.batch,
+                g.positions(), g.out_depth, k,
+                static_cast<int>(plan.selection_lanes),
+                static_cast<int>(plan.selection_warps), out_backprop, kept);
+}
+
+template <typename T, int kMost>
+cudaError_t SelectLargest(const ConvGeometry& g, int k, const CudaPlan& plan,
                           const T* out_backprop,
                           CudaKept<typename AccumulatorOf<T>::type>* kept,
                           cudaStream_t stream) {
-  LaunchShape shape;
-  shape.block = dim3(kCudaSelectionThreads);
-  const int lanes = static_cast<int>(plan.selection_lanes);
-  if (plan.selection == CudaSelection::kPlanes) {
-    const int64_t planes = g.batch * g.out_depth;
-    shape.grid = dim3(BlocksFor(planes, kCudaSelectionThreads / lanes));
-    return Launch(shape, stream, SelectPlanes<T, kVector>, planes,
-                  g.positions(), lanes, out_backprop, kept);
-  }
-  const int64_t channels = lanes * kVector;
-  const int64_t items = g.batch * DivideUp(g.out_depth, channels);
-  shape.grid = dim3(BlocksFor(items, kSelectionWarps / plan.selection_warps));
-  if (plan.selection_warps > 1) {
-    shape.shared_bytes = kSelectionWarps * channels *
-                         sizeof(Largest<typename AccumulatorOf<T>::type>);
-  }
-  return Launch(shape, stream, SelectRows<T, kVector>, g.batch, g.positions(),
-                g.out_depth, lanes, static_cast<int>(plan.selection_warps),
-                out_backprop, kept);
+  constexpr int kVector = sizeof(uint4) / sizeof(T);
+  constexpr int kRowVector =
+      kMost == 1 || kVector < kCudaFewVector ? kVector : kCudaFewVector;
+  const bool single = plan.selection_vector == 1;
+  const auto launch = plan.selection == CudaSelection::kPlanes
+                          ? (single ? LaunchPlanes<T, 1, kMost>
+                                    : LaunchPlanes<T, kVector, kMost>)
+                          : (single ? LaunchRows<T, 1, kMost>
+                                    : LaunchRows<T, kRowVector, kMost>);
+  return launch(g, k, plan, out_backprop, kept, stream);
 }
 
 template <typename T, int kVector>
@@ -76,10 +101,10 @@ cudaError_t CudaSelect(const ConvGeometry& g, const Selection& selection,
   switch (plan.selection) {
     case CudaSelection::kPlanes:
     case CudaSelection::kRows:
-      return plan.selection_vector == 1
-                 ? SelectLargest<T, 1>(g, plan, out_backprop, kept, stream)
-                 : SelectLargest<T, sizeof(uint4) / sizeof(T)>(
-                       g, plan, out_backprop, kept, stream);
+      return k == 1
+                 ? SelectLargest<T, 1>(g, 1, plan, out_backprop, kept, stream)
+                 : SelectLargest<T, kCudaMostFew>(g, static_cast<int>(k), plan,
+                                                  out_backprop, kept, stream);
     case CudaSelection::kSorted:
       if (planes) {
         shape.grid = dim3(BlocksFor(channels, kSelectionWarps));

@@ -1,4 +1,5 @@
-// The kernels of the selection with k = 1. Only .cu files include this.
+// The kernels of the selection with k up to kCudaMostFew. Only .cu files
+// include this.
 
 #ifndef TF_APPROXGRAD_CC_KERNELS_CUDA_SELECTION_KERNELS_H_
 #define TF_APPROXGRAD_CC_KERNELS_CUDA_SELECTION_KERNELS_H_
@@ -7,76 +8,38 @@
 
 #include "cc/kernels/cuda_elements.h"
 #include "cc/kernels/cuda_kept.h"
+#include "cc/kernels/cuda_largest.h"
 #include "cc/kernels/cuda_plan.h"
 #include "cc/kernels/launch.h"
 
 namespace tf_approxgrad {
 namespace {
 
-// Sum, largest magnitude and where it is; the lowest position on ties. A NaN
-// never is the largest, but it is in the sum.
-template <typename Accumulator>
-struct Largest {
-  Accumulator sum;
-  Accumulator magnitude;
-  int32_t position;
-
-  // Of no values.
-  static __device__ Largest None() { return {0, -1, 0}; }
-
-  __device__ void Take(Accumulator value, int32_t at) {
-    sum += value;
-    const Accumulator size = Magnitude(value);
-    if (size > magnitude) {
-      magnitude = size;
-      position = at;
-    }
-  }
-
-  __device__ void Merge(const Largest& other) {
-    sum += other.sum;
-    if (other.magnitude > magnitude ||
-        (other.magnitude == magnitude && other.position < position)) {
-      magnitude = other.magnitude;
-      position = other.position;
-    }
-  }
-
-  // Merges with the lane whose number differs by `offset`, a power of two: both
-  // get the same bits.
-  __device__ void MergeLanes(int offset) {
-    Largest other;
-    other.sum = __shfl_xor_sync(kAllLanes, sum, offset);
-    other.magnitude = __shfl_xor_sync(kAllLanes, magnitude, offset);
-    other.position = __shfl_xor_sync(kAllLanes, position, offset);
-    Merge(other);
-  }
-};
-
-// k = 1, NCHW: out_backprop [planes, positions], kept [planes].
+// k <= kMost, which is 1 or kCudaMostFew, NCHW: out_backprop [planes,
+// positions], kept [planes, k].
 //
 // Partition: `lanes` neighbouring threads share a plane, a power of two up to a
 // warp, or the whole block. They read it in steps of 16 bytes each, four steps
 // before the first is used; neighbouring planes lie behind each other, so that
 // a warp reads whole lines of 128 bytes whatever `lanes` is. The lanes' results
-// are merged by shuffles in a fixed tree. Each plane's 8 bytes of `kept` lie
-// beside its neighbour's.
+// are merged by shuffles in a fixed tree. What a plane keeps lies beside its
+// neighbour's.
 //
-// Bytes decide: each element is read once and costs about 5 instructions, while
-// an H100 brings 14.5 bytes a cycle to a multiprocessor that issues 4 * 32.
-template <typename T, int kVector>
+// Bytes decide where k = 1: each element is read once and costs about 5
+// instructions, while an H100 brings 14.5 bytes a cycle to a multiprocessor
+// that issues 4 * 32. With more, a value that enters costs about 20.
+template <typename T, int kVector, int kMost>
 __global__ void __launch_bounds__(kCudaSelectionThreads)
-    SelectPlanes(int64_t planes, int64_t positions, int lanes,
+    SelectPlanes(int64_t planes, int64_t positions, int k, int lanes,
                  const T* __restrict__ out_backprop,
                  CudaKept<typename AccumulatorOf<T>::type>* __restrict__ kept) {
-  using Accumulator = typename AccumulatorOf<T>::type;
   constexpr int kUnroll = 4;
   const int group = threadIdx.x / lanes;
   const int lane = threadIdx.x % lanes;
   const int64_t plane =
       static_cast<int64_t>(blockIdx.x) * (kCudaSelectionThreads / lanes) +
       group;
-  auto largest = Largest<Accumulator>::None();
+  auto largest = LargestOf<T, kMost>::None();
   if (plane < planes) {
     const T* values = out_backprop + plane * positions;
     const uint32_t count = static_cast<uint32_t>(positions);
@@ -107,7 +70,7 @@ __global__ void __launch_bounds__(kCudaSelectionThreads)
   }
   if (lanes > kWarpLanes) {
     __shared__
-        SharedArray<Largest<Accumulator>, kCudaSelectionThreads / kWarpLanes>
+        SharedArray<LargestOf<T, kMost>, kCudaSelectionThreads / kWarpLanes>
             of_warps;
     if (lane % kWarpLanes == 0) of_warps[lane / kWarpLanes] = largest;
     __syncthreads();
@@ -118,11 +81,12 @@ __global__ void __launch_bounds__(kCudaSelectionThreads)
     }
   }
   if (lane == 0 && plane < planes) {
-    kept[plane] = {largest.sum, largest.position};
+    largest.Write(k, kept + plane * k);
   }
 }
 
-// k = 1, NHWC: out_backprop [batch, positions, depth], kept [batch, depth].
+// k <= kMost, which is 1 or kCudaMostFew, NHWC: out_backprop [batch, positions,
+// depth], kept [batch, depth, k].
 //
 // Partition: `lanes` neighbouring threads of a warp read 16 bytes each of a
 // row, 128 bytes together where the channels allow it; the other threads of the
@@ -130,34 +94,33 @@ __global__ void __launch_bounds__(kCudaSelectionThreads)
 // example's block of channels. A thread keeps sums and maxima of its channels
 // in registers down its rows, with four loads before the first use. Then the
 // lanes of a channel are merged by shuffles, and the warps through shared
-// memory, in a fixed order. `kept` is written with channels side by side.
+// memory, both in a fixed tree. `kept` is written with channels side by side.
 //
 // Bytes decide, as with SelectPlanes: 256 threads of 4 loads of 16 bytes are
 // 16 KB in flight a block. Four blocks of a multiprocessor cover its latency,
-// and while one of them merges, the others read.
-template <typename T, int kVector>
-__global__ void __launch_bounds__(kCudaSelectionThreads, 4)
-    SelectRows(int64_t batch, int64_t positions, int64_t depth, int lanes,
-               int warps, const T* __restrict__ out_backprop,
+// and while one of them merges, the others read. The lists of k > 1 take the
+// registers of one.
+template <typename T, int kVector, int kMost>
+__global__ void __launch_bounds__(kCudaSelectionThreads, kMost == 1 ? 4 : 3)
+    SelectRows(int64_t batch, int64_t positions, int64_t depth, int k,
+               int lanes, int warps, const T* __restrict__ out_backprop,
                CudaKept<typename AccumulatorOf<T>::type>* __restrict__ kept) {
-  using Accumulator = typename AccumulatorOf<T>::type;
+  using Collected = LargestOf<T, kMost>;
   constexpr int kUnroll = 4;
   constexpr int kWarps = kCudaSelectionThreads / kWarpLanes;
   const int warp = threadIdx.x / kWarpLanes;
   const int lane = threadIdx.x % kWarpLanes;
-  const int64_t channels = static_cast<int64_t>(lanes) * kVector;
-  const int64_t blocks = (depth + channels - 1) / channels;
-  const int64_t item =
-      static_cast<int64_t>(blockIdx.x) * (kWarps / warps) + warp / warps;
-  const int64_t example = item / blocks;
-  const int64_t channel =
-      item % blocks * channels + static_cast<int64_t>(lane % lanes) * kVector;
-  const bool active = example < batch && channel < depth;
-  Largest<Accumulator> largest[kVector];
+  // The channels of all examples are counted in 32 bits.
+  const uint32_t channels = lanes * kVector;
+  const uint32_t row_elements = static_cast<uint32_t>(depth);
+  const uint32_t blocks = (row_elements + channels - 1) / channels;
+  const uint32_t item = blockIdx.x * (kWarps / warps) + warp / warps;
+  const uint32_t example = item / blocks;
+  const uint32_t channel = item % blocks * channels + lane % lanes * kVector;
+  const bool active = example < batch && channel < row_elements;
+  Collected largest[kVector];
 #pragma unroll
-  for (int v = 0; v < kVector; ++v) {
-    largest[v] = Largest<Accumulator>::None();
-  }
+  for (int v = 0; v < kVector; ++v) largest[v] = Collected::None();
   if (active) {
     const T* values = out_backprop + example * positions * depth + channel;
     const uint32_t count = static_cast<uint32_t>(positions);
@@ -169,7 +132,7 @@ __global__ void __launch_bounds__(kCudaSelectionThreads, 4)
       for (int u = 0; u < kUnroll; ++u) {
         if (first + u * step < count) {
           read[u] = ReadPacked<kVector>(
-              values + static_cast<int64_t>(first + u * step) * depth);
+              values + static_cast<uint64_t>(first + u * step) * row_elements);
         }
       }
 #pragma unroll
@@ -188,29 +151,29 @@ __global__ void __launch_bounds__(kCudaSelectionThreads, 4)
 #pragma unroll
     for (int v = 0; v < kVector; ++v) largest[v].MergeLanes(offset);
   }
-  if (warps > 1) {
-    // [kWarps, lanes, kVector]
-    Largest<Accumulator>* of_warps = DynamicShared<Largest<Accumulator>>();
-    if (lane < lanes) {
+  // [kWarps, lanes, kVector]
+  Collected* of_warps = DynamicShared<Collected>();
+  for (int half = 1; half < warps; half *= 2) {
+    if (warp % (2 * half) == half && lane < lanes) {
+#pragma unroll
       for (int v = 0; v < kVector; ++v) {
         of_warps[(warp * lanes + lane) * kVector + v] = largest[v];
       }
     }
     __syncthreads();
-    if (warp % warps == 0 && lane < lanes) {
-      for (int other = 1; other < warps; ++other) {
-        for (int v = 0; v < kVector; ++v) {
-          largest[v].Merge(
-              of_warps[((warp + other) * lanes + lane) * kVector + v]);
-        }
+    if (warp % (2 * half) == 0 && lane < lanes) {
+#pragma unroll
+      for (int v = 0; v < kVector; ++v) {
+        largest[v].Merge(
+            of_warps[((warp + half) * lanes + lane) * kVector + v]);
       }
     }
   }
   if (active && warp % warps == 0 && lane < lanes) {
 #pragma unroll
     for (int v = 0; v < kVector; ++v) {
-      kept[example * depth + channel + v] = {largest[v].sum,
-                                             largest[v].position};
+      const uint32_t at = example * row_elements + channel + v;
+      largest[v].Write(k, kept + static_cast<int64_t>(at) * k);
     }
   }
 }

@@ -12,6 +12,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from frontier_report import LOST_AT_MOST, Point
+from frontier_settings import split
 from results import EpochRow
 
 import tf_approxgrad as tfag
@@ -48,7 +49,12 @@ _MARKERS = {"full": "*", "resnet14": "P", "all-but-first": "o", "schedule1": "s"
 
 
 def _methods_and_schedule(setting: str) -> tuple[str, str]:
-    """Splits METHOD@SCHEDULE or METHOD@SCHEDULE@METHOD, or the name of a network."""
+    """Splits METHOD@SCHEDULE or METHOD@SCHEDULE@METHOD, or the name of a network.
+
+    Settings that are combined are a method of their own.
+    """
+    if len(split(setting)) > 1:
+        return setting, "combined"
     method, _, rest = setting.partition("@")
     schedule, _, of_inputs = rest.partition("@")
     return f"{method} {of_inputs}".rstrip(), schedule
@@ -94,7 +100,7 @@ def draw_frontier(points: Sequence[Point], model: str, path: Path) -> bool:
             linestyle="none",
             elinewidth=1,
             capsize=2,
-            label=point.setting,
+            label="\n  + ".join(split(point.setting)),
         )
         if point.setting == "full":
             axes.axhline(point.test.mean, color="grey", linewidth=0.8)

@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from frontier_runs import AccuracyRow
+from frontier_settings import split
 from frontier_times import TimeRow
 from results import align
 
@@ -125,22 +126,23 @@ def choose_best(points: Iterable[Point], seeds: int) -> Point | None:
 
 
 def format_points(points: Iterable[Point]) -> str:
-    """The table of the frontier as text."""
+    """The table of the frontier as text; what is combined has a line for each."""
     header = ("setting", "seeds", "held out", "test", "lost there", "speed")
-    return align(
-        header,
-        [
+    cells: list[tuple[str, ...]] = []
+    for x in points:
+        first, *others = split(x.setting)
+        cells.append(
             (
-                x.setting,
+                first,
                 str(x.seeds),
                 _format(x.holdout, "%"),
                 _format(x.test, "%"),
                 "-" if x.setting == "full" else _format(x.test_lost, ""),
                 "not timed" if math.isnan(x.faster) else f"{x.faster:.3f}x",
             )
-            for x in points
-        ],
-    )
+        )
+        cells += [(f"  + {other}", *[""] * (len(header) - 1)) for other in others]
+    return align(header, cells)
 
 
 def format_choice(best: Point | None) -> str:

@@ -81,6 +81,11 @@ def choose(names: Sequence[str], pattern: str | None) -> list[str]:
     return chosen
 
 
+def split(name: str) -> list[str]:
+    """The settings that a setting combines, or itself alone."""
+    return re.split(r"\+(?=[a-z])", name)
+
+
 def parse(name: str, base: Settings) -> tuple[Settings, tfag.Schedule | None]:
     """What a setting means.
 
@@ -95,7 +100,7 @@ def parse(name: str, base: Settings) -> tuple[Settings, tfag.Schedule | None]:
     Raises:
       TypeError, ValueError: If there is no such setting.
     """
-    names = re.split(r"\+(?=[a-z])", name)
+    names = split(name)
     parts = [_parse_single(part, base) for part in names]
     schedules = []
     try:

@@ -137,7 +137,7 @@ def align(header: tuple[str, ...], cells: Iterable[tuple[str, ...]]) -> str:
         "  ".join(
             cell.rjust(width) if column else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
+        ).rstrip()
         for line in lines
     )
 

@@ -191,6 +191,14 @@ def test_one_seed_has_a_mean_and_no_deviation():
     assert "50.00%  " in report.format_points([point])
 
 
+def test_what_is_combined_has_a_line_for_each_in_the_table():
+    setting = "max:k=4@constant:layers=2-4+zero@schedule1"
+    text = report.format_points(report.summarise([make_row(setting)], [], []))
+    first, second = text.splitlines()[2:]
+    assert first.startswith("max:k=4@constant:layers=2-4  ") and "50.00%" in first
+    assert second == "  + zero@schedule1"
+
+
 def make_point(setting, holdout_lost, faster, seeds=3, test_lost=9.0):
     spreads = [Spread(x, 0.1) for x in (85.0, 84.0, holdout_lost, test_lost)]
     return Point(setting, seeds, *spreads, faster, faster - 0.05, faster + 0.05)
@@ -229,10 +237,12 @@ def test_picture_shows_the_settings_that_were_timed(tmp_path, monkeypatch):
         make_point("resnet14", 1.0, 1.4),
         make_point("zero@schedule1", 1.0, 1.1),
         make_point("max:k=1@all-but-first", 1.0, math.nan),
+        make_point("max@constant:layers=2+zero@constant:layers=3", 1.0, 1.2),
     ]
     path = tmp_path / "frontier.png"
     assert figures.draw_frontier(points, "resnet20", path)
-    assert labels == [["full", "resnet14", "zero@schedule1"]]
+    combined = "max@constant:layers=2\n  + zero@constant:layers=3"
+    assert labels == [["full", "resnet14", "zero@schedule1", combined]]
     assert tf.io.decode_png(path.read_bytes()).shape[0] > 100
 
 

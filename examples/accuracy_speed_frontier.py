@@ -13,7 +13,8 @@ speed; --minutes=0 does only that.
 Settings are full, resnet14 (a smaller network) and METHOD@SCHEDULE, as in
 max:k=4@all-but-first or random@schedule1. --only=all-but-first$ chooses some, and
 --settings names others, also such whose input gradients are approximated, by a third
-part: sampled:k=4@all-but-first@row-sampled:share=0.5.
+part: sampled:k=4@all-but-first@row-sampled:share=0.5, or with a method for each group
+of layers: max:k=4@constant:layers=2-8+zero@constant:layers=9,10.
 A tenth of the training images is held out: choose a setting by its accuracy there, and
 report its accuracy on the test images.
 """

@@ -137,7 +137,8 @@ def _parse_single(name: str, base: Settings) -> Settings:
             "or METHOD@SCHEDULE, such as max:k=4@all-but-first, with a method other "
             f"than full and one of the schedules {', '.join(SCHEDULES)} or "
             "every_nth_layer:n=2:start=2 and the like; behind that may follow @METHOD, "
-            "for the input gradients."
+            "for the input gradients, or + and another METHOD@SCHEDULE for other "
+            "layers."
         )
     changes = {"method": method, "schedule": kind}
     if input_at:

@@ -83,6 +83,12 @@ def test_combined_schedules_repeat_when_all_of_them_do():
         assert schedule.row(1)[schedule.column(step)] == expected
 
 
+def test_combined_schedules_that_hardly_ever_repeat_together_are_refused():
+    periods = [tfag.EveryNthStep("max", n=n) for n in (997, 1009)]
+    with pytest.raises(ValueError, match="1,005,973"):
+        tfag.Combined(periods).row(1)
+
+
 def test_compositions_of_compositions_follow_each_other():
     schedule = tfag.Until(tfag.Warmup("max", begin=2), end=4)
     assert methods_at(schedule, range(6)) == [FULL, FULL, MAX, MAX, FULL, FULL]

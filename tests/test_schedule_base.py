@@ -65,13 +65,16 @@ def compositions(parts):
     )
     return st.one_of(
         pieces,
-        st.builds(tfag.Combined, st.lists(parts, min_size=1, max_size=3)),
         st.builds(tfag.Until, parts, STEPS),
         st.builds(tfag.Warmup, parts, STEPS),
     )
 
 
-COMPOSED = compositions(compositions(SIMPLE_SCHEDULES) | ramps(SIMPLE_SCHEDULES))
+# Of simple ones, whose periods have common multiples that aren't large.
+COMBINED = st.builds(tfag.Combined, st.lists(SIMPLE_SCHEDULES, min_size=1, max_size=2))
+COMPOSED = compositions(
+    compositions(SIMPLE_SCHEDULES) | ramps(SIMPLE_SCHEDULES) | COMBINED
+)
 SCHEDULES = SIMPLE_SCHEDULES | COMPOSED
 
 

@@ -172,7 +172,8 @@ class Combined(Composed):
     """Follows several schedules at once, such as one for each group of layers.
 
     Where more than one of them approximates a layer at a step, the first of these
-    decides.
+    decides. They repeat together after the least common multiple of their periods, all
+    of whose steps the graph holds.
 
     Args:
         schedules: at least one; schedules, or methods for all layers.

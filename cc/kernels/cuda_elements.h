@@ -1,5 +1,5 @@
-// Elements in device code: conversions, vectors of 16 bytes, sums of a warp,
-// and copies that don't wait. Only .cu files include this.
+// Elements in device code: conversions, vectors of 8 or 16 bytes, sums of a
+// warp, and copies that don't wait. Only .cu files include this.
 
 #ifndef TF_APPROXGRAD_CC_KERNELS_CUDA_ELEMENTS_H_
 #define TF_APPROXGRAD_CC_KERNELS_CUDA_ELEMENTS_H_

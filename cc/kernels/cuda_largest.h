@@ -139,17 +139,18 @@ struct FewLargest {
     Merge(other);
   }
 
-  // Writes the first k with weights that preserve the channel's sum.
+  // Writes the first k with weights that preserve the channel's sum. A NaN that
+  // fills a place is seen only where the channel has NaNs, whose sum is NaN.
   __device__ void Write(int k, CudaKept<Accumulator>* kept) const {
     Accumulator kept_sum = 0;
 #pragma unroll
     for (int i = 0; i < kCudaMostFew; ++i) {
-      if (i < k) kept_sum += Weight(i);
+      if (i < k) kept_sum += value[i];
     }
     const Accumulator share = (sum - kept_sum) / static_cast<Accumulator>(k);
 #pragma unroll
     for (int i = 0; i < kCudaMostFew; ++i) {
-      if (i < k) kept[i] = {Weight(i) + share, position[i]};
+      if (i < k) kept[i] = {value[i] + share, position[i]};
     }
   }
 
@@ -171,10 +172,6 @@ struct FewLargest {
     position[i] = swap ? position[j] : p;
     value[j] = swap ? v : value[j];
     position[j] = swap ? p : position[j];
-  }
-
-  __device__ Accumulator Weight(int i) const {
-    return value[i] == value[i] ? value[i] : Accumulator{0};
   }
 };
 

@@ -72,8 +72,7 @@ void PlanSelection(const ConvGeometry& g, int64_t k, int64_t element_bytes,
       plan->selection_lanes = kCudaSelectionThreads;
     }
   } else if (plan->selection == CudaSelection::kRows) {
-    const int64_t row_vector =
-        k == 1 ? vector : std::min<int64_t>(vector, kCudaFewVector);
+    const int64_t row_vector = CudaRowVector(k, element_bytes);
     if (options.vectors && g.out_depth % row_vector == 0) {
       plan->selection_vector = row_vector;
     }

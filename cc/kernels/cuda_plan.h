@@ -36,13 +36,14 @@ constexpr double kLaunchSeconds = 2e-6;
 
 // How the kept positions of a channel are found.
 enum class CudaSelection {
-  // k up to kCudaMostFew, NCHW: lanes of a warp, or a block, share a plane.
+  // k up to kCudaMostFew, not all positions, NCHW: lanes of a warp, or a block,
+  // share a plane.
   kPlanes,
-  // k up to kCudaMostFew, NHWC: a thread scans a vector of channels down a
-  // slice
-  // of the rows.
+  // The same in NHWC: a thread scans a vector of channels down a slice of the
+  // rows.
   kRows,
-  // k up to kCudaMostSorted: a warp keeps a channel's largest in its lanes.
+  // k up to kCudaMostSorted, not all: a warp keeps a channel's largest in its
+  // lanes.
   kSorted,
   // Any k: a warp searches the k-th magnitude bit by bit.
   kThreshold,
@@ -64,6 +65,13 @@ enum class CudaInput {
 // and the channels of a thread of kRows where it keeps more than one.
 constexpr int kCudaMostFew = 4;
 constexpr int kCudaFewVector = 4;
+
+// Elements that a thread of kRows loads at once, where it loads a vector.
+constexpr int64_t CudaRowVector(int64_t k, int64_t element_bytes) {
+  const int64_t line = 16 / element_bytes;
+  return k == 1 || line < kCudaFewVector ? line : kCudaFewVector;
+}
+
 // The most that kSorted keeps: a lane of a warp each.
 constexpr int64_t kCudaMostSorted = 32;
 // Taps that a thread of the accumulation holds: one for a 1x1 filter, else

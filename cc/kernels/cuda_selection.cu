@@ -53,8 +53,7 @@ cudaError_t SelectLargest(const ConvGeometry& g, int k, const CudaPlan& plan,
                           CudaKept<typename AccumulatorOf<T>::type>* kept,
                           cudaStream_t stream) {
   constexpr int kVector = sizeof(uint4) / sizeof(T);
-  constexpr int kRowVector =
-      kMost == 1 || kVector < kCudaFewVector ? kVector : kCudaFewVector;
+  constexpr int kRowVector = CudaRowVector(kMost, sizeof(T));
   const bool single = plan.selection_vector == 1;
   const auto launch = plan.selection == CudaSelection::kPlanes
                           ? (single ? LaunchPlanes<T, 1, kMost>

@@ -98,8 +98,9 @@ __global__ void __launch_bounds__(kCudaSelectionThreads)
 //
 // Bytes decide, as with SelectPlanes: 256 threads of 4 loads of 16 bytes are
 // 16 KB in flight a block. Four blocks of a multiprocessor cover its latency,
-// and while one of them merges, the others read. The lists of k > 1 take the
-// registers of one.
+// and while one of them merges, the others read. With k > 1 a thread has four
+// channels at most, 8 bytes a load in 16 bits, and its lists take the registers
+// of one block.
 template <typename T, int kVector, int kMost>
 __global__ void __launch_bounds__(kCudaSelectionThreads, kMost == 1 ? 4 : 3)
     SelectRows(int64_t batch, int64_t positions, int64_t depth, int k,

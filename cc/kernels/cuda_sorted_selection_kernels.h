@@ -1,5 +1,5 @@
-// The kernels of the selection with k above kCudaMostFew. Only .cu files
-// include this.
+// The other kernels of max's selection: k above kCudaMostFew, and all
+// positions. Only .cu files include this.
 
 #ifndef TF_APPROXGRAD_CC_KERNELS_CUDA_SORTED_SELECTION_KERNELS_H_
 #define TF_APPROXGRAD_CC_KERNELS_CUDA_SORTED_SELECTION_KERNELS_H_

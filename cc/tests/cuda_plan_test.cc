@@ -3,6 +3,7 @@
 
 #include "cc/kernels/cuda_plan.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -83,10 +84,11 @@ void CheckPlan(const ConvGeometry& g, int64_t k, int64_t bytes,
   const std::string what = Describe(g, k, bytes, device);
   const bool rows = p.out_backprop_layout == Layout::kNHWC;
 
-  const int64_t load_bytes = p.selection_vector * bytes;
-  Check(
-      p.selection_vector == 1 || load_bytes == 16 || (k > 1 && load_bytes == 8),
-      what + "a selection's load is an element, or 8 or 16 bytes");
+  const bool few = p.selection == CudaSelection::kRows && k > 1;
+  const int64_t line = 16 / bytes;
+  Check(p.selection_vector == 1 ||
+            p.selection_vector == (few ? std::min<int64_t>(line, 4) : line),
+        what + "a selection's load is an element, 16 bytes or four elements");
   Check((rows ? g.out_depth : g.positions()) % p.selection_vector == 0,
         what + "the selection's vectors must not pass the end");
   Check(IsPowerOfTwo(p.selection_lanes) &&

@@ -112,6 +112,13 @@ def sentences() -> Iterable[str]:
         if "sampled:k=4@" in x.setting
     }
     yield f"small ones, loses {groups[3]:.1f} points, and {groups[4]:.1f} if layers"
+    both = (
+        "row-sampled:share=0.25@constant:layers=2,3,4+sampled:k=4@constant:layers=13-16"
+    )
+    yield (
+        "beside the choice a step is "
+        f"{step_times_as_fast(both, 'vgg19')} times as fast. `Combined`"
+    )
     yield (
         f"At share 1/8 it is {times_as_fast('rows', 1)} times as fast, "
         f"{min(table_1('rows', 1)):.1f} times on the worst shape, 16 channels on 32x32"
@@ -237,7 +244,7 @@ def test_figures_of_a_gpu_are_those_of_the_rows() -> None:
     ) in " ".join(README.split())
 
 
-@pytest.mark.parametrize("model", ["resnet20", "cnn2"])
+@pytest.mark.parametrize("model", ["resnet20", "cnn2", "vgg19"])
 def test_the_choice_is_that_of_the_images_held_out(model: str) -> None:
     best = frontier_report.choose_best(points(model), 3)
     assert frontier_report.format_choice(best) in WORDS

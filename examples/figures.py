@@ -51,12 +51,13 @@ _MARKERS = {"full": "*", "resnet14": "P", "all-but-first": "o", "schedule1": "s"
 def _methods_and_schedule(setting: str) -> tuple[str, str]:
     """Splits METHOD@SCHEDULE or METHOD@SCHEDULE@METHOD, or the name of a network.
 
-    Settings that are combined are a method of their own.
+    Settings that are combined are a method of their own, and so are those of a schedule
+    that has no marker: colours tell them apart.
     """
-    if len(split(setting)) > 1:
-        return setting, "combined"
     method, _, rest = setting.partition("@")
     schedule, _, of_inputs = rest.partition("@")
+    if len(split(setting)) > 1 or (schedule and schedule not in _MARKERS):
+        return setting, "other"
     return f"{method} {of_inputs}".rstrip(), schedule
 
 

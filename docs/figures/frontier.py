@@ -1,4 +1,4 @@
-"""Tables of accuracy and speed by setting, from frontier_*.csv and frontier_*_times.csv.
+"""Tables of accuracy and speed by setting, from benchmarks/results/frontier_*.csv.
 
 A setting is written METHOD:ARGUMENTS@LAYERS, several of them joined by "+".
 """

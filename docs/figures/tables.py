@@ -1,7 +1,7 @@
 """Tables of README.md and of the site, made from benchmarks/results/*.csv.
 
 Each function of `TABLES` returns Markdown; a page names it between two markers, see
-`pages`.
+`generate`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ def smaller_batch() -> str:
     header = ("Gradients", "Batch", "Training loss, 4 quarters", "Test, %", "Seconds")
     rows = []
     for row in read("smaller_batch_resnet18"):
-        losses = " ".join(row[f"loss_quarter_{quarter}"].lstrip("0") for quarter in "1234")
+        losses = " ".join(
+            row[f"loss_quarter_{quarter}"].lstrip("0") for quarter in "1234"
+        )
         seconds = "disturbed" if row["disturbed"] == "True" else row["seconds"]
         accuracy = row["test_accuracy"]
         rows.append((run_name(row), row["batch"], losses, accuracy, seconds))
@@ -81,7 +83,9 @@ def net_gains() -> list[Row]:
                 x: old if (old := merged[key][x]) == cell else f"{old} / {cell}"
                 for x, cell in cells.items()
             }
-        merged[key] = dict(zip(("network", "epoch", "method"), key, strict=True), **cells)
+        merged[key] = dict(
+            zip(("network", "epoch", "method"), key, strict=True), **cells
+        )
     return [*merged.values()]
 
 
@@ -91,7 +95,14 @@ def _net(cells: Row) -> float:
 
 def net_gain() -> str:
     rows = net_gains()
-    header = ("Network", "Method", "Epoch", "Step, s", "Extra variance, tau", "Net gain")
+    header = (
+        "Network",
+        "Method",
+        "Epoch",
+        "Step, s",
+        "Extra variance, tau",
+        "Net gain",
+    )
     columns = ("network", "method", "epoch", "speed_up", "tau", "net")
     return markdown(header, ([row[x] for x in columns] for row in rows), texts=2)
 
@@ -124,11 +135,11 @@ def claim() -> str:
         for row in (ceilings[1], ceilings[-1])
     ]
     return (
-        f"**A training step is {speeds[0]:.2f} to {speeds[-1]:.2f} times as fast, a net "
-        f"gain of {nets[0]:.2f} to {nets[-1]:.2f}**, with the setting below on every "
-        "convolution of a half-width ResNet-18 and of VGG-19 (Fashion-MNIST, batch 128, "
-        f"two CPU cores). Filter gradients take {shares[0]} to {shares[1]} of a training "
-        "step, which is the most that any method can save."
+        f"**A training step is {speeds[0]:.2f} to {speeds[-1]:.2f} times as fast, a "
+        f"net gain of {nets[0]:.2f} to {nets[-1]:.2f}**, with the setting below on every "
+        "convolution of a half-width ResNet-18 and of VGG-19 (Fashion-MNIST, batch "
+        f"128, two CPU cores). Filter gradients take {shares[0]} to {shares[1]} of a "
+        "training step, which is the most that any method can save."
     )
 
 
@@ -146,7 +157,8 @@ def alternatives() -> str:
     )
     sampled = next(row for row in runs if row["method"] != "full")
     bfloat16 = " and ".join(
-        f"{float(row['float32_ms']) / float(row['bfloat16_ms']):.2f}x ({row['network']})"
+        f"{times(float(row['float32_ms']) / float(row['bfloat16_ms']))} "
+        f"({row['network']})"
         for row in read("mixed_bfloat16")
     )
     (network,) = (
@@ -163,8 +175,8 @@ def alternatives() -> str:
             f"- **`mixed_bfloat16`.** {bfloat16} on the same CPU, exact.",
             f"- **A smaller network.** ResNet-14 in place of ResNet-20: "
             f"{times(network['faster'])}.",
-            "- **Nothing, where filter gradients are a small part of the step.** Without "
-            f"any, a step is {times(ordered[0]['zero'])} as fast for "
+            "- **Nothing, where filter gradients are a small part of the step.** "
+            f"Without any, a step is {times(ordered[0]['zero'])} as fast for "
             f"{ordered[0]['network']} and {times(ordered[1]['zero'])} for "
             f"{ordered[1]['network']}.",
         ]
@@ -261,18 +273,25 @@ def fidelity(model: str) -> str:
     """Medians over all layers but the first, for the new network and a trained one."""
     header = ("Method", "Cosine, new", "Cosine, trained", "Bias", "Variance")
     cells: dict[str, list[str]] = {}
-    for when, columns in (("before", ["cosine"]), ("after", ["cosine", "bias", "variance"])):
+    for when, columns in (
+        ("before", ["cosine"]),
+        ("after", ["cosine", "bias", "variance"]),
+    ):
         groups: dict[str, list[Row]] = {}
         for row in read(f"fidelity_{model}_{when}"):
             if row["index"] != "1":
                 groups.setdefault(row["method"], []).append(row)
         for method, rows in groups.items():
             cells.setdefault(method, []).extend(
-                # Plus zero, so that none is "-0.00".
-                f"{round(statistics.median(float(row[x]) for row in rows), 2) + 0.0:.2f}"
+                _unsigned(statistics.median(float(row[x]) for row in rows))
                 for x in columns
             )
     return markdown(header, ((f"`{method}`", *row) for method, row in cells.items()))
+
+
+def _unsigned(value: float) -> str:
+    """Two digits, without the sign of a zero."""
+    return f"{round(value, 2) + 0.0:.2f}"
 
 
 TABLES: dict[str, Callable[..., str]] = {

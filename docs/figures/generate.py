@@ -1,7 +1,7 @@
 r"""Writes the generated parts of README.md and of the pages in docs/.
 
-    python docs/figures/pages.py           # writes
-    python docs/figures/pages.py --check   # fails if a page is stale
+    python docs/figures/generate.py           # writes
+    python docs/figures/generate.py --check   # fails if a page is stale
 
 A page names a table of `tables` or `frontier`, with its arguments, before and after it:
 
@@ -91,12 +91,12 @@ def on_files(files: Any, config: Any) -> Any:
 
 def _message(paths: list[Path]) -> str:
     names = ", ".join(str(path.relative_to(ROOT)) for path in paths)
-    return f"stale: {names}; run python docs/figures/pages.py"
+    return f"stale: {names}; run python docs/figures/generate.py"
 
 
 def main(arguments: list[str]) -> None:
     if arguments not in ([], ["--check"]):
-        sys.exit("usage: python docs/figures/pages.py [--check]")
+        sys.exit("usage: python docs/figures/generate.py [--check]")
     paths = stale()
     if arguments and paths:
         sys.exit(_message(paths))

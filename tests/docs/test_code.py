@@ -53,7 +53,22 @@ def follows_the_user_s_schedule(module: ModuleType) -> None:
     assert [row.note for row in report.rows] == ["full", "full, sampled(k=4)"]
 
 
+def measures_the_user_s_method(module: ModuleType) -> None:
+    method = module.EveryNthExample(n=4)
+    x, dy = (np.ones([8, 4, 4, n], np.float32) for n in (1, 2))
+    arguments = ([3, 3, 1, 2], dy, 1, "SAME")
+    exact, own = (
+        tfag.conv2d_backprop_filter(x, *arguments, method=m) for m in ("full", method)
+    )
+    np.testing.assert_allclose(own, exact, rtol=1e-6)
+    assert (
+        "every-nth-example(n=4)"
+        in tfag.conversion_report(module.converted).rows[1].note
+    )
+
+
 CHECKS = {
+    "docs/extending.md": measures_the_user_s_method,
     "docs/getting_started.md": follows_the_schedule_in_a_loop,
     "docs/measuring.md": writes_a_report_and_summaries,
     "docs/schedules.md": follows_the_user_s_schedule,

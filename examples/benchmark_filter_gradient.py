@@ -34,7 +34,7 @@ from benchmarking import (
 from results import write_csv
 
 import tf_approxgrad as tfag
-from tf_approxgrad.timing import time_in_turns
+from tf_approxgrad.utils.timing import time_in_turns
 
 FLAGS = flags.FLAGS
 # A call of less work than this is repeated inside the graph, as Python's own part of a

@@ -17,7 +17,7 @@ import tensorflow as tf
 from pages import README, blocks, table
 
 import tf_approxgrad as tfag
-from tf_approxgrad.model_layers import reason_not_convertible
+from tf_approxgrad.conversion.traversal import reason_not_convertible
 
 RESNET50 = "keras.applications.ResNet50(weights=None, "
 

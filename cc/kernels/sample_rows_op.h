@@ -8,9 +8,9 @@
 #include <cstdint>
 
 #include "cc/kernels/conv_op.h"
-#include "cc/kernels/geometry.h"
-#include "cc/kernels/row_draw.h"
-#include "cc/kernels/row_sampled_op.h"
+#include "cc/common/geometry.h"
+#include "cc/common/row_draw.h"
+#include "cc/kernels/rows_op.h"
 #include "cc/ops/conv_attributes.h"
 #include "tensorflow/core/framework/op_kernel.h"
 

@@ -25,9 +25,9 @@ using tensorflow::Tensor;
 using tensorflow::TensorShape;
 
 template <typename T>
-class KeptBackpropFilterGpuOp : public BackpropFilterOp {
+class GpuPositionsFilterOp : public PositionsFilterOp {
  public:
-  using BackpropFilterOp::BackpropFilterOp;
+  using PositionsFilterOp::PositionsFilterOp;
 
  protected:
   void SetZero(OpKernelContext* context, Tensor* output) override {
@@ -47,7 +47,7 @@ class KeptBackpropFilterGpuOp : public BackpropFilterOp {
     CudaDevice device;
     OP_REQUIRES_OK(context,
                    CudaStatus("asking for the GPU", ReadCudaDevice(&device)));
-    const CudaKeptGradient<Stored> gradient(geometry, selection, device);
+    const CudaPositionsFilterGradient<Stored> gradient(geometry, selection, device);
     Tensor scratch;
     OP_REQUIRES_OK(
         context,
@@ -69,12 +69,12 @@ class KeptBackpropFilterGpuOp : public BackpropFilterOp {
 TF_APPROXGRAD_REGISTER(Name("ApproxConv2DBackpropFilter")
                            .Device(tensorflow::DEVICE_GPU)
                            .HostMemory("filter_sizes"),
-                       KeptBackpropFilterGpuOp);
+                       GpuPositionsFilterOp);
 TF_APPROXGRAD_REGISTER(Name("ApproxSampledConv2DBackpropFilter")
                            .Device(tensorflow::DEVICE_GPU)
                            .HostMemory("filter_sizes")
                            .HostMemory("step"),
-                       KeptBackpropFilterGpuOp);
+                       GpuPositionsFilterOp);
 
 }  // namespace
 }  // namespace tf_approxgrad

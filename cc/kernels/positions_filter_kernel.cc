@@ -19,9 +19,9 @@ using tensorflow::Tensor;
 using tensorflow::TensorShape;
 
 template <typename T>
-class KeptBackpropFilterOp : public BackpropFilterOp {
+class CpuPositionsFilterOp : public PositionsFilterOp {
  public:
-  using BackpropFilterOp::BackpropFilterOp;
+  using PositionsFilterOp::PositionsFilterOp;
 
  protected:
   void SetZero(OpKernelContext*, Tensor* output) override {
@@ -32,7 +32,7 @@ class KeptBackpropFilterOp : public BackpropFilterOp {
            const Selection& selection, double scale, const Tensor& input,
            const Tensor& out_backprop, Tensor* output) override {
     using Stored = typename KernelType<T>::type;
-    const KeptGradient<Stored> gradient(geometry, selection,
+    const PositionsFilterGradient<Stored> gradient(geometry, selection,
                                         CpuThreads(context));
     Tensor scratch;
     OP_REQUIRES_OK(
@@ -49,10 +49,10 @@ class KeptBackpropFilterOp : public BackpropFilterOp {
 
 TF_APPROXGRAD_REGISTER(
     Name("ApproxConv2DBackpropFilter").Device(tensorflow::DEVICE_CPU),
-    KeptBackpropFilterOp);
+    CpuPositionsFilterOp);
 TF_APPROXGRAD_REGISTER(
     Name("ApproxSampledConv2DBackpropFilter").Device(tensorflow::DEVICE_CPU),
-    KeptBackpropFilterOp);
+    CpuPositionsFilterOp);
 
 }  // namespace
 }  // namespace tf_approxgrad

@@ -50,9 +50,9 @@ typename KernelType<T>::type* ElementsOf(Tensor* tensor) {
 }
 
 template <typename T>
-class KeptBackpropInputOp : public KeptOp {
+class PositionsInputOp : public PositionsOp {
  public:
-  using KeptOp::KeptOp;
+  using PositionsOp::PositionsOp;
 
   void Compute(OpKernelContext* context) override {
     Sizes input;
@@ -71,7 +71,7 @@ class KeptBackpropInputOp : public KeptOp {
       output->flat<T>().setZero();
       return;
     }
-    const KeptInputGradient<typename KernelType<T>::type> gradient(
+    const PositionsInputGradient<typename KernelType<T>::type> gradient(
         geometry, selection, CpuThreads(context));
     Tensor scratch;
     OP_REQUIRES_OK(
@@ -84,9 +84,9 @@ class KeptBackpropInputOp : public KeptOp {
 };
 
 template <typename T>
-class RowSampledBackpropInputOp : public RowSampledOp {
+class RowsInputOp : public RowsOp {
  public:
-  using RowSampledOp::RowSampledOp;
+  using RowsOp::RowsOp;
 
   void Compute(OpKernelContext* context) override {
     Sizes input;
@@ -105,7 +105,7 @@ class RowSampledBackpropInputOp : public RowSampledOp {
     }
     RowSampling sampling;
     OP_REQUIRES_OK(context, ReadSampling(context, geometry, &sampling));
-    const RowInputGradient<typename KernelType<T>::type> gradient(
+    const RowsInputGradient<typename KernelType<T>::type> gradient(
         geometry, sampling, CpuThreads(context));
     Tensor scratch;
     OP_REQUIRES_OK(
@@ -120,13 +120,13 @@ class RowSampledBackpropInputOp : public RowSampledOp {
 
 TF_APPROXGRAD_REGISTER(
     Name("ApproxConv2DBackpropInput").Device(tensorflow::DEVICE_CPU),
-    KeptBackpropInputOp);
+    PositionsInputOp);
 TF_APPROXGRAD_REGISTER(
     Name("ApproxSampledConv2DBackpropInput").Device(tensorflow::DEVICE_CPU),
-    KeptBackpropInputOp);
+    PositionsInputOp);
 TF_APPROXGRAD_REGISTER(
     Name("ApproxRowSampledConv2DBackpropInput").Device(tensorflow::DEVICE_CPU),
-    RowSampledBackpropInputOp);
+    RowsInputOp);
 
 }  // namespace
 }  // namespace tf_approxgrad

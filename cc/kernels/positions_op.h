@@ -18,9 +18,9 @@
 
 namespace tf_approxgrad {
 
-class KeptOp : public tensorflow::OpKernel {
+class PositionsOp : public tensorflow::OpKernel {
  public:
-  explicit KeptOp(tensorflow::OpKernelConstruction* context)
+  explicit PositionsOp(tensorflow::OpKernelConstruction* context)
       : OpKernel(context) {
     OP_REQUIRES_OK(context, ReadConvAttributes(context, &attributes_));
     OP_REQUIRES_OK(context, context->GetAttr("k", &selection_.k));
@@ -80,9 +80,9 @@ class KeptOp : public tensorflow::OpKernel {
 };
 
 // The filter gradient.
-class BackpropFilterOp : public KeptOp {
+class PositionsFilterOp : public PositionsOp {
  public:
-  using KeptOp::KeptOp;
+  using PositionsOp::PositionsOp;
 
   void Compute(tensorflow::OpKernelContext* context) override {
     ConvGeometry geometry;

@@ -17,9 +17,9 @@ using tensorflow::Tensor;
 using tensorflow::TensorShape;
 
 template <typename T>
-class ApproxRowSampledConv2DBackpropFilterOp : public RowSampledOp {
+class RowsFilterOp : public RowsOp {
  public:
-  using RowSampledOp::RowSampledOp;
+  using RowsOp::RowsOp;
 
   void Compute(OpKernelContext* context) override {
     using Stored = typename KernelType<T>::type;
@@ -43,7 +43,7 @@ class ApproxRowSampledConv2DBackpropFilterOp : public RowSampledOp {
     }
     RowSampling sampling;
     OP_REQUIRES_OK(context, ReadSampling(context, geometry, &sampling));
-    const RowGradient<Stored> gradient(geometry, sampling, CpuThreads(context));
+    const RowsFilterGradient<Stored> gradient(geometry, sampling, CpuThreads(context));
     Tensor scratch;
     OP_REQUIRES_OK(
         context, context->allocate_temp(tensorflow::DT_INT8,
@@ -60,7 +60,7 @@ class ApproxRowSampledConv2DBackpropFilterOp : public RowSampledOp {
 
 TF_APPROXGRAD_REGISTER(
     Name("ApproxRowSampledConv2DBackpropFilter").Device(tensorflow::DEVICE_CPU),
-    ApproxRowSampledConv2DBackpropFilterOp);
+    RowsFilterOp);
 
 }  // namespace
 }  // namespace tf_approxgrad

@@ -20,9 +20,9 @@
 namespace tf_approxgrad {
 
 // Input 3 is the step, input 4 the number of draws.
-class RowSampledOp : public tensorflow::OpKernel {
+class RowsOp : public tensorflow::OpKernel {
  public:
-  explicit RowSampledOp(tensorflow::OpKernelConstruction* context)
+  explicit RowsOp(tensorflow::OpKernelConstruction* context)
       : OpKernel(context) {
     OP_REQUIRES_OK(context, ReadConvAttributes(context, &attributes_));
     std::string probability;

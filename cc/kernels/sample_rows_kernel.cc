@@ -31,9 +31,9 @@ class SampleRowsCpuOp : public SampleRowsOp {
            Tensor* patches, Tensor* rows) override {
     using Stored = typename KernelType<T>::type;
     using Accumulator = typename AccumulatorOf<Stored>::type;
-    const RowSamples<Stored> samples(
+    const GatheredRows<Stored> samples(
         call.geometry, call.sampling,
-        RowKernelsFor<Stored>(ChosenInstructionSet()));
+        RowsKernelsFor<Stored>(ChosenInstructionSet()));
     Tensor scratch;
     OP_REQUIRES_OK(
         context,

@@ -22,10 +22,10 @@ struct SampleRowsCall {
   double uniform = 0;
 };
 
-class SampleRowsOp : public RowSampledOp {
+class SampleRowsOp : public RowsOp {
  public:
   explicit SampleRowsOp(tensorflow::OpKernelConstruction* context)
-      : RowSampledOp(context) {
+      : RowsOp(context) {
     OP_REQUIRES_OK(context, CheckAccumulator(context->input_type(0),
                                              context->output_type(0)));
   }

@@ -68,7 +68,7 @@ int main(int argc, char** argv) {
     const Values in_backprop = MakeValues(g.input_size());
     double ms;
     if (rows) {
-      const tf_approxgrad::RowInputGradient<float> gradient(
+      const tf_approxgrad::RowsInputGradient<float> gradient(
           g, {draws, false, false}, 1, set);
       const Values scratch = MakeValues(gradient.scratch_bytes() / 4);
       ms = MedianMilliseconds([&] {
@@ -81,7 +81,7 @@ int main(int argc, char** argv) {
                                                 : SelectionMethod::kSampled,
                                 k,
                                 {}};
-      const tf_approxgrad::KeptInputGradient<float> gradient(g, selection, 1,
+      const tf_approxgrad::PositionsInputGradient<float> gradient(g, selection, 1,
                                                              set);
       const Values scratch = MakeValues(gradient.scratch_bytes() / 4);
       ms = MedianMilliseconds([&] {

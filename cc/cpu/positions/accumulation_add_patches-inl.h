@@ -14,7 +14,7 @@ alignas(64) static const char kZeros[8 * TF_APPROXGRAD_VECTOR_BYTES] = {};
 // Weighted patches of one output channel: each begins at its place.
 template <typename Accumulator>
 struct PatchRun {
-  const KeptPatch<Accumulator>* patches;
+  const WeightedPatch<Accumulator>* patches;
   int64_t count;
 };
 
@@ -109,8 +109,8 @@ void AddPatches(const Accumulator* input, const PatchRun<Accumulator>* runs,
   for (int64_t channel = 0; channel < channels; ++channel) {
     RegisterSums<kRows, kCols, kVectors, Accumulator> registers;
     registers.Load(sums, block.sums_row_stride, block.fresh);
-    const KeptPatch<Accumulator>* patch = runs[channel].patches;
-    const KeptPatch<Accumulator>* const end = patch + runs[channel].count;
+    const WeightedPatch<Accumulator>* patch = runs[channel].patches;
+    const WeightedPatch<Accumulator>* const end = patch + runs[channel].count;
     for (; patch != end; ++patch) {
       const Vector<Accumulator> weight = Broadcast(patch->weight);
       const Accumulator* tap_row = InRegister(input + patch->place);

@@ -63,17 +63,17 @@ constexpr int32_t kNotFinite = -1;
 template <typename Accumulator>
 void SortClippedPatches(const ConvGeometry& g, const AccumulationPlan& plan,
                         int64_t k, int64_t begin, int64_t end,
-                        KeptPatch<Accumulator>* patches,
+                        WeightedPatch<Accumulator>* patches,
                         int32_t* class_counts) {
   const PatchClasses classes = ClassifyPatches(g, plan);
   const int64_t image = plan.image_pixels * plan.chunk;
-  KeptPatch<Accumulator> sorted[kMostClippedPatches];
+  WeightedPatch<Accumulator> sorted[kMostClippedPatches];
   for (int64_t co = begin; co < end; ++co) {
     for (int64_t run = 0; run < plan.runs; ++run) {
       const int64_t first = run * plan.run_images;
       const int64_t images = RunImages(g, plan, first);
       const int64_t count = images * k;
-      KeptPatch<Accumulator>* list =
+      WeightedPatch<Accumulator>* list =
           patches + FirstPatchOfRun(g, plan, k, first, co);
       int32_t* counts = class_counts + ClassCountsIndex(plan, co, run);
       int32_t next[kMostClippedPositions] = {};
@@ -113,7 +113,7 @@ void AddClippedRun(const AccumulationTask<T>& task, const PatchClasses& classes,
   const int64_t run = first / plan.run_images;
   const int64_t channel_size = g.taps() * plan.chunk;
   const int64_t patches_of_channel = RunImages(g, plan, first) * task.k;
-  const KeptPatch<Accumulator>* list =
+  const WeightedPatch<Accumulator>* list =
       task.patches + FirstPatchOfRun(g, plan, task.k, first, co);
   PatchRun<Accumulator> runs[kLargestGroup];
   for (int64_t c = 0; c < channels; ++c) {

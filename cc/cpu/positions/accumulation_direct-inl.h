@@ -48,13 +48,13 @@ void AddDirectRun(const AccumulationTask<T>& task, int64_t co, int64_t chunk,
   const Accumulator* input = reinterpret_cast<const Accumulator*>(task.input) +
                              first * image + chunk * task.plan.chunk;
 
-  KeptPatch<Accumulator> inside[kListedPatches];
-  KeptPatch<Accumulator> border[kListedPatches];
+  WeightedPatch<Accumulator> inside[kListedPatches];
+  WeightedPatch<Accumulator> border[kListedPatches];
   uint64_t border_rows[kListedPatches];
   uint64_t border_cols[kListedPatches];
-  const KeptPatch<Accumulator>* patch =
+  const WeightedPatch<Accumulator>* patch =
       task.patches + FirstPatchOfRun(g, task.plan, task.k, first, co);
-  const KeptPatch<Accumulator>* const end =
+  const WeightedPatch<Accumulator>* const end =
       patch + RunImages(g, task.plan, first) * task.k;
   int64_t example = 0;
   int64_t rank = 0;

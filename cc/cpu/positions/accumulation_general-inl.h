@@ -42,7 +42,7 @@ void AddGeneralRun(const AccumulationTask<T>& task, int64_t co, int64_t first,
   const ConvGeometry& g = task.g;
   const double inverse_cols = 1.0 / g.out_cols;
   const int64_t image_size = g.in_rows * g.in_cols * g.in_depth;
-  const KeptPatch<Accumulator>* patch =
+  const WeightedPatch<Accumulator>* patch =
       task.patches + FirstPatchOfRun(g, task.plan, task.k, first, co);
   const int64_t images = RunImages(g, task.plan, first);
   for (int64_t n = first; n < first + images; ++n) {

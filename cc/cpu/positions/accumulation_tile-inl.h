@@ -161,7 +161,7 @@ void AddTileRun(const AccumulationTask<T>& task, int64_t co, int64_t channels,
   const ConvGeometry& g = task.g;
   const AccumulationPlan& plan = task.plan;
   const int64_t count = RunImages(g, plan, first) * task.k;
-  const KeptPatch<Accumulator>* list =
+  const WeightedPatch<Accumulator>* list =
       task.patches + FirstPatchOfRun(g, plan, task.k, first, co);
   PatchRun<Accumulator> runs[kLargestGroup];
   for (int64_t c = 0; c < channels; ++c) runs[c] = {list + c * count, count};

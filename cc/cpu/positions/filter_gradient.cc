@@ -17,34 +17,34 @@ double Work(const ConvGeometry& g, int64_t k) {
 }  // namespace
 
 template <typename T>
-KeptGradient<T>::KeptGradient(const ConvGeometry& geometry,
+PositionsFilterGradient<T>::PositionsFilterGradient(const ConvGeometry& geometry,
                               const Selection& selection, int64_t threads,
                               InstructionSet instruction_set,
                               const CacheSizes& caches)
     : geometry_(geometry),
       selection_(selection),
-      kernels_(KeptKernelsFor<T>(instruction_set)),
+      kernels_(PositionsKernelsFor<T>(instruction_set)),
       workers_(UsefulWorkers(Work(geometry, selection.k), threads)),
       plan_(PlanAccumulation(geometry, selection.k, sizeof(T),
                              sizeof(Accumulator), kernels_.vector_bytes,
                              workers_, caches)) {}
 
 template <typename T>
-int64_t KeptGradient<T>::scratch_bytes() const {
-  return LineBytes(kept() * sizeof(KeptPatch<Accumulator>)) +
+int64_t PositionsFilterGradient<T>::scratch_bytes() const {
+  return LineBytes(kept() * sizeof(WeightedPatch<Accumulator>)) +
          LineBytes(plan_.class_counts_size * sizeof(int32_t)) +
          workers_ * plan_.worker_size() * sizeof(Accumulator);
 }
 
 template <typename T>
-void KeptGradient<T>::Compute(double scale, const T* input,
+void PositionsFilterGradient<T>::Compute(double scale, const T* input,
                               const T* out_backprop, void* scratch,
                               T* filter_backprop,
                               const RunWorkers& run_workers) const {
   const ConvGeometry& g = geometry_;
   char* bytes = static_cast<char*>(scratch);
-  auto* patches = reinterpret_cast<KeptPatch<Accumulator>*>(bytes);
-  bytes += LineBytes(kept() * sizeof(KeptPatch<Accumulator>));
+  auto* patches = reinterpret_cast<WeightedPatch<Accumulator>*>(bytes);
+  bytes += LineBytes(kept() * sizeof(WeightedPatch<Accumulator>));
   auto* class_counts = reinterpret_cast<int32_t*>(bytes);
   bytes += LineBytes(plan_.class_counts_size * sizeof(int32_t));
   auto* workers_scratch = reinterpret_cast<Accumulator*>(bytes);
@@ -72,9 +72,9 @@ void KeptGradient<T>::Compute(double scale, const T* input,
   });
 }
 
-template class KeptGradient<float>;
-template class KeptGradient<double>;
-template class KeptGradient<Bfloat16>;
-template class KeptGradient<Half>;
+template class PositionsFilterGradient<float>;
+template class PositionsFilterGradient<double>;
+template class PositionsFilterGradient<Bfloat16>;
+template class PositionsFilterGradient<Half>;
 
 }  // namespace tf_approxgrad

@@ -17,13 +17,13 @@
 namespace tf_approxgrad {
 
 template <typename T>
-class KeptGradient {
+class PositionsFilterGradient {
  public:
   using Accumulator = typename AccumulatorOf<T>::type;
 
   // All sizes of `geometry` must be positive. `threads` is how many there are,
   // at least 1; a small gradient takes fewer.
-  KeptGradient(const ConvGeometry& geometry, const Selection& selection,
+  PositionsFilterGradient(const ConvGeometry& geometry, const Selection& selection,
                int64_t threads,
                InstructionSet instruction_set = ChosenInstructionSet(),
                const CacheSizes& caches = DetectedCacheSizes());
@@ -46,7 +46,7 @@ class KeptGradient {
 
   ConvGeometry geometry_;
   Selection selection_;
-  KeptKernels<T> kernels_;
+  PositionsKernels<T> kernels_;
   int64_t workers_;
   AccumulationPlan plan_;
 };

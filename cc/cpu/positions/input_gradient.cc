@@ -31,14 +31,14 @@ PackedFilter PackedFor(const ConvGeometry& g, const AccumulationPlan& plan) {
 }  // namespace
 
 template <typename T>
-KeptInputGradient<T>::KeptInputGradient(const ConvGeometry& geometry,
+PositionsInputGradient<T>::PositionsInputGradient(const ConvGeometry& geometry,
                                         const Selection& selection,
                                         int64_t threads,
                                         InstructionSet instruction_set,
                                         const CacheSizes& caches)
     : geometry_(geometry),
       selection_(selection),
-      kernels_(KeptKernelsFor<T>(instruction_set)),
+      kernels_(PositionsKernelsFor<T>(instruction_set)),
       workers_(UsefulWorkers(Work(geometry, selection.k), threads)),
       plan_(PlanScatter(geometry, selection.k, sizeof(T), sizeof(Accumulator),
                         kernels_.vector_bytes, workers_, caches)),
@@ -47,7 +47,7 @@ KeptInputGradient<T>::KeptInputGradient(const ConvGeometry& geometry,
 }
 
 template <typename T>
-typename KeptInputGradient<T>::Scratch KeptInputGradient<T>::LayOut(
+typename PositionsInputGradient<T>::Scratch PositionsInputGradient<T>::LayOut(
     ScratchLayout* layout) const {
   Scratch own;
   layout->Place(&own.patches,
@@ -59,14 +59,14 @@ typename KeptInputGradient<T>::Scratch KeptInputGradient<T>::LayOut(
 }
 
 template <typename T>
-int64_t KeptInputGradient<T>::scratch_bytes() const {
+int64_t PositionsInputGradient<T>::scratch_bytes() const {
   ScratchLayout layout(nullptr);
   LayOut(&layout);
   return layout.bytes();
 }
 
 template <typename T>
-void KeptInputGradient<T>::Compute(double scale, const T* filter,
+void PositionsInputGradient<T>::Compute(double scale, const T* filter,
                                    const T* out_backprop, void* scratch,
                                    T* in_backprop,
                                    const RunWorkers& run_workers) const {
@@ -110,9 +110,9 @@ void KeptInputGradient<T>::Compute(double scale, const T* filter,
   });
 }
 
-template class KeptInputGradient<float>;
-template class KeptInputGradient<double>;
-template class KeptInputGradient<Bfloat16>;
-template class KeptInputGradient<Half>;
+template class PositionsInputGradient<float>;
+template class PositionsInputGradient<double>;
+template class PositionsInputGradient<Bfloat16>;
+template class PositionsInputGradient<Half>;
 
 }  // namespace tf_approxgrad

@@ -20,13 +20,13 @@
 namespace tf_approxgrad {
 
 template <typename T>
-class KeptInputGradient {
+class PositionsInputGradient {
  public:
   using Accumulator = typename AccumulatorOf<T>::type;
 
   // All sizes of `geometry` must be positive. `threads` is how many there are,
   // at least 1; a small gradient takes fewer.
-  KeptInputGradient(const ConvGeometry& geometry, const Selection& selection,
+  PositionsInputGradient(const ConvGeometry& geometry, const Selection& selection,
                     int64_t threads,
                     InstructionSet instruction_set = ChosenInstructionSet(),
                     const CacheSizes& caches = DetectedCacheSizes());
@@ -44,7 +44,7 @@ class KeptInputGradient {
 
  private:
   struct Scratch {
-    KeptPatch<Accumulator>* patches;
+    WeightedPatch<Accumulator>* patches;
     int32_t* class_counts;
     Accumulator* packed_filter;
     Accumulator* tiles;
@@ -54,7 +54,7 @@ class KeptInputGradient {
 
   ConvGeometry geometry_;
   Selection selection_;
-  KeptKernels<T> kernels_;
+  PositionsKernels<T> kernels_;
   int64_t workers_;
   AccumulationPlan plan_;
   PackedFilter packed_;

@@ -34,7 +34,7 @@ namespace {
 }  // namespace
 
 template <typename T>
-KeptKernels<T> GetKeptKernels() {
+PositionsKernels<T> GetPositionsKernels() {
   return {TF_APPROXGRAD_VECTOR_BYTES,
           &SelectUnits<T>,
           &SortClippedPatches<typename AccumulatorOf<T>::type>,
@@ -43,10 +43,10 @@ KeptKernels<T> GetKeptKernels() {
           &ScatterUnit<T>};
 }
 
-template KeptKernels<float> GetKeptKernels<float>();
-template KeptKernels<double> GetKeptKernels<double>();
-template KeptKernels<Bfloat16> GetKeptKernels<Bfloat16>();
-template KeptKernels<Half> GetKeptKernels<Half>();
+template PositionsKernels<float> GetPositionsKernels<float>();
+template PositionsKernels<double> GetPositionsKernels<double>();
+template PositionsKernels<Bfloat16> GetPositionsKernels<Bfloat16>();
+template PositionsKernels<Half> GetPositionsKernels<Half>();
 
 }  // namespace TF_APPROXGRAD_TARGET
 }  // namespace tf_approxgrad

@@ -3,22 +3,22 @@
 namespace tf_approxgrad {
 
 template <typename T>
-KeptKernels<T> KeptKernelsFor(InstructionSet instruction_set) {
+PositionsKernels<T> PositionsKernelsFor(InstructionSet instruction_set) {
   switch (instruction_set) {
 #if defined(__x86_64__)
     case InstructionSet::kAvx512:
-      return avx512::GetKeptKernels<T>();
+      return avx512::GetPositionsKernels<T>();
     case InstructionSet::kAvx2:
-      return avx2::GetKeptKernels<T>();
+      return avx2::GetPositionsKernels<T>();
 #endif
     default:
-      return baseline::GetKeptKernels<T>();
+      return baseline::GetPositionsKernels<T>();
   }
 }
 
-template KeptKernels<float> KeptKernelsFor<float>(InstructionSet);
-template KeptKernels<double> KeptKernelsFor<double>(InstructionSet);
-template KeptKernels<Bfloat16> KeptKernelsFor<Bfloat16>(InstructionSet);
-template KeptKernels<Half> KeptKernelsFor<Half>(InstructionSet);
+template PositionsKernels<float> PositionsKernelsFor<float>(InstructionSet);
+template PositionsKernels<double> PositionsKernelsFor<double>(InstructionSet);
+template PositionsKernels<Bfloat16> PositionsKernelsFor<Bfloat16>(InstructionSet);
+template PositionsKernels<Half> PositionsKernelsFor<Half>(InstructionSet);
 
 }  // namespace tf_approxgrad

@@ -46,7 +46,7 @@ inline int64_t SelectionUnits(const ConvGeometry& g) {
 // A position that was kept: where its patch begins in the tile (kTile), or the
 // position itself. patch_list_impl.h says in which order they are listed.
 template <typename Accumulator>
-struct KeptPatch {
+struct WeightedPatch {
   int32_t place;
   Accumulator weight;
 };
@@ -61,7 +61,7 @@ struct AccumulationTask {
   int64_t k;
   Accumulator scale;
   const T* input;
-  const KeptPatch<Accumulator>* patches;
+  const WeightedPatch<Accumulator>* patches;
   const int32_t* class_counts;
   T* filter_backprop;
 };
@@ -77,7 +77,7 @@ struct ScatterTask {
   Accumulator scale;
   // [chunks, Co, KH, KW, chunk]
   const Accumulator* packed_filter;
-  const KeptPatch<Accumulator>* patches;
+  const WeightedPatch<Accumulator>* patches;
   const int32_t* class_counts;
   T* in_backprop;
 };
@@ -91,7 +91,7 @@ struct WorkerScratch {
 };
 
 template <typename T>
-struct KeptKernels {
+struct PositionsKernels {
   using Accumulator = typename AccumulatorOf<T>::type;
 
   // For PlanAccumulation.
@@ -101,13 +101,13 @@ struct KeptKernels {
   // lists the patches as `plan` wants them.
   void (*select)(const ConvGeometry& geometry, const AccumulationPlan& plan,
                  const Selection& selection, const T* out_backprop,
-                 int64_t begin, int64_t end, KeptPatch<Accumulator>* patches);
+                 int64_t begin, int64_t end, WeightedPatch<Accumulator>* patches);
 
   // For the output channels [begin, end) of a clipped plan: sorts the patches
   // of each run by the taps that lie inside, and counts them.
   void (*sort)(const ConvGeometry& geometry, const AccumulationPlan& plan,
                int64_t k, int64_t begin, int64_t end,
-               KeptPatch<Accumulator>* patches, int32_t* class_counts);
+               WeightedPatch<Accumulator>* patches, int32_t* class_counts);
 
   // Runs one of the accumulation's plan.units.
   void (*accumulate)(const AccumulationTask<T>& task, int64_t unit,
@@ -125,20 +125,20 @@ struct KeptKernels {
 
 // The kernels of an instruction set that the processor has.
 template <typename T>
-KeptKernels<T> KeptKernelsFor(InstructionSet instruction_set);
+PositionsKernels<T> PositionsKernelsFor(InstructionSet instruction_set);
 
 namespace baseline {
 template <typename T>
-KeptKernels<T> GetKeptKernels();
+PositionsKernels<T> GetPositionsKernels();
 }
 #if defined(__x86_64__)
 namespace avx2 {
 template <typename T>
-KeptKernels<T> GetKeptKernels();
+PositionsKernels<T> GetPositionsKernels();
 }
 namespace avx512 {
 template <typename T>
-KeptKernels<T> GetKeptKernels();
+PositionsKernels<T> GetPositionsKernels();
 }
 #endif
 

@@ -32,7 +32,7 @@ template <typename Accumulator>
 class PatchWriter {
  public:
   PatchWriter(const ConvGeometry& g, const AccumulationPlan& plan, int64_t k,
-              int64_t example, KeptPatch<Accumulator>* patches)
+              int64_t example, WeightedPatch<Accumulator>* patches)
       : g_(g),
         plan_(plan),
         k_(k),
@@ -54,7 +54,7 @@ class PatchWriter {
   }
 
   // The patches of `co`, of which there are k.
-  KeptPatch<Accumulator>* OfChannel(int64_t co) const {
+  WeightedPatch<Accumulator>* OfChannel(int64_t co) const {
     return patches_ + FirstPatchOfRun(g_, plan_, k_, first_, co) +
            example_in_run_ * k_;
   }
@@ -74,7 +74,7 @@ class PatchWriter {
   const ConvGeometry& g_;
   const AccumulationPlan& plan_;
   int64_t k_;
-  KeptPatch<Accumulator>* patches_;
+  WeightedPatch<Accumulator>* patches_;
   double inverse_cols_;
   int64_t first_;
   int64_t example_in_run_;

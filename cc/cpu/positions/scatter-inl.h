@@ -52,7 +52,7 @@ struct RegisterSlice {
 // The first of them.
 template <typename Accumulator>
 inline void FetchPatches(const PatchRun<Accumulator>& run) {
-  constexpr int64_t kLine = 64 / sizeof(KeptPatch<Accumulator>);
+  constexpr int64_t kLine = 64 / sizeof(WeightedPatch<Accumulator>);
   const int64_t count = Smaller(run.count, 8 * kLine);
   for (int64_t i = 0; i < count; i += kLine) {
     __builtin_prefetch(run.patches + i);
@@ -226,7 +226,7 @@ void ScatterRun(const ScatterTask<T>& task, int64_t first, int64_t chunk,
   PatchRun<Accumulator> runs[kLargestGroup];
   for (int64_t co = 0; co < g.out_depth; co += kLargestGroup) {
     const int64_t channels = Smaller(kLargestGroup, g.out_depth - co);
-    const KeptPatch<Accumulator>* list =
+    const WeightedPatch<Accumulator>* list =
         task.patches + FirstPatchOfRun(g, plan, task.k, first, co);
     for (int64_t c = 0; c < channels; ++c) runs[c] = {list + c * count, count};
     const Accumulator* slices =

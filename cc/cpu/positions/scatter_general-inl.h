@@ -39,7 +39,7 @@ void ScatterExample(const ScatterTask<T>& task, int64_t example,
   const ConvGeometry& g = task.g;
   const double inverse_cols = 1.0 / g.out_cols;
   for (int64_t co = 0; co < g.out_depth; ++co) {
-    const KeptPatch<Accumulator>* patch =
+    const WeightedPatch<Accumulator>* patch =
         task.patches + FirstPatchOfRun(g, task.plan, task.k, example, co);
     for (int64_t j = 0; j < task.k; ++j, ++patch) {
       ScatterPatch(task, co, OriginOf(g, inverse_cols, patch->place),

@@ -98,7 +98,7 @@ template <typename T>
 void SelectUnits(const ConvGeometry& g, const AccumulationPlan& plan,
                  const Selection& selection, const T* out_backprop,
                  int64_t begin, int64_t end,
-                 KeptPatch<typename AccumulatorOf<T>::type>* patches) {
+                 WeightedPatch<typename AccumulatorOf<T>::type>* patches) {
   const int64_t image_size = g.positions() * g.out_depth;
   const int64_t image_units =
       g.layout == Layout::kNHWC ? SelectionBlocks(g.out_depth) : g.out_depth;

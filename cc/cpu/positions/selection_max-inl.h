@@ -82,7 +82,7 @@ void KeepLargest(const T* values, const ConvGeometry& g, int64_t co, int width,
     places[lane] = writer.PlaceOf(maxima.row[lane]);
   }
   for (int first = 0; first < width; first += kWidth) {
-    KeptPatch<Accumulator>* patches = writer.OfChannel(co + first);
+    WeightedPatch<Accumulator>* patches = writer.OfChannel(co + first);
     const int end = kPartial ? width : first + kWidth;
     for (int lane = first; lane < end; ++lane) {
       *patches = {places[lane], maxima.sum[lane]};

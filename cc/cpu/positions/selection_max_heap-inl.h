@@ -10,9 +10,9 @@ inline Accumulator Magnitude(Accumulator value) {
 // the first to be displaced on top: the smallest magnitude, and of several such
 // the highest position. It lives where the patches are listed.
 template <typename Accumulator>
-class KeptHeap {
+class LargestHeap {
  public:
-  KeptHeap(int64_t k, KeptPatch<Accumulator>* kept) : k_(k), kept_(kept) {}
+  LargestHeap(int64_t k, WeightedPatch<Accumulator>* kept) : k_(k), kept_(kept) {}
 
   Accumulator threshold() const { return Magnitude(kept_[0].weight); }
 
@@ -53,7 +53,7 @@ class KeptHeap {
       int64_t child = 2 * parent + 1;
       if (child + 1 < k_ && Worse(child + 1, child)) ++child;
       if (!Worse(child, parent)) return;
-      const KeptPatch<Accumulator> moved = kept_[child];
+      const WeightedPatch<Accumulator> moved = kept_[child];
       kept_[child] = kept_[parent];
       kept_[parent] = moved;
       parent = child;
@@ -61,14 +61,14 @@ class KeptHeap {
   }
 
   int64_t k_;
-  KeptPatch<Accumulator>* kept_;
+  WeightedPatch<Accumulator>* kept_;
 };
 
 // Any k below the number of positions, for one channel of either layout.
 template <typename T, typename Accumulator>
 void KeepHeap(const T* values, int64_t rows, int64_t row_stride, int64_t co,
               int64_t k, const PatchWriter<Accumulator>& writer) {
-  KeptHeap<Accumulator> heap(k, writer.OfChannel(co));
+  LargestHeap<Accumulator> heap(k, writer.OfChannel(co));
   Accumulator sum = 0;
   for (int64_t row = 0; row < rows; ++row) {
     const Accumulator value = Load(values[row * row_stride]);
@@ -88,7 +88,7 @@ template <typename T, typename Accumulator>
 void KeepSeveralOfPlane(const T* values, int64_t count, int64_t co, int64_t k,
                         const PatchWriter<Accumulator>& writer) {
   constexpr int kWidth = kLanes<Accumulator>;
-  KeptHeap<Accumulator> heap(k, writer.OfChannel(co));
+  LargestHeap<Accumulator> heap(k, writer.OfChannel(co));
   Accumulator sum = 0;
   int64_t index = 0;
   for (; index < k; ++index) {
@@ -121,7 +121,7 @@ void KeepSeveralOfPlane(const T* values, int64_t count, int64_t co, int64_t k,
 template <typename T, typename Accumulator>
 void KeepAll(const T* values, int64_t rows, int64_t row_stride, int64_t co,
              const PatchWriter<Accumulator>& writer) {
-  KeptPatch<Accumulator>* patches = writer.OfChannel(co);
+  WeightedPatch<Accumulator>* patches = writer.OfChannel(co);
   for (int64_t row = 0; row < rows; ++row) {
     patches[row] = {writer.PlaceOf(static_cast<int32_t>(row)),
                     Load(values[row * row_stride])};

@@ -144,7 +144,7 @@ void KeepSorted(const T* values, const ConvGeometry& g, int64_t co, int width,
   }
   for (int v = 0; v < kVectors; ++v) {
     const int first = v * kWidth;
-    KeptPatch<Accumulator>* patches = writer.OfChannel(co + first);
+    WeightedPatch<Accumulator>* patches = writer.OfChannel(co + first);
     const int lanes = kPartial ? width : kWidth;
     for (int lane = 0; lane < lanes; ++lane) {
       Accumulator kept = 0;

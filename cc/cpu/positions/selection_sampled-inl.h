@@ -177,7 +177,7 @@ void KeepSampled(int64_t positions, int64_t co, int width, int64_t k,
     const Vector<Accumulator> weight =
         total / Broadcast(static_cast<Accumulator>(k));
     const Vector<Accumulator> offset = LoadVector(one_less_u + v * kWidth);
-    KeptPatch<Accumulator>* const patches = writer.OfChannel(co + v * kWidth);
+    WeightedPatch<Accumulator>* const patches = writer.OfChannel(co + v * kWidth);
     for (int64_t j = 0; j < k; ++j) {
       Vector<Accumulator> draw =
           (Broadcast(static_cast<Accumulator>(j)) + offset) * weight;
@@ -196,7 +196,7 @@ void KeepSampled(int64_t positions, int64_t co, int width, int64_t k,
       }
       Vector<Accumulator> weights =
           CopySign<Accumulator>(weight, LoadVector(signs));
-      KeptPatch<Accumulator>* patch = patches + j;
+      WeightedPatch<Accumulator>* patch = patches + j;
       for (int lane = 0; lane < count; ++lane) {
         *patch = {places[lane], weights[lane]};
         patch += writer.channel_stride();

@@ -21,25 +21,25 @@ constexpr int64_t kElements = 4096;
 }  // namespace
 
 template <typename T>
-RowGradient<T>::RowGradient(const ConvGeometry& geometry,
+RowsFilterGradient<T>::RowsFilterGradient(const ConvGeometry& geometry,
                             const RowSampling& sampling, int64_t threads,
                             InstructionSet instruction_set)
     : geometry_(geometry),
       sampling_(sampling),
-      kernels_(RowKernelsFor<T>(instruction_set)),
+      kernels_(RowsKernelsFor<T>(instruction_set)),
       workers_(UsefulProductWorkers(geometry, sampling.draws, threads)),
       plan_(PlanProduct(geometry, sampling.draws, sizeof(Accumulator), workers_,
                         DetectedCacheSizes())),
       worker_bytes_(LineBytes(kernels_.worker_bytes(geometry, plan_))) {}
 
 template <typename T>
-bool RowGradient<T>::is_rearranged() const {
+bool RowsFilterGradient<T>::is_rearranged() const {
   return geometry_.layout == Layout::kNCHW ||
          !std::is_same<T, Accumulator>::value;
 }
 
 template <typename T>
-typename RowGradient<T>::Scratch RowGradient<T>::LayOut(
+typename RowsFilterGradient<T>::Scratch RowsFilterGradient<T>::LayOut(
     ScratchLayout* layout) const {
   Scratch own;
   own.rows = LayOutRowSampler(geometry_, sampling_, layout);
@@ -54,14 +54,14 @@ typename RowGradient<T>::Scratch RowGradient<T>::LayOut(
 }
 
 template <typename T>
-int64_t RowGradient<T>::scratch_bytes() const {
+int64_t RowsFilterGradient<T>::scratch_bytes() const {
   ScratchLayout layout(nullptr);
   LayOut(&layout);
   return layout.bytes();
 }
 
 template <typename T>
-void RowGradient<T>::Compute(double scale, double uniform, const T* input,
+void RowsFilterGradient<T>::Compute(double scale, double uniform, const T* input,
                              const T* out_backprop, void* scratch,
                              T* filter_backprop,
                              const RunWorkers& run_workers) const {
@@ -112,9 +112,9 @@ void RowGradient<T>::Compute(double scale, double uniform, const T* input,
   std::fill_n(filter_backprop, size, Store<T>(nan));
 }
 
-template class RowGradient<float>;
-template class RowGradient<double>;
-template class RowGradient<Bfloat16>;
-template class RowGradient<Half>;
+template class RowsFilterGradient<float>;
+template class RowsFilterGradient<double>;
+template class RowsFilterGradient<Bfloat16>;
+template class RowsFilterGradient<Half>;
 
 }  // namespace tf_approxgrad

@@ -17,13 +17,13 @@
 namespace tf_approxgrad {
 
 template <typename T>
-class RowGradient {
+class RowsFilterGradient {
  public:
   using Accumulator = typename AccumulatorOf<T>::type;
 
   // All sizes of `geometry` must be positive. `threads` is how many there are,
   // at least 1; a small gradient takes fewer.
-  RowGradient(const ConvGeometry& geometry, const RowSampling& sampling,
+  RowsFilterGradient(const ConvGeometry& geometry, const RowSampling& sampling,
               int64_t threads,
               InstructionSet instruction_set = ChosenInstructionSet());
 
@@ -51,7 +51,7 @@ class RowGradient {
 
   ConvGeometry geometry_;
   RowSampling sampling_;
-  RowKernels<T> kernels_;
+  RowsKernels<T> kernels_;
   int64_t workers_;
   ProductPlan plan_;
   int64_t worker_bytes_;

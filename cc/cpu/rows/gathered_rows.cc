@@ -9,20 +9,20 @@
 namespace tf_approxgrad {
 
 template <typename T>
-RowSamples<T>::RowSamples(const ConvGeometry& geometry,
+GatheredRows<T>::GatheredRows(const ConvGeometry& geometry,
                           const RowSampling& sampling,
-                          const RowKernels<T>& kernels)
+                          const RowsKernels<T>& kernels)
     : geometry_(geometry), sampling_(sampling), kernels_(kernels) {}
 
 template <typename T>
-int64_t RowSamples<T>::scratch_bytes() const {
+int64_t GatheredRows<T>::scratch_bytes() const {
   ScratchLayout layout(nullptr);
   LayOutRowSampler(geometry_, sampling_, &layout);
   return layout.bytes();
 }
 
 template <typename T>
-DrawnRows RowSamples<T>::Compute(double uniform, const T* input,
+DrawnRows GatheredRows<T>::Compute(double uniform, const T* input,
                                  const T* out_backprop, void* scratch,
                                  Accumulator* patches,
                                  Accumulator* weighted) const {
@@ -66,9 +66,9 @@ DrawnRows RowSamples<T>::Compute(double uniform, const T* input,
   return rows;
 }
 
-template class RowSamples<float>;
-template class RowSamples<double>;
-template class RowSamples<Bfloat16>;
-template class RowSamples<Half>;
+template class GatheredRows<float>;
+template class GatheredRows<double>;
+template class GatheredRows<Bfloat16>;
+template class GatheredRows<Half>;
 
 }  // namespace tf_approxgrad

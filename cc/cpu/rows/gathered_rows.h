@@ -14,13 +14,13 @@
 namespace tf_approxgrad {
 
 template <typename T>
-class RowSamples {
+class GatheredRows {
  public:
   using Accumulator = typename AccumulatorOf<T>::type;
 
   // All sizes of `geometry` must be positive.
-  RowSamples(const ConvGeometry& geometry, const RowSampling& sampling,
-             const RowKernels<T>& kernels);
+  GatheredRows(const ConvGeometry& geometry, const RowSampling& sampling,
+             const RowsKernels<T>& kernels);
 
   // Bytes of scratch for Compute, which must be aligned to 64.
   int64_t scratch_bytes() const;
@@ -36,7 +36,7 @@ class RowSamples {
  private:
   ConvGeometry geometry_;
   RowSampling sampling_;
-  RowKernels<T> kernels_;
+  RowsKernels<T> kernels_;
 };
 
 }  // namespace tf_approxgrad

@@ -67,13 +67,13 @@ PackedFilter PackedFor(const ConvGeometry& g, int64_t panel) {
 }  // namespace
 
 template <typename T>
-RowInputGradient<T>::RowInputGradient(const ConvGeometry& geometry,
+RowsInputGradient<T>::RowsInputGradient(const ConvGeometry& geometry,
                                       const RowSampling& sampling,
                                       int64_t threads,
                                       InstructionSet instruction_set)
     : geometry_(geometry),
       sampling_(sampling),
-      kernels_(RowKernelsFor<T>(instruction_set)),
+      kernels_(RowsKernelsFor<T>(instruction_set)),
       workers_(UsefulWorkers(Work(geometry, sampling.draws), threads)),
       plan_(PlanInputProduct(geometry, sampling.draws, kernels_.lanes,
                              sizeof(T), sizeof(Accumulator), workers_)),
@@ -83,7 +83,7 @@ RowInputGradient<T>::RowInputGradient(const ConvGeometry& geometry,
 }
 
 template <typename T>
-typename RowInputGradient<T>::Scratch RowInputGradient<T>::LayOut(
+typename RowsInputGradient<T>::Scratch RowsInputGradient<T>::LayOut(
     ScratchLayout* layout) const {
   Scratch own;
   own.rows = LayOutRowSampler(geometry_, sampling_, layout);
@@ -93,14 +93,14 @@ typename RowInputGradient<T>::Scratch RowInputGradient<T>::LayOut(
 }
 
 template <typename T>
-int64_t RowInputGradient<T>::scratch_bytes() const {
+int64_t RowsInputGradient<T>::scratch_bytes() const {
   ScratchLayout layout(nullptr);
   LayOut(&layout);
   return layout.bytes();
 }
 
 template <typename T>
-void RowInputGradient<T>::Compute(double scale, double uniform, const T* input,
+void RowsInputGradient<T>::Compute(double scale, double uniform, const T* input,
                                   const T* filter, const T* out_backprop,
                                   void* scratch, T* in_backprop,
                                   const RunWorkers& run_workers) const {
@@ -143,9 +143,9 @@ void RowInputGradient<T>::Compute(double scale, double uniform, const T* input,
   std::fill_n(in_backprop, g.input_size(), Store<T>(nan));
 }
 
-template class RowInputGradient<float>;
-template class RowInputGradient<double>;
-template class RowInputGradient<Bfloat16>;
-template class RowInputGradient<Half>;
+template class RowsInputGradient<float>;
+template class RowsInputGradient<double>;
+template class RowsInputGradient<Bfloat16>;
+template class RowsInputGradient<Half>;
 
 }  // namespace tf_approxgrad

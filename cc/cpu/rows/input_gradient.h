@@ -18,13 +18,13 @@
 namespace tf_approxgrad {
 
 template <typename T>
-class RowInputGradient {
+class RowsInputGradient {
  public:
   using Accumulator = typename AccumulatorOf<T>::type;
 
   // All sizes of `geometry` must be positive. `threads` is how many there are,
   // at least 1; a small gradient takes fewer.
-  RowInputGradient(const ConvGeometry& geometry, const RowSampling& sampling,
+  RowsInputGradient(const ConvGeometry& geometry, const RowSampling& sampling,
                    int64_t threads,
                    InstructionSet instruction_set = ChosenInstructionSet());
 
@@ -53,7 +53,7 @@ class RowInputGradient {
 
   ConvGeometry geometry_;
   RowSampling sampling_;
-  RowKernels<T> kernels_;
+  RowsKernels<T> kernels_;
   int64_t workers_;
   InputProductPlan plan_;
   PackedFilter packed_;

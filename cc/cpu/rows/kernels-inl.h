@@ -22,7 +22,7 @@ namespace {
 }  // namespace
 
 template <typename T>
-RowKernels<T> GetRowKernels() {
+RowsKernels<T> GetRowsKernels() {
   return {kLanes<typename AccumulatorOf<T>::type>,
           &SquareSums<T>,
           &ArrangePixels<T>,
@@ -34,10 +34,10 @@ RowKernels<T> GetRowKernels() {
           &MultiplyInputUnit<T>};
 }
 
-template RowKernels<float> GetRowKernels<float>();
-template RowKernels<double> GetRowKernels<double>();
-template RowKernels<Bfloat16> GetRowKernels<Bfloat16>();
-template RowKernels<Half> GetRowKernels<Half>();
+template RowsKernels<float> GetRowsKernels<float>();
+template RowsKernels<double> GetRowsKernels<double>();
+template RowsKernels<Bfloat16> GetRowsKernels<Bfloat16>();
+template RowsKernels<Half> GetRowsKernels<Half>();
 
 }  // namespace TF_APPROXGRAD_TARGET
 }  // namespace tf_approxgrad

@@ -3,22 +3,22 @@
 namespace tf_approxgrad {
 
 template <typename T>
-RowKernels<T> RowKernelsFor(InstructionSet instruction_set) {
+RowsKernels<T> RowsKernelsFor(InstructionSet instruction_set) {
   switch (instruction_set) {
 #if defined(__x86_64__)
     case InstructionSet::kAvx512:
-      return avx512::GetRowKernels<T>();
+      return avx512::GetRowsKernels<T>();
     case InstructionSet::kAvx2:
-      return avx2::GetRowKernels<T>();
+      return avx2::GetRowsKernels<T>();
 #endif
     default:
-      return baseline::GetRowKernels<T>();
+      return baseline::GetRowsKernels<T>();
   }
 }
 
-template RowKernels<float> RowKernelsFor<float>(InstructionSet);
-template RowKernels<double> RowKernelsFor<double>(InstructionSet);
-template RowKernels<Bfloat16> RowKernelsFor<Bfloat16>(InstructionSet);
-template RowKernels<Half> RowKernelsFor<Half>(InstructionSet);
+template RowsKernels<float> RowsKernelsFor<float>(InstructionSet);
+template RowsKernels<double> RowsKernelsFor<double>(InstructionSet);
+template RowsKernels<Bfloat16> RowsKernelsFor<Bfloat16>(InstructionSet);
+template RowsKernels<Half> RowsKernelsFor<Half>(InstructionSet);
 
 }  // namespace tf_approxgrad

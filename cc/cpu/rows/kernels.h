@@ -112,7 +112,7 @@ struct InputProductTask {
 };
 
 template <typename T>
-struct RowKernels {
+struct RowsKernels {
   using Accumulator = typename AccumulatorOf<T>::type;
 
   int64_t lanes;
@@ -157,20 +157,20 @@ struct RowKernels {
 
 // The kernels of an instruction set that the processor has.
 template <typename T>
-RowKernels<T> RowKernelsFor(InstructionSet instruction_set);
+RowsKernels<T> RowsKernelsFor(InstructionSet instruction_set);
 
 namespace baseline {
 template <typename T>
-RowKernels<T> GetRowKernels();
+RowsKernels<T> GetRowsKernels();
 }
 #if defined(__x86_64__)
 namespace avx2 {
 template <typename T>
-RowKernels<T> GetRowKernels();
+RowsKernels<T> GetRowsKernels();
 }
 namespace avx512 {
 template <typename T>
-RowKernels<T> GetRowKernels();
+RowsKernels<T> GetRowsKernels();
 }
 #endif
 

@@ -67,7 +67,7 @@ RowSamplerScratch LayOutRowSampler(const ConvGeometry& g,
 template <typename T>
 RowSampler<T>::RowSampler(const ConvGeometry& geometry,
                           const RowSampling& sampling,
-                          const RowKernels<T>& kernels,
+                          const RowsKernels<T>& kernels,
                           const RowSamplerScratch& scratch, double uniform,
                           const T* input, const T* out_backprop)
     : geometry_(geometry),

@@ -33,7 +33,7 @@ class RowSampler {
  public:
   // `input` is read if sampling.by_product alone.
   RowSampler(const ConvGeometry& geometry, const RowSampling& sampling,
-             const RowKernels<T>& kernels, const RowSamplerScratch& scratch,
+             const RowsKernels<T>& kernels, const RowSamplerScratch& scratch,
              double uniform, const T* input, const T* out_backprop);
 
   // Called by every thread of the call; returns when all rows are drawn.
@@ -59,7 +59,7 @@ class RowSampler {
 
   const ConvGeometry& geometry_;
   const RowSampling& sampling_;
-  const RowKernels<T>& kernels_;
+  const RowsKernels<T>& kernels_;
   const RowSamplerScratch& scratch_;
   const T* input_;
   const T* out_backprop_;

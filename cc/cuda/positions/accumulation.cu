@@ -24,7 +24,7 @@ AccumulationTask TaskOf(const ConvGeometry& g, int64_t k,
   task.in_channels = static_cast<int>(plan.in_channels());
   task.out_channels = static_cast<int>(plan.block_out_channels);
   task.stage_examples = static_cast<int>(plan.stage_examples);
-  task.stage_kept = static_cast<int>(plan.stage_kept);
+  task.stage_positions = static_cast<int>(plan.stage_positions);
   task.pixel_pitch = static_cast<int>(plan.pixel_pitch);
   task.in_blocks = static_cast<int>(plan.in_blocks(g));
   task.out_blocks = static_cast<int>(plan.out_blocks(g));
@@ -36,14 +36,14 @@ AccumulationTask TaskOf(const ConvGeometry& g, int64_t k,
   task.split_examples = static_cast<int>(plan.split_examples(g));
   task.second_tile = static_cast<int>(plan.tile_bytes / 2);
   task.lists = static_cast<int>(plan.tile_bytes);
-  task.table = static_cast<int>(plan.tile_bytes + plan.kept_bytes);
+  task.table = static_cast<int>(plan.tile_bytes + plan.positions_bytes);
   return task;
 }
 
 template <typename T, CudaInput kInput, int kVector>
 cudaError_t AccumulateFrom(
     const ConvGeometry& g, int64_t k, const CudaPlan& plan, double scale,
-    const T* input, const CudaKept<typename AccumulatorOf<T>::type>* kept,
+    const T* input, const WeightedPosition<typename AccumulatorOf<T>::type>* kept,
     typename AccumulatorOf<T>::type* parts, T* filter_backprop,
     cudaStream_t stream) {
   LaunchShape shape;
@@ -80,7 +80,7 @@ cudaError_t LaunchAddParts(int64_t size, const CudaPlan& plan, double scale,
 template <typename T>
 cudaError_t CudaAccumulate(
     const ConvGeometry& g, int64_t k, const CudaPlan& plan, double scale,
-    const T* input, const CudaKept<typename AccumulatorOf<T>::type>* kept,
+    const T* input, const WeightedPosition<typename AccumulatorOf<T>::type>* kept,
     typename AccumulatorOf<T>::type* parts, T* filter_backprop,
     cudaStream_t stream) {
   constexpr int kVector = sizeof(uint4) / sizeof(T);
@@ -114,7 +114,7 @@ cudaError_t CudaAccumulate(
 #define TF_APPROXGRAD_INSTANTIATE(T)                                   \
   template cudaError_t CudaAccumulate<T>(                              \
       const ConvGeometry&, int64_t, const CudaPlan&, double, const T*, \
-      const CudaKept<typename AccumulatorOf<T>::type>*,                \
+      const WeightedPosition<typename AccumulatorOf<T>::type>*,                \
       typename AccumulatorOf<T>::type*, T*, cudaStream_t)
 TF_APPROXGRAD_INSTANTIATE(float);
 TF_APPROXGRAD_INSTANTIATE(double);

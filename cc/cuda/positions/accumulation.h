@@ -17,7 +17,7 @@ namespace tf_approxgrad {
 template <typename T>
 cudaError_t CudaAccumulate(
     const ConvGeometry& geometry, int64_t k, const CudaPlan& plan, double scale,
-    const T* input, const CudaKept<typename AccumulatorOf<T>::type>* kept,
+    const T* input, const WeightedPosition<typename AccumulatorOf<T>::type>* kept,
     typename AccumulatorOf<T>::type* parts, T* filter_backprop,
     cudaStream_t stream);
 

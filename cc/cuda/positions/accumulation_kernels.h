@@ -48,11 +48,11 @@ template <typename T, CudaInput kInput, int kVector, int kTaps>
 __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
     ConvGeometry g, AccumulationTask task, double scale,
     const T* __restrict__ input,
-    const CudaKept<typename AccumulatorOf<T>::type>* __restrict__ kept,
+    const WeightedPosition<typename AccumulatorOf<T>::type>* __restrict__ kept,
     typename AccumulatorOf<T>::type* __restrict__ parts,
     T* __restrict__ filter_backprop) {
   using Accumulator = typename AccumulatorOf<T>::type;
-  using Prepared = PreparedKept<Accumulator>;
+  using Prepared = PreparedPosition<Accumulator>;
 
   // What this block and this thread own.
   const int block = static_cast<int>(blockIdx.x);
@@ -71,7 +71,7 @@ __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
   unsigned char* shared = DynamicShared<unsigned char>();
   Prepared* lists = reinterpret_cast<Prepared*>(shared + task.lists);
   const int list_size =
-      task.stage_examples * task.stage_kept * task.out_channels;
+      task.stage_examples * task.stage_positions * task.out_channels;
   Reach* table = nullptr;
   if (task.has_table) {
     table = reinterpret_cast<Reach*>(shared + task.table);
@@ -79,19 +79,19 @@ __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
     __syncthreads();
   }
 
-  // A stage's list is [stage_examples, stage_kept, out_channels]. This thread
-  // prepares kCudaPreparedKept of it, all of one output channel.
+  // A stage's list is [stage_examples, stage_positions, out_channels]. This thread
+  // prepares kCudaPreparedPositions of it, all of one output channel.
   const int own_channel = threadIdx.x % task.out_channels;
   const int own_first = threadIdx.x / task.out_channels;
-  CudaKept<Accumulator> pending[kCudaPreparedKept];
-  const auto fetch_kept = [&](int example, int first_kept) {
+  WeightedPosition<Accumulator> pending[kCudaPreparedPositions];
+  const auto fetch_positions = [&](int example, int first_position) {
 #pragma unroll
-    for (int m = 0; m < kCudaPreparedKept; ++m) {
+    for (int m = 0; m < kCudaPreparedPositions; ++m) {
       const int own = own_first + m * task.lanes;
-      const int n = example + own / task.stage_kept;
-      const int j = first_kept + own % task.stage_kept;
+      const int n = example + own / task.stage_positions;
+      const int j = first_position + own % task.stage_positions;
       pending[m] = {0, -1};
-      if (own < task.stage_examples * task.stage_kept && n < end_example &&
+      if (own < task.stage_examples * task.stage_positions && n < end_example &&
           out_channel + own_channel < task.out_depth && j < task.k) {
         const int64_t channel = static_cast<int64_t>(n) * task.out_depth +
                                 out_channel + own_channel;
@@ -109,9 +109,9 @@ __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
   };
 
   InputReader<T, kInput, kVector> reader(task, in_channel, lane);
-  const auto prepare_kept = [&](Prepared* list) {
+  const auto prepare_positions = [&](Prepared* list) {
 #pragma unroll
-    for (int m = 0; m < kCudaPreparedKept; ++m) {
+    for (int m = 0; m < kCudaPreparedPositions; ++m) {
       const int i = threadIdx.x + m * static_cast<int>(blockDim.x);
       if (i >= list_size) continue;
       // Nothing to add beyond the batch, the channels or k.
@@ -119,7 +119,7 @@ __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
       if (pending[m].position >= 0) {
         const Reach reach = PositionReach(
             g, taps, table, static_cast<uint32_t>(pending[m].position));
-        const int e = (own_first + m * task.lanes) / task.stage_kept;
+        const int e = (own_first + m * task.lanes) / task.stage_positions;
         prepared = {pending[m].weight, reach.taps,
                     reader.Place(e, reach.pixels)};
         if (!IsFinite(pending[m].weight)) prepared.taps |= kWeightNotFinite;
@@ -147,21 +147,21 @@ __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
 
   // Stages: for each group of examples, the slices of their kept positions.
   int example = first_example;
-  int first_kept = 0;
+  int first_position = 0;
   int tile = 0;  // Bytes from the first tile.
   int list = 0;
   if (example < end_example) {
     copy_tile(example, tile);
-    fetch_kept(example, first_kept);
-    prepare_kept(lists);
+    fetch_positions(example, first_position);
+    prepare_positions(lists);
   }
   while (example < end_example) {
     WaitForCopies();
     __syncthreads();
     int next_example = example;
-    int next_kept = first_kept + task.stage_kept;
-    if (next_kept >= task.k) {
-      next_kept = 0;
+    int next_position = first_position + task.stage_positions;
+    if (next_position >= task.k) {
+      next_position = 0;
       next_example += task.stage_examples;
     }
     const bool more = next_example < end_example;
@@ -169,7 +169,7 @@ __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
         next_example == example ? tile : task.second_tile - tile;
     if (more) {
       if (next_tile != tile) copy_tile(next_example, next_tile);
-      fetch_kept(next_example, next_kept);
+      fetch_positions(next_example, next_position);
     }
     reader.StartStage(kInput == CudaInput::kTile
                           ? reinterpret_cast<const T*>(shared + tile)
@@ -177,15 +177,15 @@ __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
                                         task.pixels * task.in_depth);
     const int patches =
         task.stage_examples == 1
-            ? static_cast<int>(Least(task.stage_kept, task.k - first_kept))
-            : task.stage_kept * static_cast<int>(Least(task.stage_examples,
+            ? static_cast<int>(Least(task.stage_positions, task.k - first_position))
+            : task.stage_positions * static_cast<int>(Least(task.stage_examples,
                                                        end_example - example));
     AddPatches(reader, lists + list * list_size + group, task.out_channels,
                patches, tap_offsets, sums);
     list = 1 - list;
-    if (more) prepare_kept(lists + list * list_size);
+    if (more) prepare_positions(lists + list * list_size);
     example = next_example;
-    first_kept = next_kept;
+    first_position = next_position;
     tile = next_tile;
   }
 

@@ -22,13 +22,13 @@ struct Reach {
   uint32_t pixels;
 };
 
-// In PreparedKept's taps, above those of a thread: the weight isn't finite.
+// In PreparedPosition's taps, above those of a thread: the weight isn't finite.
 constexpr uint32_t kWeightNotFinite = 1u << 31;
 
 // A kept position as the accumulation wants it: the taps that lie inside, and
 // where its patch begins (see InputReader::Place).
 template <typename Accumulator>
-struct alignas(16) PreparedKept {
+struct alignas(16) PreparedPosition {
   Accumulator weight;
   uint32_t taps;
   uint32_t place;
@@ -43,7 +43,7 @@ struct AccumulationTask {
   Layout input_layout;
   // As in CudaPlan.
   bool tile_vectors, has_table;
-  int lanes, in_channels, out_channels, stage_examples, stage_kept, pixel_pitch;
+  int lanes, in_channels, out_channels, stage_examples, stage_positions, pixel_pitch;
   int plane_threads, in_blocks, out_blocks, splits, split_examples, turned_taps;
   // Two to this power are the block's input channels.
   int in_channel_bits;

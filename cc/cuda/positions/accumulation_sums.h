@@ -24,7 +24,7 @@ template <typename T, CudaInput kInput, int kVector, int kTaps,
           typename Accumulator>
 __device__ __forceinline__ void AddPatches(
     const InputReader<T, kInput, kVector>& reader,
-    const PreparedKept<Accumulator>* list, int stride, int patches,
+    const PreparedPosition<Accumulator>* list, int stride, int patches,
     const uint32_t (&tap_offsets)[kTaps], Accumulator (&sums)[kTaps][kVector]) {
   // Taps that are read before the first is used: what the seven predicate
   // registers and, of many sums or of those in float64, the others allow.
@@ -32,10 +32,10 @@ __device__ __forceinline__ void AddPatches(
       kTaps * kVector > 36 || std::is_same_v<T, double> ? 1 : 5;
   constexpr int kTapsAtOnce = kTaps < kMostTapsAtOnce ? kTaps : kMostTapsAtOnce;
   uint32_t all_taps = 0;
-  const PreparedKept<Accumulator>* next = list;
+  const PreparedPosition<Accumulator>* next = list;
 #pragma unroll 1
   for (int i = 0; i < patches; ++i) {
-    const PreparedKept<Accumulator> one = *next;
+    const PreparedPosition<Accumulator> one = *next;
     next += stride;
 #pragma unroll
     for (int first = 0; first < kTaps; first += kTapsAtOnce) {
@@ -63,7 +63,7 @@ __device__ __forceinline__ void AddPatches(
   // Zero times a weight that isn't finite must show, at taps outside.
 #pragma unroll 1
   for (int i = 0; all_taps & kWeightNotFinite && i < patches; ++i) {
-    const PreparedKept<Accumulator> one = *list;
+    const PreparedPosition<Accumulator> one = *list;
     list += stride;
 #pragma unroll
     for (int t = 0; t < kTaps; ++t) {

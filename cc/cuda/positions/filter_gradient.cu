@@ -30,7 +30,7 @@ CudaPlanOptions OptionsFor(const ConvGeometry& g, const Selection& selection,
 }  // namespace
 
 template <typename T>
-CudaKeptGradient<T>::CudaKeptGradient(const ConvGeometry& geometry,
+CudaPositionsFilterGradient<T>::CudaPositionsFilterGradient(const ConvGeometry& geometry,
                                       const Selection& selection,
                                       const CudaDevice& device,
                                       const CudaPlanOptions& options)
@@ -43,21 +43,21 @@ CudaKeptGradient<T>::CudaKeptGradient(const ConvGeometry& geometry,
           WithoutVectors(OptionsFor(geometry, selection, options), plan_))) {}
 
 template <typename T>
-size_t CudaKeptGradient<T>::kept_bytes() const {
+size_t CudaPositionsFilterGradient<T>::positions_bytes() const {
   const size_t bytes =
       geometry_.batch * geometry_.out_depth * selection_.k * sizeof(Kept);
   return RoundUp(bytes, kScratchAlignment);
 }
 
 template <typename T>
-size_t CudaKeptGradient<T>::scratch_bytes() const {
-  if (plan_.splits == 1) return kept_bytes();
-  return kept_bytes() + plan_.splits * geometry_.filter_size() *
+size_t CudaPositionsFilterGradient<T>::scratch_bytes() const {
+  if (plan_.splits == 1) return positions_bytes();
+  return positions_bytes() + plan_.splits * geometry_.filter_size() *
                             geometry_.out_depth * sizeof(Accumulator);
 }
 
 template <typename T>
-cudaError_t CudaKeptGradient<T>::Compute(double scale, const T* input,
+cudaError_t CudaPositionsFilterGradient<T>::Compute(double scale, const T* input,
                                          const T* out_backprop, void* scratch,
                                          T* filter_backprop,
                                          cudaStream_t stream) const {
@@ -67,7 +67,7 @@ cudaError_t CudaKeptGradient<T>::Compute(double scale, const T* input,
 }
 
 template <typename T>
-cudaError_t CudaKeptGradient<T>::Select(const T* out_backprop, void* scratch,
+cudaError_t CudaPositionsFilterGradient<T>::Select(const T* out_backprop, void* scratch,
                                         cudaStream_t stream) const {
   const CudaPlan& plan = AreAligned({out_backprop}) ? plan_ : unaligned_plan_;
   return CudaSelect(geometry_, selection_, plan, out_backprop, kept(scratch),
@@ -75,19 +75,19 @@ cudaError_t CudaKeptGradient<T>::Select(const T* out_backprop, void* scratch,
 }
 
 template <typename T>
-cudaError_t CudaKeptGradient<T>::Accumulate(double scale, const T* input,
+cudaError_t CudaPositionsFilterGradient<T>::Accumulate(double scale, const T* input,
                                             void* scratch, T* filter_backprop,
                                             cudaStream_t stream) const {
   const CudaPlan& plan = AreAligned({input}) ? plan_ : unaligned_plan_;
   auto* parts = reinterpret_cast<Accumulator*>(static_cast<char*>(scratch) +
-                                               kept_bytes());
+                                               positions_bytes());
   return CudaAccumulate(geometry_, selection_.k, plan, scale, input,
                         kept(scratch), parts, filter_backprop, stream);
 }
 
-template class CudaKeptGradient<float>;
-template class CudaKeptGradient<double>;
-template class CudaKeptGradient<Bfloat16>;
-template class CudaKeptGradient<Half>;
+template class CudaPositionsFilterGradient<float>;
+template class CudaPositionsFilterGradient<double>;
+template class CudaPositionsFilterGradient<Bfloat16>;
+template class CudaPositionsFilterGradient<Half>;
 
 }  // namespace tf_approxgrad

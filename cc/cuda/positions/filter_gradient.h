@@ -19,14 +19,14 @@
 namespace tf_approxgrad {
 
 template <typename T>
-class CudaKeptGradient {
+class CudaPositionsFilterGradient {
  public:
   using Accumulator = typename AccumulatorOf<T>::type;
-  using Kept = CudaKept<Accumulator>;
+  using Kept = WeightedPosition<Accumulator>;
 
   // All sizes of `geometry` must be positive, and CudaPlanProblem silent.
   // `device` describes the one that Compute runs on.
-  CudaKeptGradient(const ConvGeometry& geometry, const Selection& selection,
+  CudaPositionsFilterGradient(const ConvGeometry& geometry, const Selection& selection,
                    const CudaDevice& device,
                    const CudaPlanOptions& options = {});
 
@@ -52,7 +52,7 @@ class CudaKeptGradient {
   Kept* kept(void* scratch) const { return static_cast<Kept*>(scratch); }
 
  private:
-  size_t kept_bytes() const;
+  size_t positions_bytes() const;
 
   ConvGeometry geometry_;
   Selection selection_;

@@ -110,12 +110,12 @@ void PlanShared(const ConvGeometry& g, int64_t element_bytes,
     plan->tile_bytes = 2 * plan->stage_examples * g.in_rows * g.in_cols *
                        plan->pixel_pitch * element_bytes;
   }
-  plan->kept_bytes = 2 * plan->stage_examples * plan->block_out_channels *
-                     plan->stage_kept * kPreparedBytes;
+  plan->positions_bytes = 2 * plan->stage_examples * plan->block_out_channels *
+                     plan->stage_positions * kPreparedBytes;
   const int64_t tap_bytes =
       plan->in_channels() * (plan->block_out_channels + 1) * accumulator_bytes;
   const int64_t stage_bytes =
-      plan->tile_bytes + plan->kept_bytes + plan->table_bytes;
+      plan->tile_bytes + plan->positions_bytes + plan->table_bytes;
   plan->turned_taps =
       std::clamp(std::max(stage_bytes, kTurningBytes) / tap_bytes, int64_t{1},
                  std::min(plan->taps, g.taps()));
@@ -144,9 +144,9 @@ void PlanBlock(const ConvGeometry& g, int64_t k, int64_t element_bytes,
   const int64_t entries = g.out_rows + g.out_cols;
   plan->table_bytes =
       entries <= kMostTableEntries ? entries * kTableEntryBytes : 0;
-  // So that each thread prepares kCudaPreparedKept at most.
-  const int64_t most_kept = kCudaPreparedKept * plan->lanes;
-  plan->stage_kept = std::min(k, most_kept);
+  // So that each thread prepares kCudaPreparedPositions at most.
+  const int64_t most_positions = kCudaPreparedPositions * plan->lanes;
+  plan->stage_positions = std::min(k, most_positions);
   plan->stage_examples = 1;
 }
 
@@ -198,8 +198,8 @@ void PlanStages(const ConvGeometry& g, int64_t k, int64_t element_bytes,
                 CudaPlan* plan) {
   const int64_t budget = device.shared_bytes_per_block * 7 / 10;
   int64_t most = 1;
-  if (plan->stage_kept == k) {
-    most = std::min(kCudaPreparedKept * plan->lanes / k,
+  if (plan->stage_positions == k) {
+    most = std::min(kCudaPreparedPositions * plan->lanes / k,
                     DivideUp(plan->split_examples(g), 4));
   }
   // Their pixels, in NCHW their elements, are counted in 32 bits.

@@ -78,7 +78,7 @@ constexpr int64_t kCudaMostSorted = 32;
 // these.
 constexpr int kCudaTaps = 9;
 // Kept positions that a thread of the accumulation prepares for one stage.
-constexpr int kCudaPreparedKept = 2;
+constexpr int kCudaPreparedPositions = 2;
 constexpr int64_t kCudaMostThreads = 512;
 
 // What a caller may ask for instead of the plan's choice; tests and the
@@ -130,7 +130,7 @@ struct CudaPlan {
   // Examples, and kept positions of each example and channel, of one stage of
   // the accumulation. More than one example only if all k positions fit.
   int64_t stage_examples = 1;
-  int64_t stage_kept = 1;
+  int64_t stage_positions = 1;
   // kTile: elements from a pixel to the next in shared memory.
   int64_t pixel_pitch = 0;
   // kTile, NCHW: threads that copy a plane, a power of two up to 8.
@@ -140,7 +140,7 @@ struct CudaPlan {
   // Bytes of the accumulation's shared memory: two stages of tiles and kept
   // positions, and what each output row and column reaches.
   int64_t tile_bytes = 0;
-  int64_t kept_bytes = 0;
+  int64_t positions_bytes = 0;
   int64_t table_bytes = 0;
   int64_t shared_bytes = 0;
 

@@ -16,7 +16,7 @@ unsigned BlocksFor(int64_t items, int64_t items_of_block) {
 template <typename T, int kVector, int kMost>
 cudaError_t LaunchPlanes(const ConvGeometry& g, int k, const CudaPlan& plan,
                          const T* out_backprop,
-                         CudaKept<typename AccumulatorOf<T>::type>* kept,
+                         WeightedPosition<typename AccumulatorOf<T>::type>* kept,
                          cudaStream_t stream) {
   const int64_t planes = g.batch * g.out_depth;
   const int lanes = static_cast<int>(plan.selection_lanes);
@@ -30,7 +30,7 @@ cudaError_t LaunchPlanes(const ConvGeometry& g, int k, const CudaPlan& plan,
 template <typename T, int kVector, int kMost>
 cudaError_t LaunchRows(const ConvGeometry& g, int k, const CudaPlan& plan,
                        const T* out_backprop,
-                       CudaKept<typename AccumulatorOf<T>::type>* kept,
+                       WeightedPosition<typename AccumulatorOf<T>::type>* kept,
                        cudaStream_t stream) {
   const int64_t channels = plan.selection_lanes * kVector;
   const int64_t items = g.batch * DivideUp(g.out_depth, channels);
@@ -50,7 +50,7 @@ cudaError_t LaunchRows(const ConvGeometry& g, int k, const CudaPlan& plan,
 template <typename T, int kMost>
 cudaError_t SelectLargest(const ConvGeometry& g, int k, const CudaPlan& plan,
                           const T* out_backprop,
-                          CudaKept<typename AccumulatorOf<T>::type>* kept,
+                          WeightedPosition<typename AccumulatorOf<T>::type>* kept,
                           cudaStream_t stream) {
   constexpr int kVector = sizeof(uint4) / sizeof(T);
   constexpr int kRowVector = CudaRowVector(kMost, sizeof(T));
@@ -66,7 +66,7 @@ cudaError_t SelectLargest(const ConvGeometry& g, int k, const CudaPlan& plan,
 template <typename T, int kVector>
 cudaError_t SelectDrawn(const ConvGeometry& g, const Selection& selection,
                         const CudaPlan& plan, const T* out_backprop,
-                        CudaKept<typename AccumulatorOf<T>::type>* kept,
+                        WeightedPosition<typename AccumulatorOf<T>::type>* kept,
                         cudaStream_t stream) {
   const int64_t lanes = plan.selection_lanes;
   const int64_t segment = SegmentRows(g.positions());
@@ -90,7 +90,7 @@ cudaError_t SelectDrawn(const ConvGeometry& g, const Selection& selection,
 template <typename T>
 cudaError_t CudaSelect(const ConvGeometry& g, const Selection& selection,
                        const CudaPlan& plan, const T* out_backprop,
-                       CudaKept<typename AccumulatorOf<T>::type>* kept,
+                       WeightedPosition<typename AccumulatorOf<T>::type>* kept,
                        cudaStream_t stream) {
   const int64_t k = selection.k;
   const bool planes = plan.out_backprop_layout == Layout::kNCHW;
@@ -132,7 +132,7 @@ cudaError_t CudaSelect(const ConvGeometry& g, const Selection& selection,
 #define TF_APPROXGRAD_INSTANTIATE(T)                                    \
   template cudaError_t CudaSelect<T>(                                   \
       const ConvGeometry&, const Selection&, const CudaPlan&, const T*, \
-      CudaKept<typename AccumulatorOf<T>::type>*, cudaStream_t)
+      WeightedPosition<typename AccumulatorOf<T>::type>*, cudaStream_t)
 TF_APPROXGRAD_INSTANTIATE(float);
 TF_APPROXGRAD_INSTANTIATE(double);
 TF_APPROXGRAD_INSTANTIATE(Bfloat16);

@@ -16,7 +16,7 @@ namespace tf_approxgrad {
 template <typename T>
 cudaError_t CudaSelect(const ConvGeometry& geometry, const Selection& selection,
                        const CudaPlan& plan, const T* out_backprop,
-                       CudaKept<typename AccumulatorOf<T>::type>* kept,
+                       WeightedPosition<typename AccumulatorOf<T>::type>* kept,
                        cudaStream_t stream);
 
 }  // namespace tf_approxgrad

@@ -56,7 +56,7 @@ struct Largest {
   }
 
   // Writes what the channel keeps: one position with the channel's sum.
-  __device__ void Write(int, CudaKept<Accumulator>* kept) const {
+  __device__ void Write(int, WeightedPosition<Accumulator>* kept) const {
     *kept = {sum, position};
   }
 };
@@ -141,7 +141,7 @@ struct FewLargest {
 
   // Writes the first k with weights that preserve the channel's sum. A NaN that
   // fills a place is seen only where the channel has NaNs, whose sum is NaN.
-  __device__ void Write(int k, CudaKept<Accumulator>* kept) const {
+  __device__ void Write(int k, WeightedPosition<Accumulator>* kept) const {
     Accumulator kept_sum = 0;
 #pragma unroll
     for (int i = 0; i < kCudaMostFew; ++i) {

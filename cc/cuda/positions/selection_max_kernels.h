@@ -32,7 +32,7 @@ template <typename T, int kVector, int kMost>
 __global__ void __launch_bounds__(kCudaSelectionThreads)
     SelectPlanes(int64_t planes, int64_t positions, int k, int lanes,
                  const T* __restrict__ out_backprop,
-                 CudaKept<typename AccumulatorOf<T>::type>* __restrict__ kept) {
+                 WeightedPosition<typename AccumulatorOf<T>::type>* __restrict__ kept) {
   constexpr int kUnroll = 4;
   const int group = threadIdx.x / lanes;
   const int lane = threadIdx.x % lanes;
@@ -105,7 +105,7 @@ template <typename T, int kVector, int kMost>
 __global__ void __launch_bounds__(kCudaSelectionThreads, kMost == 1 ? 4 : 3)
     SelectRows(int64_t batch, int64_t positions, int64_t depth, int k,
                int lanes, int warps, const T* __restrict__ out_backprop,
-               CudaKept<typename AccumulatorOf<T>::type>* __restrict__ kept) {
+               WeightedPosition<typename AccumulatorOf<T>::type>* __restrict__ kept) {
   using Collected = LargestOf<T, kMost>;
   constexpr int kUnroll = 4;
   constexpr int kWarps = kCudaSelectionThreads / kWarpLanes;

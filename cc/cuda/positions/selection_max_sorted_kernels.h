@@ -63,7 +63,7 @@ struct SortedLanes {
   }
 
   // Writes the k kept positions with weights that preserve the channel's sum.
-  __device__ void Write(int k, CudaKept<Accumulator>* kept) const {
+  __device__ void Write(int k, WeightedPosition<Accumulator>* kept) const {
     const int lane = threadIdx.x % kWarpLanes;
     const Accumulator rest =
         WarpSum(sum) - WarpSum(lane < k ? value : Accumulator{0});
@@ -84,7 +84,7 @@ template <typename T>
 __global__ void __launch_bounds__(kCudaSelectionThreads) SelectSortedPlanes(
     int64_t planes, int64_t positions, int k,
     const T* __restrict__ out_backprop,
-    CudaKept<typename AccumulatorOf<T>::type>* __restrict__ kept) {
+    WeightedPosition<typename AccumulatorOf<T>::type>* __restrict__ kept) {
   using Accumulator = typename AccumulatorOf<T>::type;
   constexpr int kUnroll = 4;
   const int lane = threadIdx.x % kWarpLanes;
@@ -121,7 +121,7 @@ __global__ void __launch_bounds__(kCudaSelectionThreads) SelectSortedPlanes(
 template <typename T>
 __global__ void __launch_bounds__(kCudaSelectionThreads, 2) SelectSortedRows(
     int64_t positions, int64_t depth, int k, const T* __restrict__ out_backprop,
-    CudaKept<typename AccumulatorOf<T>::type>* __restrict__ kept) {
+    WeightedPosition<typename AccumulatorOf<T>::type>* __restrict__ kept) {
   using Accumulator = typename AccumulatorOf<T>::type;
   constexpr int kRows = 64;
   constexpr int kLoads = kRows / kSelectionWarps;
@@ -202,7 +202,7 @@ template <typename T>
 __global__ void __launch_bounds__(kCudaSelectionThreads) SelectThreshold(
     int64_t batch, int64_t positions, int64_t depth, int64_t stride, int64_t k,
     const T* __restrict__ out_backprop,
-    CudaKept<typename AccumulatorOf<T>::type>* __restrict__ kept) {
+    WeightedPosition<typename AccumulatorOf<T>::type>* __restrict__ kept) {
   using Accumulator = typename AccumulatorOf<T>::type;
   using Bits = decltype(MagnitudeBits(Accumulator{}));
   const int lane = threadIdx.x % kWarpLanes;
@@ -214,7 +214,7 @@ __global__ void __launch_bounds__(kCudaSelectionThreads) SelectThreshold(
   // In NCHW, where the stride is 1, planes lie apart instead of elements.
   const T* values = out_backprop + example * depth * positions +
                     (stride == 1 ? channel * positions : channel);
-  CudaKept<Accumulator>* channel_kept = kept + item * k;
+  WeightedPosition<Accumulator>* channel_positions = kept + item * k;
 
   const auto count_from = [&](Bits bound) {
     int64_t found = 0;
@@ -257,7 +257,7 @@ __global__ void __launch_bounds__(kCudaSelectionThreads) SelectThreshold(
     sum += value;
     if (keep) {
       kept_sum += value;
-      channel_kept[written + __popc(keeping & before)] = {
+      channel_positions[written + __popc(keeping & before)] = {
           value, static_cast<int32_t>(at)};
     }
     written += __popc(keeping);
@@ -269,7 +269,7 @@ __global__ void __launch_bounds__(kCudaSelectionThreads) SelectThreshold(
   // What other lanes of the warp have written.
   __syncwarp();
   for (int64_t j = lane; j < k; j += kWarpLanes) {
-    channel_kept[j].weight += share;
+    channel_positions[j].weight += share;
   }
 }
 

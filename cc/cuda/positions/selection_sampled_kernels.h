@@ -97,7 +97,7 @@ __global__ void __launch_bounds__(kCudaSelectionThreads) SelectSampled(
     int64_t batch, int64_t positions, int64_t depth, Layout layout, int lanes,
     int workers, int64_t k, RandomStream stream,
     const T* __restrict__ out_backprop,
-    CudaKept<typename AccumulatorOf<T>::type>* __restrict__ kept) {
+    WeightedPosition<typename AccumulatorOf<T>::type>* __restrict__ kept) {
   using Accumulator = typename AccumulatorOf<T>::type;
   const int lane = threadIdx.x % lanes;
   const int worker = threadIdx.x / lanes % workers;

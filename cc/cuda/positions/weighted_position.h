@@ -11,7 +11,7 @@ namespace tf_approxgrad {
 
 // One kept position of an example and output channel, and its weight.
 template <typename Accumulator>
-struct CudaKept {
+struct WeightedPosition {
   Accumulator weight;
   int32_t position;
 };

@@ -98,7 +98,7 @@ inline double ReferenceUniform(const RandomStream& stream, int64_t channel,
 
 // The weight of each position of example n and channel co. `is_double` is true
 // of tensors of doubles.
-inline std::vector<double> KeptWeights(const ConvGeometry& g,
+inline std::vector<double> PositionWeights(const ConvGeometry& g,
                                        const Selection& selection,
                                        const std::vector<double>& dy, int64_t n,
                                        int64_t co, bool is_double) {
@@ -138,12 +138,12 @@ void ForEachTap(const ConvGeometry& g, int64_t n, int64_t p, int64_t ci,
 // Calls visit(weight, element of X, element of F) for every product that the
 // kept positions contribute.
 template <typename Visit>
-void ForEachKeptProduct(const ConvGeometry& g, const Selection& selection,
+void ForEachProduct(const ConvGeometry& g, const Selection& selection,
                         double scale, const std::vector<double>& dy,
                         bool is_double, const Visit& visit) {
   for (int64_t n = 0; n < g.batch; ++n) {
     for (int64_t co = 0; co < g.out_depth; ++co) {
-      const auto weights = KeptWeights(g, selection, dy, n, co, is_double);
+      const auto weights = PositionWeights(g, selection, dy, n, co, is_double);
       for (int64_t p = 0; p < g.positions(); ++p) {
         const double weight = scale * weights[p];
         if (weight == 0) continue;
@@ -165,7 +165,7 @@ inline std::vector<double> ReferenceGradient(
     std::vector<double>* magnitudes, bool is_double = false) {
   std::vector<double> gradient(g.filter_size() * g.out_depth);
   magnitudes->assign(gradient.size(), 0.0);
-  ForEachKeptProduct(g, selection, scale, dy, is_double,
+  ForEachProduct(g, selection, scale, dy, is_double,
                      [&](double weight, int64_t in, int64_t in_filter) {
                        gradient[in_filter] += weight * x[in];
                        (*magnitudes)[in_filter] += std::abs(weight * x[in]);
@@ -180,7 +180,7 @@ inline std::vector<double> ReferenceInputGradient(
     std::vector<double>* magnitudes, bool is_double = false) {
   std::vector<double> gradient(g.input_size());
   magnitudes->assign(gradient.size(), 0.0);
-  ForEachKeptProduct(g, selection, scale, dy, is_double,
+  ForEachProduct(g, selection, scale, dy, is_double,
                      [&](double weight, int64_t in, int64_t in_filter) {
                        gradient[in] += weight * filter[in_filter];
                        (*magnitudes)[in] +=

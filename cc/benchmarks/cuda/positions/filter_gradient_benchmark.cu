@@ -80,7 +80,7 @@ struct Tensors {
 template <typename T>
 Times Measure(const Gpu& gpu, const ConvGeometry& g, const Selection& selection,
               CudaArithmetic arithmetic, const DeviceArray<char>& workspace) {
-  const CudaKeptGradient<T> gradient(g, selection, gpu.device);
+  const CudaPositionsFilterGradient<T> gradient(g, selection, gpu.device);
   const double selection_bytes =
       sizeof(T) * static_cast<double>(g.output_size());
   const double bytes =

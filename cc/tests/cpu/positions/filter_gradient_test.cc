@@ -65,7 +65,7 @@ std::vector<T> Compute(const ConvGeometry& g, const Selection& selection,
                        double scale, const std::vector<T>& x,
                        const std::vector<T>& dy, int64_t threads,
                        InstructionSet instruction_set) {
-  const KeptGradient<T> gradient(g, selection, threads, instruction_set,
+  const PositionsFilterGradient<T> gradient(g, selection, threads, instruction_set,
                                  kCaches);
   NotePaths(gradient.plan());
   const AlignedMemory scratch(gradient.scratch_bytes());
@@ -138,18 +138,18 @@ void TestNonFiniteChannelShows(const Problem& problem, Layout layout,
 
 // The patches that are listed for a sampled selection, by position.
 template <typename T>
-std::vector<KeptPatch<typename AccumulatorOf<T>::type>> Listed(
+std::vector<WeightedPatch<typename AccumulatorOf<T>::type>> Listed(
     const ConvGeometry& g, const Selection& selection, const std::vector<T>& dy,
     InstructionSet set) {
   AccumulationPlan plan;
   plan.group = kGroupStep;
   plan.run_images = 1;
-  std::vector<KeptPatch<typename AccumulatorOf<T>::type>> patches(
+  std::vector<WeightedPatch<typename AccumulatorOf<T>::type>> patches(
       g.batch * g.out_depth * selection.k);
   // In ranges that begin anywhere.
   const int64_t units = SelectionUnits(g);
   for (int64_t begin = 0; begin < units; begin += 13) {
-    KeptKernelsFor<T>(set).select(g, plan, selection, dy.data(), begin,
+    PositionsKernelsFor<T>(set).select(g, plan, selection, dy.data(), begin,
                                   std::min(begin + 13, units), patches.data());
   }
   return patches;

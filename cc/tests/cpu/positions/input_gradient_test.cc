@@ -62,7 +62,7 @@ std::vector<T> Compute(const ConvGeometry& g, const Selection& selection,
                        double scale, const std::vector<T>& filter,
                        const std::vector<T>& dy, int64_t threads,
                        InstructionSet instruction_set) {
-  const KeptInputGradient<T> gradient(g, selection, threads, instruction_set,
+  const PositionsInputGradient<T> gradient(g, selection, threads, instruction_set,
                                       kCaches);
   NotePaths(gradient.plan());
   const AlignedMemory scratch(gradient.scratch_bytes());

@@ -28,7 +28,7 @@ template <typename T>
 std::vector<T> Compute(const ConvGeometry& g, const RowSampling& sampling,
                        const std::vector<T>& x, const std::vector<T>& dy,
                        int64_t threads, InstructionSet instruction_set) {
-  const RowGradient<T> gradient(g, sampling, threads, instruction_set);
+  const RowsFilterGradient<T> gradient(g, sampling, threads, instruction_set);
   const AlignedMemory scratch(gradient.scratch_bytes());
   std::vector<T> result(g.filter_size() * g.out_depth);
   gradient.Compute(0.5, kUniform, x.data(), dy.data(), scratch.data,
@@ -78,7 +78,7 @@ void TestEverySetSamplesTheSame(const Problem& problem, Layout layout) {
   }
   std::vector<double> first;
   for (const InstructionSet set : InstructionSets()) {
-    const RowSamples<double> samples(g, sampling, RowKernelsFor<double>(set));
+    const GatheredRows<double> samples(g, sampling, RowsKernelsFor<double>(set));
     const AlignedMemory scratch(samples.scratch_bytes());
     std::vector<double> sampled(sampling.draws *
                                 (g.filter_size() + g.out_depth));

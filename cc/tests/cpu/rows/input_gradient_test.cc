@@ -40,7 +40,7 @@ std::vector<T> Compute(const ConvGeometry& g, const RowSampling& sampling,
                        const std::vector<T>& x, const std::vector<T>& filter,
                        const std::vector<T>& dy, int64_t threads,
                        InstructionSet instruction_set) {
-  const RowInputGradient<T> gradient(g, sampling, threads, instruction_set);
+  const RowsInputGradient<T> gradient(g, sampling, threads, instruction_set);
   const InputProductPlan& plan = gradient.plan();
   if (plan.chunks > 1) ++RunsOf()["several chunks"];
   if (plan.chunk_panels > 1) ++RunsOf()["several panels"];

@@ -49,7 +49,7 @@ inline std::string Describe(const CudaPlan& plan) {
          std::to_string(plan.block_out_channels) +
          " output channels a block, " + std::to_string(plan.splits) +
          " parts, stages of " + std::to_string(plan.stage_examples) + " x " +
-         std::to_string(plan.stage_kept);
+         std::to_string(plan.stage_positions);
 }
 
 // `values`, in NHWC, in another layout.
@@ -100,7 +100,7 @@ struct Sample {
     };
     expected = ReferenceGradient(g, selection, kScale, exact(x), exact(dy),
                                  &magnitudes, std::is_same_v<T, double>);
-    const KeptGradient<T> cpu(g, selection, 1);
+    const PositionsFilterGradient<T> cpu(g, selection, 1);
     // Aligned to lines, as TensorFlow's allocator does it.
     std::vector<char> scratch(cpu.scratch_bytes() + 64);
     void* aligned = scratch.data();
@@ -138,7 +138,7 @@ template <typename T>
 std::vector<T> Compute(const Sample<T>& sample, const CudaDevice& device,
                        const CudaPlanOptions& options, bool aligned,
                        std::string* what) {
-  const CudaKeptGradient<T> gradient(sample.g, sample.selection, device,
+  const CudaPositionsFilterGradient<T> gradient(sample.g, sample.selection, device,
                                      options);
   const CudaPlan& plan = gradient.plan();
   *what = Describe(sample.g, sample.selection, sizeof(T)) + ", " +

@@ -109,13 +109,13 @@ void CheckPlan(const ConvGeometry& g, int64_t k, int64_t bytes,
   Check(p.tap_blocks(g) * p.taps >= g.taps(), what + "the blocks of taps");
   Check(p.splits >= 1 && p.splits <= g.batch, what + "the parts");
   Check(p.splits * p.split_examples(g) >= g.batch, what + "the parts' sizes");
-  Check(p.stage_examples * p.stage_kept <= kCudaPreparedKept * p.lanes,
+  Check(p.stage_examples * p.stage_positions <= kCudaPreparedPositions * p.lanes,
         what + "a thread can't prepare so many kept positions");
-  Check(p.stage_kept >= 1 && (p.stage_examples == 1 || p.stage_kept == k),
+  Check(p.stage_positions >= 1 && (p.stage_examples == 1 || p.stage_positions == k),
         what + "several examples need all their kept positions in the stage");
   Check(p.shared_bytes <= device.shared_bytes_per_block,
         what + "the block wants more shared memory than it can have");
-  Check(p.shared_bytes >= p.tile_bytes + p.kept_bytes + p.table_bytes,
+  Check(p.shared_bytes >= p.tile_bytes + p.positions_bytes + p.table_bytes,
         what + "shared memory must hold all three");
   Check(p.turned_taps >= 1 && p.turned_taps <= p.taps,
         what + "the taps whose sums are turned at once");
@@ -124,7 +124,7 @@ void CheckPlan(const ConvGeometry& g, int64_t k, int64_t bytes,
         what + "shared memory must hold the turned sums");
   Check((p.plane_threads & (p.plane_threads - 1)) == 0 && p.plane_threads >= 1,
         what + "the threads of a plane must be a power of two");
-  Check(p.tile_bytes % 32 == 0 && p.kept_bytes % 16 == 0,
+  Check(p.tile_bytes % 32 == 0 && p.positions_bytes % 16 == 0,
         what + "what follows in shared memory must be aligned to 16 bytes");
   if (p.input == CudaInput::kTile) {
     Check(p.vector * bytes == 16, what + "a tile is read by 16 bytes");

@@ -23,16 +23,16 @@ namespace {
 
 // The positions and weights that the processor's kernels list, [N, Co, k].
 template <typename T>
-std::vector<KeptPatch<typename AccumulatorOf<T>::type>> DrawnOnCpu(
+std::vector<WeightedPatch<typename AccumulatorOf<T>::type>> DrawnOnCpu(
     const ConvGeometry& g, const Selection& selection,
     const std::vector<T>& dy) {
-  using Patch = KeptPatch<typename AccumulatorOf<T>::type>;
+  using Patch = WeightedPatch<typename AccumulatorOf<T>::type>;
   AccumulationPlan plan;
   plan.group = kGroupStep;
   plan.run_images = 1;
   const int64_t k = selection.k;
   std::vector<Patch> listed(g.batch * g.out_depth * k), drawn;
-  KeptKernelsFor<T>(ChosenInstructionSet())
+  PositionsKernelsFor<T>(ChosenInstructionSet())
       .select(g, plan, selection, dy.data(), 0, SelectionUnits(g),
               listed.data());
   for (int64_t n = 0; n < g.batch; ++n) {
@@ -75,11 +75,11 @@ void TestSampledAgrees(const ConvGeometry& g, int64_t asked_k, double epsilon,
       CheckAgrees(sample, result, epsilon, what);
       if (selection.k == g.positions()) continue;
 
-      const CudaKeptGradient<T> gradient(g, selection, device, options);
+      const CudaPositionsFilterGradient<T> gradient(g, selection, device, options);
       const DeviceArray<T> values(
           InLayout(layout, dy, g.batch, g.out_rows, g.out_cols, g.out_depth),
           aligned ? 0 : 1);
-      DeviceArray<CudaKept<Accumulator>> kept(expected.size());
+      DeviceArray<WeightedPosition<Accumulator>> kept(expected.size());
       Must(gradient.Select(values.get(), kept.get(), nullptr), what.c_str());
       Must(cudaDeviceSynchronize(), what.c_str());
       const auto drawn = kept.Read();

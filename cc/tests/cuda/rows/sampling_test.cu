@@ -57,8 +57,8 @@ std::string DescribeRows(const ConvGeometry& g, const RowSampling& sampling,
 template <typename T>
 Sampled<T> SampleOnCpu(const ConvGeometry& g, const RowSampling& sampling,
                        const std::vector<T>& x, const std::vector<T>& dy) {
-  const RowSamples<T> samples(g, sampling,
-                              RowKernelsFor<T>(ChosenInstructionSet()));
+  const GatheredRows<T> samples(g, sampling,
+                              RowsKernelsFor<T>(ChosenInstructionSet()));
   const AlignedMemory scratch(samples.scratch_bytes());
   Sampled<T> sampled(g, sampling);
   const DrawnRows rows =

@@ -1,49 +1,18 @@
-"""Pictures of training runs: the paper's Figure 4 and Figure 5, and the frontier."""
+"""The frontier as a picture."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from frontier_report import LOST_AT_MOST, Point
-from frontier_settings import split
-from results import EpochRow
 
-import tf_approxgrad as tfag
-
-
-def draw_curves(histories: dict[str, list[EpochRow]], path: Path) -> None:
-    """Draws loss and validation accuracy over the epochs, a line for each method."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for method, rows in histories.items():
-        epochs = [row.epoch for row in rows]
-        style = {"marker": "o", "markersize": 3, "label": method}
-        left.plot(epochs, [row.loss for row in rows], **style)
-        right.plot(epochs, [100 * row.val_accuracy for row in rows], **style)
-    left.set_ylabel("training loss")
-    right.set_ylabel("validation accuracy (%)")
-    for axes in (left, right):
-        axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
-        axes.legend()
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
-
-
-def draw_schedule(schedule: tfag.Schedule, layers: Sequence[Any], path: Path) -> None:
-    """Draws which layer is approximated at which step."""
-    figure, axes = plt.subplots(figsize=(7, 1.5 + 0.2 * len(layers)))
-    schedule.plot(layers, ax=axes)
-    figure.savefig(path, dpi=120, bbox_inches="tight")
-    plt.close(figure)
-
+from benchmarks.frontier.report import LOST_AT_MOST, Point
+from benchmarks.training.settings import split_combined
 
 _MARKERS = {"full": "*", "resnet14": "P", "all-but-first": "o", "schedule1": "s"}
 
@@ -56,7 +25,7 @@ def _methods_and_schedule(setting: str) -> tuple[str, str]:
     """
     method, _, rest = setting.partition("@")
     schedule, _, of_inputs = rest.partition("@")
-    if len(split(setting)) > 1 or (schedule and schedule not in _MARKERS):
+    if len(split_combined(setting)) > 1 or (schedule and schedule not in _MARKERS):
         return setting, "other"
     return f"{method} {of_inputs}".rstrip(), schedule
 
@@ -101,7 +70,7 @@ def draw_frontier(points: Sequence[Point], model: str, path: Path) -> bool:
             linestyle="none",
             elinewidth=1,
             capsize=2,
-            label="\n  + ".join(split(point.setting)),
+            label="\n  + ".join(split_combined(point.setting)),
         )
         if point.setting == "full":
             axes.axhline(point.test.mean, color="grey", linewidth=0.8)

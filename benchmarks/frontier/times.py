@@ -8,19 +8,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import datasets
 import keras
-import settings
-import training
-from batches import BatchMaker
-from benchmarking import Machine
-from frontier_runs import lock
-from frontier_settings import parse
-from results import read_csv, write_csv
-from settings import Settings
-from step_times import PairedTimes
 
-_WARM_UP_STEPS = 4
+from benchmarks.frontier.runs import lock
+from benchmarks.machine import Machine
+from benchmarks.rows import merge, read_csv, write_csv
+from benchmarks.training.datasets import Dataset
+from benchmarks.training.loop import Training
+from benchmarks.training.recipe import Recipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,11 +23,11 @@ class StepTime:
     """How fast a step is under a setting.
 
     Attributes:
-      model: The network that the full gradient trains.
+      model: The network that exact gradients train.
       batch: Images in a batch.
       width: Factor on the network's channels.
-      setting: See frontier_settings.py.
-      full_ms: Median time of a step with the full gradient.
+      setting: See benchmarks/training/settings.py.
+      full_ms: Median time of a step with exact gradients.
       step_ms: That under the setting.
       faster: How many times as fast as full the setting is: the median over pairs of
         neighbouring windows.
@@ -58,46 +53,28 @@ class TimeRow(StepTime, Machine):
     """A step time with the machine that it was taken on."""
 
 
-def measure(
-    name: str, base: Settings, dataset: datasets.Dataset, steps: int
-) -> StepTime:
+def measure(name: str, recipe: Recipe, dataset: Dataset, steps: int) -> StepTime:
     """Times `steps` steps or a little more, of whole periods of the schedule."""
-    batches = BatchMaker(dataset, base.batch, 0, base.augment)
-    runs = []
-    for setting in ("full", name):
-        chosen, schedule = parse(setting, base)
-        model = settings.make_model(
-            chosen,
-            schedule,
-            dataset.image_shape,
-            dataset.classes,
-            batches.steps_per_epoch,
-        )
-        runs.append(training.Run(setting, model))
-    period = schedule.period if schedule is not None else 1
-    # Whole periods, so that no window straddles two of the orders of PairedTimes.
-    warm_up, steps = (-(-x // period) * period for x in (_WARM_UP_STEPS, steps))
-    times = PairedTimes(["full", name], period, warm_up)
-    training.bind_steps(runs)
-    iterator = iter(batches.training(0, ahead=False))
-    training.train_in_turns(runs, iterator, warm_up + steps, times)
+    training = Training(["full", name], recipe, dataset, seed=0)
+    timed = training.time(steps)
+    times = training.times
     ratios = times.ratios(name, "full")
     low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
     return StepTime(
-        model=base.model,
-        batch=base.batch,
-        width=base.width,
+        model=recipe.model,
+        batch=recipe.batch,
+        width=recipe.width,
         setting=name,
         full_ms=times.step_ms("full"),
         step_ms=times.step_ms(name),
         faster=middle,
         faster_low=low,
         faster_high=high,
-        steps=steps,
+        steps=timed,
     )
 
 
-def read_times(path: Path, base: Settings) -> list[TimeRow]:
+def read_times(path: Path, recipe: Recipe) -> list[TimeRow]:
     """The rows of the file, none if there is no file.
 
     Raises:
@@ -106,11 +83,11 @@ def read_times(path: Path, base: Settings) -> list[TimeRow]:
     rows = read_csv(path, TimeRow) if path.exists() else []
     for row in rows:
         for name in ("model", "batch", "width"):
-            if getattr(row, name) != getattr(base, name):
+            if getattr(row, name) != getattr(recipe, name):
                 raise ValueError(
                     f"{path} holds step times with {name}={getattr(row, name)!r}, not "
-                    f"{getattr(base, name)!r}: name another --results, or repeat the "
-                    "flags."
+                    f"{getattr(recipe, name)!r}: name another --results, or repeat the "
+                    "arguments."
                 )
     return rows
 
@@ -119,8 +96,8 @@ def time_settings(
     path: Path,
     machine_lock: Path,
     names: Sequence[str],
-    base: Settings,
-    dataset: datasets.Dataset,
+    recipe: Recipe,
+    dataset: Dataset,
     steps: int,
     machine: Machine,
     deadline: float,
@@ -142,9 +119,9 @@ def time_settings(
                 print(f"There is no time left for {', '.join(names[number - 1 :])}.")
                 return
             print(f"[{number}/{len(names)}] {name}", flush=True)
-            step = measure(name, base, dataset, steps)
-            row = TimeRow(**dataclasses.asdict(machine), **dataclasses.asdict(step))
-            others = [x for x in read_times(path, base) if x.setting != name]
+            step = measure(name, recipe, dataset, steps)
+            row = merge(TimeRow, machine, step)
+            others = [x for x in read_times(path, recipe) if x.setting != name]
             rows = sorted([*others, row], key=lambda x: x.setting)
             write_csv(path, rows, TimeRow)
             print(

@@ -7,10 +7,10 @@ import math
 import statistics
 from collections.abc import Iterable, Sequence
 
-from frontier_runs import AccuracyRow
-from frontier_settings import split
-from frontier_times import TimeRow
-from results import align
+from benchmarks.frontier.runs import AccuracyRow
+from benchmarks.frontier.times import TimeRow
+from benchmarks.rows import align
+from benchmarks.training.settings import split_combined
 
 # Points of accuracy that a choice may lose on the images held out.
 LOST_AT_MOST = 0.5
@@ -36,7 +36,7 @@ class Point:
     """One setting of the frontier. Accuracies and losses are in percent and points.
 
     Attributes:
-      setting: See frontier_settings.py.
+      setting: See benchmarks/training/settings.py.
       seeds: How many runs there are.
       holdout: Accuracy on the images held out of training.
       test: That on the test images.
@@ -130,7 +130,7 @@ def format_points(points: Iterable[Point]) -> str:
     header = ("setting", "seeds", "held out", "test", "lost there", "speed")
     cells: list[tuple[str, ...]] = []
     for x in points:
-        first, *others = split(x.setting)
+        first, *others = split_combined(x.setting)
         cells.append(
             (
                 first,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
-from datasets import Dataset
+
+from benchmarks.training.datasets import Dataset
 
 _PADDING = 4
 
@@ -50,13 +51,13 @@ class BatchMaker:
         """Whole batches only: the images left over differ from epoch to epoch."""
         return len(self._dataset.train_images) // self._batch
 
-    def training(self, first_epoch: int, *, ahead: bool) -> tf.data.Dataset:
+    def training(self, first_epoch: int) -> tf.data.Dataset:
         """Endless batches from the start of an epoch on, `steps_per_epoch` an epoch.
+
+        None is made ahead: that would take cores from the steps that are timed.
 
         Args:
           first_epoch: The epoch to start with, from 0.
-          ahead: Whether the next batches are made in other threads during a step.
-            Not for timing, as they take cores from it.
 
         Returns:
           A data set of images `[batch, h, w, c]` float32 and labels `[batch]`.
@@ -85,10 +86,7 @@ class BatchMaker:
             return self._standardise(chosen), tf.gather(labels, indices)
 
         epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
-        indices = epochs.flat_map(epoch_indices)
-        if not ahead:
-            return indices.map(make)
-        return indices.map(make, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+        return epochs.flat_map(epoch_indices).map(make)
 
     def validation(self) -> tf.data.Dataset:
         """All validation images once, the last batch possibly smaller."""

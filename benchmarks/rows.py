@@ -1,59 +1,15 @@
-"""What a run measured: its rows, its files and its table."""
+"""Rows of results: dataclass instances as CSV files and as tables of text."""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
-import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 Row = TypeVar("Row")
-
-
-@dataclasses.dataclass(frozen=True)
-class EpochRow:
-    """One epoch of one method. Accuracies are from 0 to 1, epochs from 1."""
-
-    method: str
-    epoch: int
-    learning_rate: float
-    loss: float
-    accuracy: float
-    val_loss: float
-    val_accuracy: float
-
-    @classmethod
-    def from_logs(
-        cls, method: str, epoch: int, learning_rate: float, logs: dict[str, Any]
-    ) -> EpochRow:
-        """Makes a row from what Keras logs at the end of an epoch."""
-        names = ("loss", "accuracy", "val_loss", "val_accuracy")
-        values = {name: float(logs[name]) for name in names}
-        return cls(method, epoch, learning_rate, **values)
-
-
-@dataclasses.dataclass(frozen=True)
-class SummaryRow:
-    """One method of a comparison.
-
-    Attributes:
-      method: Its name.
-      best_accuracy: The best validation accuracy of all epochs, 0 to 1.
-      last_accuracy: That of the last epoch.
-      accuracy_lost: How far the best lies below the full gradient's best, in points.
-      step_ms: The median step time, NaN if no step was timed.
-      speed_up: The share of the full gradient's time that is saved, in percent.
-    """
-
-    method: str
-    best_accuracy: float
-    last_accuracy: float
-    accuracy_lost: float
-    step_ms: float
-    speed_up: float
 
 
 def write_csv(path: Path, rows: Sequence[Any], kind: type) -> None:
@@ -106,26 +62,10 @@ _READERS: dict[Any, Callable[[str], Any]] = {
 }
 
 
-def format_table(rows: Iterable[SummaryRow]) -> str:
-    """The table of a comparison as text."""
-    header = (
-        "method",
-        "validation accuracy",
-        "accuracy lost",
-        "step time",
-        "speed-up over full",
-    )
-    cells = [
-        (
-            row.method,
-            f"{row.best_accuracy:.2%}",
-            _or_dash("{:.2f} points", row.accuracy_lost, row),
-            "not timed" if math.isnan(row.step_ms) else f"{row.step_ms:.1f} ms",
-            _or_dash("{:.1f}%", row.speed_up, row),
-        )
-        for row in rows
-    ]
-    return align(header, cells)
+def merge(kind: type[Row], *parts: Any) -> Row:
+    """One row of `kind` with the fields of several dataclass instances."""
+    values = {k: v for part in parts for k, v in dataclasses.asdict(part).items()}
+    return kind(**values)
 
 
 def align(header: tuple[str, ...], cells: Iterable[tuple[str, ...]]) -> str:
@@ -140,8 +80,3 @@ def align(header: tuple[str, ...], cells: Iterable[tuple[str, ...]]) -> str:
         ).rstrip()
         for line in lines
     )
-
-
-def _or_dash(form: str, value: float, row: SummaryRow) -> str:
-    """A dash where there is nothing to compare: in full's row, or without times."""
-    return "-" if row.method == "full" or math.isnan(value) else form.format(value)

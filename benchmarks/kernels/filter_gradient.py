@@ -1,6 +1,6 @@
-r"""Times the filter gradient of single convolutions, dense and approximate.
+r"""Times the filter gradient of single convolutions, exact and approximate.
 
-    python examples/benchmark_filter_gradient.py --csv=filter_gradient.csv
+    python -m benchmarks.kernels.filter_gradient --csv=filter_gradient.csv
 
 The shapes are those of the paper's Table 1, at batch 128, and of ResNet-50, at batch
 32. All methods run through TensorFlow in one process and take turns, and a ratio is the
@@ -13,34 +13,30 @@ kept patches, takes less.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import math
-import os
-import statistics
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
-from absl import app, flags
-from benchmark_shapes import SHAPES, Shape
-from benchmarking import (
-    Machine,
-    check_csv,
-    geometric_mean,
-    measure_machine,
-    median_ratio,
-    set_threads,
-)
-from results import write_csv
 
 import tf_approxgrad as tfag
-from tf_approxgrad.timing import time_in_turns
+from benchmarks.arguments import (
+    add_threads,
+    at_least,
+    make_parser,
+    new_file,
+)
+from benchmarks.kernels.shapes import SHAPES, Shape
+from benchmarks.machine import Machine, measure_machine, set_threads
+from benchmarks.paired_times import PairedTimes, geometric_mean
+from benchmarks.rows import merge, write_csv
 
-FLAGS = flags.FLAGS
 # A call of less work than this is repeated inside the graph, as Python's own part of a
-# call takes longer than it. In multiply-adds of the dense gradient.
+# call takes longer than it. In multiply-adds of the exact gradient.
 _ENOUGH_WORK = 2e10
 _MOST_REPEATS = 64
+_WARM_UP_CALLS = 2
 _GROUPS = {"all": "", "table1": "table 1", "resnet50": "ResNet-50"}
 
 
@@ -66,15 +62,30 @@ class Row:
     paper_ratio: float
 
 
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What is timed."""
+
+    k: int
+    dtype: str
+    data_format: str
+
+
+@dataclasses.dataclass(frozen=True)
+class CsvRow(Options, Row, Machine):
+    """A row with all that it depends on."""
+
+
 def make_functions(
-    shape: Shape, k: int, dtype: str, data_format: str, repeats: int
+    shape: Shape, options: Options, repeats: int
 ) -> dict[str, Callable[[], object]]:
     """A call for each method, which computes the gradient `repeats` times."""
 
     def random(size: int, channels: int) -> tf.Tensor:
         sizes = [size, size]
-        axes = [*sizes, channels] if data_format == "NHWC" else [channels, *sizes]
-        return tf.cast(tf.random.normal([shape.batch, *axes]), dtype)
+        first = options.data_format == "NCHW"
+        axes = [channels, *sizes] if first else [*sizes, channels]
+        return tf.cast(tf.random.normal([shape.batch, *axes]), options.dtype)
 
     x = random(shape.size, shape.in_channels)
     dy = random(shape.out_size, shape.out_channels)
@@ -101,7 +112,7 @@ def make_functions(
                         dy,
                         shape.stride,
                         "SAME",
-                        data_format,
+                        options.data_format,
                         method=method,
                         step=step + number,
                     )
@@ -113,47 +124,34 @@ def make_functions(
 
     return {
         "dense": make(tfag.FullGradient()),
-        "max": make(tfag.MaxGradient(k=k)),
-        "sampled": make(tfag.SampledGradient(k=k)),
+        "max": make(tfag.MaxGradient(k=options.k)),
+        "sampled": make(tfag.SampledGradient(k=options.k)),
         "rows": make(tfag.RowSampledGradient()),
         "random": make(tfag.RandomGradient()),
         "zero": make(tfag.ZeroGradient()),
     }
 
 
-def measure(
-    shape: Shape, machine: Machine, k: int, dtype: str, data_format: str, rounds: int
-) -> Row:
+def measure(shape: Shape, machine: Machine, options: Options, rounds: int) -> Row:
     """Times all methods on one shape."""
-    repeats = math.ceil(_ENOUGH_WORK / shape.dense_work)
-    repeats = min(repeats, _MOST_REPEATS)
-    functions = make_functions(shape, k, dtype, data_format, repeats)
-    seconds = time_in_turns(functions, rounds)
-    ms = {
-        name: 1e3 * statistics.median(times) / repeats
-        for name, times in seconds.items()
-    }
-    ratio = {
-        name: median_ratio(seconds["dense"], times) for name, times in seconds.items()
-    }
-    bound_ms = 1e3 * shape.bound_seconds(k, tf.as_dtype(dtype).size, machine)
+    repeats = min(math.ceil(_ENOUGH_WORK / shape.dense_work), _MOST_REPEATS)
+    functions = make_functions(shape, options, repeats)
+    times = PairedTimes(list(functions), 1, _WARM_UP_CALLS)
+    for _ in range(_WARM_UP_CALLS + rounds):
+        times.run(functions)
+    ms = {name: times.step_ms(name) / repeats for name in functions}
+    ratio = {name: times.times_as_fast(name, "dense") for name in functions}
+    element_bytes = tf.as_dtype(options.dtype).size
+    bound_ms = 1e3 * shape.bound_seconds(options.k, element_bytes, machine)
+    del ratio["dense"]
     return Row(
         group=shape.group,
         shape=str(shape),
-        dense_ms=ms["dense"],
-        max_ms=ms["max"],
-        max_ratio=ratio["max"],
         bound_ms=bound_ms,
         max_over_bound=ms["max"] / bound_ms,
-        sampled_ms=ms["sampled"],
-        sampled_ratio=ratio["sampled"],
-        rows_ms=ms["rows"],
-        rows_ratio=ratio["rows"],
-        random_ms=ms["random"],
-        random_ratio=ratio["random"],
-        zero_ms=ms["zero"],
-        zero_ratio=ratio["zero"],
         paper_ratio=shape.paper,
+        **{f"{name}_ms": value for name, value in ms.items()},
+        **{f"{name}_ratio": value for name, value in ratio.items()},
     )
 
 
@@ -195,85 +193,66 @@ def format_means(group: str, rows: list[Row]) -> str:
     return f"{group}: geometric means {text}; worst {worst}"
 
 
-@dataclasses.dataclass(frozen=True)
-class CsvRow(Row, Machine):
-    """A row with all that it depends on."""
-
-    k: int
-    dtype: str
-    data_format: str
-
-
 def choose_shapes(chosen: str) -> list[Shape]:
-    """The shapes that --shapes stands for."""
+    """The shapes that --shapes stands for.
+
+    Raises:
+      argparse.ArgumentTypeError: If there are none.
+    """
     part = _GROUPS.get(chosen, chosen)
     shapes = [shape for shape in SHAPES if part in f"{shape.group} {shape}"]
     if not shapes:
-        raise app.UsageError(f"--shapes={chosen} is in none of the shapes' texts")
+        raise argparse.ArgumentTypeError(f"{chosen} is in none of the shapes' texts")
     return shapes
 
 
-def define_flags() -> None:
-    """Defines the flags; train.py has some of the same names."""
-    flags.DEFINE_string("csv", None, "File to write the rows to.")
-    flags.DEFINE_integer("k", 1, "Positions that max and sampled keep.", lower_bound=1)
-    flags.DEFINE_enum(
-        "dtype",
-        "float32",
-        ["float32", "float64", "bfloat16", "half"],
-        "Type of X and dY.",
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = make_parser(__doc__)
+    add_threads(parser)
+    add = parser.add_argument
+    add("--csv", type=new_file, help="file to write the rows to")
+    add("--k", type=at_least(1), default=1, help="positions that max and sampled keep")
+    add(
+        "--dtype",
+        default="float32",
+        choices=["float32", "float64", "bfloat16", "half"],
+        help="type of X and dY",
     )
-    flags.DEFINE_enum("data_format", "NHWC", ["NHWC", "NCHW"], "Layout of X and dY.")
-    flags.DEFINE_integer(
-        "threads", None, "Threads; by default one for each processor.", 1
+    add(
+        "--data_format",
+        default="NHWC",
+        choices=["NHWC", "NCHW"],
+        help="layout of X and dY",
     )
-    flags.DEFINE_integer("rounds", 15, "Calls of each method.", lower_bound=1)
-    flags.DEFINE_string(
-        "shapes",
-        "all",
-        "all, table1, resnet50, or a part of the shapes' groups and texts.",
+    add("--rounds", type=at_least(1), default=15, help="calls of each method")
+    add(
+        "--shapes",
+        type=choose_shapes,
+        default="all",
+        help="all, table1, resnet50, or a part of the shapes' groups and texts",
     )
-
-
-def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise app.UsageError(f"arguments that aren't flags: {' '.join(argv[1:])}")
-    shapes = choose_shapes(FLAGS.shapes)
-    check_csv(FLAGS.csv)
-    threads = FLAGS.threads or os.cpu_count() or 1
-    set_threads(threads)
-    machine = measure_machine(threads)
+    args = parser.parse_args(arguments)
+    set_threads(args.threads)
+    machine = measure_machine(args.threads)
+    options = Options(args.k, args.dtype, args.data_format)
     print(
-        f"{machine.cpu}, {threads} threads, {machine.instruction_set}; copy "
-        f"{machine.bytes_per_second / 1e9:.1f} GB/s, "
-        f"{machine.multiply_adds_per_second / 1e9:.0f} G multiply-adds/s\n"
-        f"k={FLAGS.k}, {FLAGS.dtype}, {FLAGS.data_format}; times in ms, ratios are "
-        "dense over ours\n"
+        f"{machine}\nk={args.k}, {args.dtype}, {args.data_format}; times in ms, ratios "
+        "are dense over ours\n"
     )
     titles = ("shape", "dense", "max", "ratio", "bound", "over", "sampled", "ratio")
     titles += ("rows", "ratio")
     print(_FORM.format(*titles, "random", "ratio", "zero", "ratio", "paper"))
     rows = []
-    for shape in shapes:
-        rows.append(
-            measure(
-                shape, machine, FLAGS.k, FLAGS.dtype, FLAGS.data_format, FLAGS.rounds
-            )
-        )
+    for shape in args.shapes:
+        rows.append(measure(shape, machine, options, args.rounds))
         print(format_row(rows[-1]), flush=True)
     print()
     for group in dict.fromkeys(row.group for row in rows):
         print(format_means(group, [row for row in rows if row.group == group]))
-    if FLAGS.csv:
-        common = dataclasses.asdict(machine) | {
-            "k": FLAGS.k,
-            "dtype": FLAGS.dtype,
-            "data_format": FLAGS.data_format,
-        }
-        full = [CsvRow(**dataclasses.asdict(row), **common) for row in rows]
-        write_csv(Path(FLAGS.csv), full, CsvRow)
+    if args.csv:
+        full = [merge(CsvRow, machine, row, options) for row in rows]
+        write_csv(args.csv, full, CsvRow)
 
 
 if __name__ == "__main__":
-    define_flags()
-    app.run(main)
+    main()

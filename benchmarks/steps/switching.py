@@ -1,6 +1,6 @@
 r"""Times what it costs that a step picks its methods in the graph.
 
-    python examples/benchmark_switching.py --layers=20 --steps=200
+    python -m benchmarks.steps.switching --layers=20 --steps=200
 
 A network of small convolutions trains under `Alternate`, whose layers pick their
 method at each step, and in turns with it as if each step had been traced by itself:
@@ -12,32 +12,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
-from absl import app, flags
-from benchmarking import set_threads
-from step_times import PairedTimes
 
 import tf_approxgrad as tfag
+from benchmarks.arguments import add_threads, at_least, make_parser
+from benchmarks.machine import set_threads
+from benchmarks.paired_times import PairedTimes
 
-FLAGS = flags.FLAGS
 _PERIOD = 2
 _WARM_UP_STEPS = 10
-
-
-def define_flags() -> None:
-    """Defines the flags."""
-    flags.DEFINE_integer("layers", 20, "Convolutions of the network.", lower_bound=2)
-    flags.DEFINE_integer("channels", 16, "Channels of each.", lower_bound=1)
-    flags.DEFINE_integer("size", 16, "Rows and columns of the images.", lower_bound=1)
-    flags.DEFINE_integer("batch", 32, "Images in a batch.", lower_bound=1)
-    flags.DEFINE_integer("steps", 200, "Timed steps of each.", lower_bound=2)
-    flags.DEFINE_string("method", "max", "The approximate method.")
-    flags.DEFINE_integer("threads", None, "By default one for each processor.", 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,35 +89,44 @@ def measure(
     labels = tf.range(batch) % 10
     times = PairedTimes(["fixed", "switching"], _PERIOD, _WARM_UP_STEPS)
     for number in range(_WARM_UP_STEPS + steps // _PERIOD * _PERIOD):
-        seconds = {}
         functions = {"fixed": fixed[number % _PERIOD], "switching": switching}
-        for name in times.order():
-            start = time.perf_counter()
-            loss = float(functions[name](images, labels))
-            seconds[name] = time.perf_counter() - start
+        losses = times.run(
+            {
+                name: lambda f=f: float(f(images, labels))
+                for name, f in functions.items()
+            }
+        )
+        for name, loss in losses.items():
             if not math.isfinite(loss):
                 raise ValueError(f"the loss of the {name} steps is {loss}")
-        times.add(seconds)
     return Cost(
         times.step_ms("fixed"),
         times.step_ms("switching"),
-        -times.speed_up("switching", "fixed"),
+        100 * (times.times_as_fast("fixed", "switching") - 1),
     )
 
 
-def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise app.UsageError(f"arguments that aren't flags: {' '.join(argv[1:])}")
-    set_threads(FLAGS.threads or os.cpu_count() or 1)
-    sizes = (FLAGS.layers, FLAGS.channels, FLAGS.size, FLAGS.batch, FLAGS.steps)
-    cost = measure(FLAGS.method, *sizes)
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = make_parser(__doc__)
+    add_threads(parser)
+    add = parser.add_argument
+    add("--layers", type=at_least(2), default=20, help="convolutions of the network")
+    add("--channels", type=at_least(1), default=16, help="channels of each")
+    add("--size", type=at_least(1), default=16, help="rows and columns of the images")
+    add("--batch", type=at_least(1), default=32, help="images in a batch")
+    add("--steps", type=at_least(2), default=200, help="timed steps of each")
+    add("--method", default="max", help="the approximate method")
+    args = parser.parse_args(arguments)
+    set_threads(args.threads)
+    cost = measure(
+        args.method, args.layers, args.channels, args.size, args.batch, args.steps
+    )
     print(
-        f"{FLAGS.layers} layers: {cost.fixed_ms:.2f} ms a step with methods fixed at "
+        f"{args.layers} layers: {cost.fixed_ms:.2f} ms a step with methods fixed at "
         f"trace time, {cost.switching_ms:.2f} ms with methods picked in the graph: "
         f"{cost.percent:+.1f}%"
     )
 
 
 if __name__ == "__main__":
-    define_flags()
-    app.run(main)
+    main()

@@ -23,8 +23,8 @@ class Checkpoint:
       settings: What must be the same for a run to go on, as JSON can hold it.
     """
 
-    def __init__(self, folder: str | None, settings: dict[str, Any]) -> None:
-        self._folder = Path(folder) if folder else None
+    def __init__(self, folder: Path | None, settings: dict[str, Any]) -> None:
+        self._folder = folder
         self._settings = settings
 
     def restore(self, models: dict[str, keras.Model]) -> dict[str, Any] | None:
@@ -96,5 +96,5 @@ class Checkpoint:
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"checkpoint={str(self._folder)!r} is damaged: {_STATE_FILE} isn't "
-                f"one that train.py wrote ({error})."
+                f"one that this program wrote ({error})."
             ) from error

@@ -17,35 +17,17 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import datasets
 import keras
-import settings
-import training
-from batches import BatchMaker
-from benchmarking import Machine
-from checkpoint import Checkpoint
-from frontier_settings import parse
-from results import read_csv, write_csv
-from settings import Settings
+
+from benchmarks.machine import Machine
+from benchmarks.rows import merge, read_csv, write_csv
+from benchmarks.training.batches import BatchMaker
+from benchmarks.training.checkpoint import Checkpoint
+from benchmarks.training.datasets import Dataset
+from benchmarks.training.loop import Training
+from benchmarks.training.recipe import Recipe
 
 _RECENT_RUNS = 6
-
-
-@dataclasses.dataclass(frozen=True)
-class Sweep:
-    """What all runs of a sweep have in common; train.py's flags describe it."""
-
-    model: str
-    data: str
-    images: int
-    epochs: int
-    batch: int
-    width: float
-    batch_norm_momentum: float
-    augment: bool
-    learning_rate: float
-    decay_rate: float
-    decay_epochs: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +35,7 @@ class Accuracy:
     """What a run achieved after its last epoch. Accuracies are from 0 to 1.
 
     Attributes:
-      setting: How it was trained, see frontier_settings.py.
+      setting: How it was trained, see benchmarks/training/settings.py.
       seed: Of the initial weights, the order and the methods.
       loss: On the training images.
       holdout_accuracy: On images held out of training, to choose settings.
@@ -72,7 +54,7 @@ class Accuracy:
 
 
 @dataclasses.dataclass(frozen=True)
-class AccuracyRow(Accuracy, Sweep, Machine):
+class AccuracyRow(Accuracy, Recipe, Machine):
     """A run with all that it depends on."""
 
 
@@ -104,18 +86,18 @@ class Store:
 
     Args:
       path: The CSV file.
-      sweep: What the runs have in common.
+      recipe: What the runs have in common.
 
     Raises:
       FileNotFoundError: If the file's folder doesn't exist.
       ValueError: If the file isn't one of runs, or of another sweep.
     """
 
-    def __init__(self, path: Path, sweep: Sweep) -> None:
+    def __init__(self, path: Path, recipe: Recipe) -> None:
         if not path.absolute().parent.is_dir():
             raise FileNotFoundError(f"results={str(path)!r}: there is no such folder.")
         self.path = path
-        self.sweep = sweep
+        self.recipe = recipe
         self.folder = path.parent / "frontier.running" / path.stem
         # One for all sweeps of a folder: whoever times wants to be alone.
         self.machine_lock = self.folder.parent / "machine.lock"
@@ -126,13 +108,13 @@ class Store:
         if not self.path.exists():
             return []
         rows = read_csv(self.path, AccuracyRow)
-        for name, value in dataclasses.asdict(self.sweep).items():
+        for name, value in dataclasses.asdict(self.recipe).items():
             for row in rows:
                 if getattr(row, name) != value:
                     raise ValueError(
                         f"results={str(self.path)!r} holds runs with "
                         f"{name}={getattr(row, name)!r}, not {value!r}: name another "
-                        "file, or repeat the flags."
+                        "file, or repeat the arguments."
                     )
         return rows
 
@@ -157,22 +139,15 @@ class Worker:
 
     Args:
       store: Where the rows go.
-      base: The network, and all that the settings have in common.
       dataset: The images, with a part of the training images held out.
       test: The same training images, with the test images.
       machine: What the rows name.
     """
 
     def __init__(
-        self,
-        store: Store,
-        base: Settings,
-        dataset: datasets.Dataset,
-        test: datasets.Dataset,
-        machine: Machine,
+        self, store: Store, dataset: Dataset, test: Dataset, machine: Machine
     ) -> None:
         self._store = store
-        self._base = base
         self._dataset = dataset
         self._test = test
         self._machine = machine
@@ -212,32 +187,24 @@ class Worker:
 
     def _make_run(self, name: str, seed: int, path: Path, deadline: float) -> bool:
         """Makes or continues one run, unless time is too short."""
-        chosen, schedule = parse(name, dataclasses.replace(self._base, seed=seed))
-        batches = BatchMaker(self._dataset, chosen.batch, seed, chosen.augment)
-        model = settings.make_model(
-            chosen,
-            schedule,
-            self._dataset.image_shape,
-            self._dataset.classes,
-            batches.steps_per_epoch,
-        )
-        run = training.Run(name, model)
-        fingerprint = chosen.fingerprint() | {"epochs": chosen.epochs, "setting": name}
-        checkpoint = Checkpoint(str(path), fingerprint)
-        finished = training.restore([run], checkpoint, training.new_times([run], 1))
-        if finished:
-            print(f"Continuing after epoch {finished}.")
-        left = chosen.epochs - finished
+        recipe = self._store.recipe
+        fingerprint = dataclasses.asdict(recipe) | {"seed": seed, "setting": name}
+        checkpoint = Checkpoint(path, fingerprint)
+        training = Training([name], recipe, self._dataset, seed, checkpoint)
+        left = recipe.epochs - training.finished
+        if training.finished:
+            print(f"Continuing after epoch {training.finished}.")
         start = time.monotonic()
         if start + left * self._seconds_expected() >= deadline:
             return False
-        training.train(run, batches, finished, chosen.epochs, checkpoint, None)
+        training.train()
         seconds = math.nan
         if left:
             seconds = (time.monotonic() - start) / left
             self._epoch_seconds.append(seconds)
-        tests = BatchMaker(self._test, chosen.batch, seed, False).validation()
-        scores = model.evaluate(tests, verbose=0, return_dict=True)
+        (run,) = training.runs
+        tests = BatchMaker(self._test, recipe.batch, seed, False).validation()
+        scores = run.model.evaluate(tests, verbose=0, return_dict=True)
         accuracy = Accuracy(
             setting=name,
             seed=seed,
@@ -246,9 +213,7 @@ class Worker:
             test_accuracy=float(scores["accuracy"]),
             epoch_seconds=seconds,
         )
-        parts = (self._machine, self._store.sweep, accuracy)
-        values = {k: v for part in parts for k, v in dataclasses.asdict(part).items()}
-        self._store.add(AccuracyRow(**values))
+        self._store.add(merge(AccuracyRow, self._machine, recipe, accuracy))
         shutil.rmtree(path, ignore_errors=True)
         print(
             f"  {accuracy.holdout_accuracy:.2%} of the images held out, "

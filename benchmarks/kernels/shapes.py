@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from benchmarking import Machine
+from benchmarks.machine import Machine
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,108 +3,22 @@
 import dataclasses
 import math
 
-import figures
-import frontier_report as report
-import frontier_settings
 import numpy as np
 import pytest
 import tensorflow as tf
-from frontier_report import Point, Spread
-from frontier_times import TimeRow
-from test_frontier import BASE, MACHINE, make_row
+from frontier_rows import MACHINE, make_row
 
-import tf_approxgrad as tfag
-
-RESNET = dataclasses.replace(BASE, model="resnet20")
-
-
-def method_and_schedule(name):
-    chosen, schedule = frontier_settings.parse(name, RESNET)
-    return chosen.model, schedule
-
-
-@pytest.mark.parametrize(
-    ("name", "model", "schedule"),
-    [
-        ("full", "resnet20", None),
-        ("resnet14", "resnet14", None),
-        (
-            "max:k=4@schedule1",
-            "resnet20",
-            tfag.EveryNthLayer(tfag.MaxGradient(k=4), n=4, start=2),
-        ),
-        ("zero@schedule2", "resnet20", tfag.Alternate("zero")),
-        ("zero@schedule3", "resnet20", tfag.EveryNthStep("zero")),
-        (
-            "max@every_nth_step:n=2:start=1",
-            "resnet20",
-            tfag.EveryNthStep("max", n=2, start=1),
-        ),
-        ("max@constant:layers=2", "resnet20", tfag.Constant("max", layers=[2])),
-        (
-            "max:scale=1e+2@constant:layers=2-4,7+zero@schedule1",
-            "resnet20",
-            tfag.Combined(
-                [
-                    tfag.Constant(tfag.MaxGradient(scale=100.0), layers=[2, 3, 4, 7]),
-                    tfag.EveryNthLayer("zero"),
-                ]
-            ),
-        ),
-    ],
-)
-def test_setting_says_network_method_and_schedule(name, model, schedule):
-    assert method_and_schedule(name) == (model, schedule)
-
-
-def test_third_part_of_a_setting_is_the_method_of_the_input_gradients():
-    parsed, schedule = frontier_settings.parse("max@schedule1@sampled:k=4", RESNET)
-    plain, expected = frontier_settings.parse("max@schedule1", RESNET)
-    assert parsed == dataclasses.replace(plain, input_gradient="sampled:k=4")
-    assert schedule == expected
-
-
-def test_all_but_first_approximates_every_layer_from_the_second_at_every_step():
-    _, schedule = method_and_schedule("zero@all-but-first")
-    network = tfag.models.resnet(20, (28, 28, 1), width=0.05)
-    count = len(tfag.conversion_report(network).rows)
-    for step in range(3):
-        labels = [schedule(layer, step).label for layer in range(1, count + 1)]
-        assert labels == ["full"] + ["zero"] * (count - 1)
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("resnet15", ("'resnet15'", "resnet14", "METHOD@SCHEDULE")),
-        ("max", ("'max'", "METHOD@SCHEDULE")),
-        ("max@schedule4", ("'max@schedule4'", "schedule1, schedule2")),
-        ("max@none", ("'max@none'", "METHOD@SCHEDULE")),
-        ("full@schedule1", ("a method other than full",)),
-        ("unheard-of:k=4@schedule1", ("'unheard-of:k=4'", "zero", "--only")),
-        ("max:n=4@schedule1", ("'n=4'", "k, scale")),
-        ("max:k=0@schedule1", ("k must be", "0")),
-        ("max@schedule1:n=3", ("schedule1:n=3",)),
-        ("max@every_nth_layer:m=3", ("'m=3'", "n, start")),
-        ("max@every_nth_layer:n=three", ("n must be an integer", "'three'")),
-        ("max@every_nth_layer:steps=3", ("schedule_steps=3",)),
-        ("max@schedule1@", ("input_gradient=''", "--only")),
-        ("max@schedule1@rows:k=4", ("input_gradient='rows:k=4'", "row-sampled")),
-        ("max@schedule1+full", ("max@schedule1+full", "combines 'full'")),
-        ("max@schedule1@sampled+zero@schedule2", ("combines 'max@schedule1@sampled'",)),
-        ("max@schedule1+zeros@schedule2", ("method='zeros'", "max@schedule1+zeros@")),
-        ("max@constant:layers=4-2", ("schedule_layers='4-2'", "range '4-2'")),
-    ],
-)
-def test_bad_setting_is_refused(name, words):
-    with pytest.raises(ValueError) as caught:
-        frontier_settings.parse(name, RESNET)
-    for word in words:
-        assert word in str(caught.value)
+from benchmarks.frontier import picture, report
+from benchmarks.frontier.report import Point, Spread
+from benchmarks.frontier.runs import AccuracyRow
+from benchmarks.frontier.times import TimeRow
+from benchmarks.frontier.usual_settings import choose, default_names
+from benchmarks.machine import ROOT
+from benchmarks.rows import read_csv
 
 
 def test_usual_settings_of_resnet_are_twenty_and_the_references_come_first():
-    names = frontier_settings.default_names("resnet20")
+    names = default_names("resnet20")
     assert len(names) == len(set(names)) == 20
     assert names[:2] == ["full", "resnet14"]
     methods = [
@@ -115,22 +29,16 @@ def test_usual_settings_of_resnet_are_twenty_and_the_references_come_first():
 
 
 def test_networks_of_two_convolutions_have_no_setting_twice():
-    names = frontier_settings.default_names("cnn2")
+    names = default_names("cnn2")
     assert len(names) == 10
     assert not [name for name in names if name.endswith("schedule1")]
 
 
 def test_only_keeps_the_settings_that_match_in_their_order():
-    names = frontier_settings.default_names("resnet20")
-    assert frontier_settings.choose(names, None) == names
-    chosen = frontier_settings.choose(names, "^full|max:k=1@")
+    names = default_names("resnet20")
+    assert choose(names, None) == names
+    chosen = choose(names, "^full|max:k=1@")
     assert chosen == ["full", "max:k=1@all-but-first", "max:k=1@schedule1"]
-
-
-@pytest.mark.parametrize(("pattern", "word"), [("(", "regular"), ("x^", "none of")])
-def test_only_that_chooses_nothing_is_refused(pattern, word):
-    with pytest.raises(ValueError, match=word):
-        frontier_settings.choose(["full"], pattern)
 
 
 def make_time(setting, faster):
@@ -228,7 +136,7 @@ def test_choice_looks_at_the_images_held_out_and_at_speed(points, best):
 def test_picture_shows_the_settings_that_were_timed(tmp_path, monkeypatch):
     labels = []
     monkeypatch.setattr(
-        figures.plt,
+        picture.plt,
         "close",
         lambda figure: labels.append(figure.axes[0].get_legend_handles_labels()[1]),
     )
@@ -240,14 +148,14 @@ def test_picture_shows_the_settings_that_were_timed(tmp_path, monkeypatch):
         make_point("max@constant:layers=2+zero@constant:layers=3", 1.0, 1.2),
     ]
     path = tmp_path / "frontier.png"
-    assert figures.draw_frontier(points, "resnet20", path)
+    assert picture.draw_frontier(points, "resnet20", path)
     combined = "max@constant:layers=2\n  + zero@constant:layers=3"
     assert labels == [["full", "resnet14", "zero@schedule1", combined]]
     assert tf.io.decode_png(path.read_bytes()).shape[0] > 100
 
 
 def test_picture_knows_the_schedule_of_a_setting_with_three_parts():
-    split = figures._methods_and_schedule
+    split = picture._methods_and_schedule
     assert split("max:k=4@schedule1@sampled") == ("max:k=4 sampled", "schedule1")
     assert split("max:k=4@schedule1") == ("max:k=4", "schedule1")
     assert split("full") == ("full", "")
@@ -255,5 +163,15 @@ def test_picture_knows_the_schedule_of_a_setting_with_three_parts():
 
 def test_nothing_timed_gives_no_picture(tmp_path):
     path = tmp_path / "frontier.png"
-    assert not figures.draw_frontier([make_point("a@x", 1.0, math.nan)], "cnn2", path)
+    assert not picture.draw_frontier([make_point("a@x", 1.0, math.nan)], "cnn2", path)
     assert not path.exists()
+
+
+@pytest.mark.parametrize("model", ["cnn2", "resnet20", "vgg19"])
+def test_committed_results_are_read_and_have_a_choice(model):
+    folder = ROOT / "benchmarks" / "results"
+    rows = read_csv(folder / f"frontier_{model}.csv", AccuracyRow)
+    times = read_csv(folder / f"frontier_{model}_times.csv", TimeRow)
+    points = report.summarise(rows, times, default_names(model))
+    assert points[0].setting == "full"
+    assert report.choose_best(points, seeds=3) is not None

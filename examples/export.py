@@ -1,4 +1,4 @@
-r"""Exports a converted model, for serving and for training on.
+"""Exports a converted model, for serving and for training on.
 
     python examples/export.py --output=exported
 
@@ -12,44 +12,25 @@ writes three forms of one small network that was trained for some steps:
 The program loads each again and compares its outputs with the model's.
 """
 
-from __future__ import annotations
-
-import sys
+import argparse
 from pathlib import Path
 
-import datasets
+import fashion_mnist
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import app, flags
 
 import tf_approxgrad as tfag
 
-FLAGS = flags.FLAGS
-flags.DEFINE_string("output", "exported", "The folder to write to.")
-flags.DEFINE_integer("steps", 20, "Training steps before the export.", lower_bound=1)
-flags.DEFINE_integer("batch", 64, "Images in a batch.", lower_bound=1)
-flags.DEFINE_float("width", 0.25, "Factor on the network's channels.", lower_bound=0.0)
-
 
 class Trainable(tf.Module):
-    """A model with its optimizer, and one step of training for both.
+    """A converted model with its optimizer, and one step of training for both."""
 
-    Args:
-      model: A converted model.
-      optimizer: A Keras optimizer.
-      image_shape: Height, width and channels.
-    """
-
-    def __init__(
-        self,
-        model: keras.Model,
-        optimizer: keras.optimizers.Optimizer,
-        image_shape: tuple[int, int, int],
-    ) -> None:
+    def __init__(self, model, optimizer, image_shape):
         super().__init__()
         self.model = model
         self.optimizer = optimizer
+        self.loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         optimizer.build(model.trainable_variables)
         tfag.bind_step(model, optimizer.iterations)
         images = tf.TensorSpec([None, *image_shape], tf.float32)
@@ -57,44 +38,43 @@ class Trainable(tf.Module):
         self.train = tf.function(self._train, input_signature=[images, labels])
         self.serve = tf.function(self._serve, input_signature=[images])
 
-    def _train(self, images: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _train(self, images, labels):
         with tf.GradientTape() as tape:
-            logits = self.model(images, training=True)
-            losses = keras.losses.sparse_categorical_crossentropy(
-                labels, logits, from_logits=True
-            )
-            loss = tf.reduce_mean(losses)
+            loss = self.loss(labels, self.model(images, training=True))
         variables = self.model.trainable_variables
         gradients = tape.gradient(loss, [variable.value for variable in variables])
         self.optimizer.apply(gradients, variables)
         return {"loss": loss}
 
-    def _serve(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _serve(self, images):
         return {"logits": self.model(images)}
 
 
-def export() -> dict[str, float]:
-    """Trains, exports, loads again and compares.
+def run_tflite(path, images):
+    interpreter = tf.lite.Interpreter(str(path))
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], images)
+    interpreter.invoke()
+    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
 
-    Returns:
-      The largest difference of an output from the model's, for each form.
 
-    Raises:
-      OSError, ValueError: If a flag has a value that isn't allowed.
-    """
-    folder = Path(FLAGS.output)
-    folder.mkdir(parents=True, exist_ok=True)
+def main(output="exported", steps=20, batch=64, width=0.25):
+    """Trains, exports, loads again; returns each form's largest difference."""
     keras.utils.set_random_seed(0)
-    data = datasets.load_dataset("embedded")
-    model = tfag.approximate_gradients(
-        tfag.models.cnn2(data.image_shape, width=FLAGS.width), tfag.Alternate("max")
+    folder = Path(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    (x, y), _ = fashion_mnist.load_data()
+    images, labels = x[..., None].astype(np.float32) / 255, y.astype(np.int64)
+    shape = images.shape[1:]
+    method = tfag.RowSampledGradient(
+        share=0.5, probability="product", keep_largest=True
     )
-    images = data.train_images.astype(np.float32) / 255
-    trainable = Trainable(model, keras.optimizers.Adam(), data.image_shape)
-    for step in range(FLAGS.steps):
-        chosen = np.arange(step * FLAGS.batch, (step + 1) * FLAGS.batch) % len(images)
-        loss = trainable.train(images[chosen], data.train_labels[chosen])["loss"]
-    print(f"Loss after {FLAGS.steps} steps: {float(loss):.3f}")
+    model = tfag.models.cnn2(shape, width=width)
+    model = tfag.approximate_gradients(model, tfag.Alternate(method))
+    trainable = Trainable(model, keras.optimizers.Adam(), shape)
+    for step in range(steps):
+        chosen = slice(step * batch, (step + 1) * batch)
+        trainable.train(images[chosen], labels[chosen])
 
     model.export(str(folder / "serving"), verbose=False)
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
@@ -102,45 +82,27 @@ def export() -> dict[str, float]:
     signatures = {"train": trainable.train, "serve": trainable.serve}
     tf.saved_model.save(trainable, str(folder / "training"), signatures)
 
-    batch = images[: FLAGS.batch]
     # Whoever lets go of a loaded module lets go of its variables.
     serving, training = (
         tf.saved_model.load(str(folder / form)) for form in ("serving", "training")
     )
     outputs = {
-        "serving": serving.serve(batch),
-        "model.tflite": _run_tflite(folder / "model.tflite", batch[:1]),
-        "training": training.serve(batch)["logits"],
+        "serving": serving.serve(images[:batch]),
+        "model.tflite": run_tflite(folder / "model.tflite", images[:1]),
+        "training": training.serve(images[:batch])["logits"],
     }
-    expected = model(batch).numpy()
-    return {
-        form: float(np.max(np.abs(output - expected[: len(output)])))
-        for form, output in outputs.items()
-    }
-
-
-def _run_tflite(path: Path, images: np.ndarray) -> np.ndarray:
-    interpreter = tf.lite.Interpreter(str(path))
-    interpreter.allocate_tensors()
-    (entry,), (result,) = (
-        interpreter.get_input_details(),
-        interpreter.get_output_details(),
-    )
-    interpreter.set_tensor(entry["index"], images)
-    interpreter.invoke()
-    return interpreter.get_tensor(result["index"])
-
-
-def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise app.UsageError(f"arguments that aren't flags: {' '.join(argv[1:])}")
-    try:
-        differences = export()
-    except (OSError, ValueError) as error:
-        sys.exit(f"export.py: {error}")
-    for form, difference in differences.items():
-        print(f"{FLAGS.output}/{form}: outputs differ by at most {difference:.1e}")
+    expected = model(images[:batch]).numpy()
+    differences = {}
+    for form, found in outputs.items():
+        differences[form] = float(np.max(np.abs(found - expected[: len(found)])))
+        print(f"{folder / form}: outputs differ by at most {differences[form]:.1e}")
+    return differences
 
 
 if __name__ == "__main__":
-    app.run(main)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", default="exported", help="the folder to write to")
+    parser.add_argument("--steps", type=int, default=20, help="of training")
+    main(**vars(parser.parse_args()))

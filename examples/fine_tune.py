@@ -1,4 +1,4 @@
-r"""Fine-tunes a compiled, trained model with approximate filter gradients.
+"""Fine-tunes a compiled, trained model with approximate filter gradients.
 
     python examples/fine_tune.py --epochs=2 --output=fine_tuned.keras
 
@@ -8,36 +8,24 @@ it for. Conversion comes in the middle. It keeps the weights, what is frozen, an
 optimizer's state. In the end the model is one of Keras' own layers again.
 """
 
-from __future__ import annotations
+import argparse
 
-import sys
-
-import datasets
+import fashion_mnist
 import keras
-import numpy as np
-from absl import app, flags
 
 import tf_approxgrad as tfag
 
-FLAGS = flags.FLAGS
-flags.DEFINE_integer("base_epochs", 2, "Epochs on the first classes.", lower_bound=1)
-flags.DEFINE_integer("epochs", 2, "Epochs on the other classes.", lower_bound=1)
-flags.DEFINE_integer("batch", 64, "Images in a batch.", lower_bound=1)
-flags.DEFINE_integer("limit", None, "At most so many images, of training and tests.")
-flags.DEFINE_integer("k", 4, "Positions that max keeps of each channel.", lower_bound=1)
-flags.DEFINE_integer("seed", 0, "Fixes the initial weights and the order.")
-flags.DEFINE_string("output", None, "The .keras file to write the model to.")
-
-_FIRST_CLASSES = 5
+FIRST_CLASSES = 5
 
 
-def make_model(image_shape: tuple[int, int, int], classes: int) -> keras.Model:
+def make_model():
     """An ordinary Keras model."""
     conv = keras.layers.Conv2D
     return keras.Sequential(
         [
-            keras.Input(image_shape),
+            keras.Input((28, 28)),
             keras.layers.Rescaling(1 / 255),
+            keras.layers.Reshape((28, 28, 1)),
             conv(16, 3, padding="same", activation="relu", name="edges"),
             keras.layers.MaxPooling2D(),
             conv(32, 3, padding="same", activation="relu", name="parts"),
@@ -46,71 +34,55 @@ def make_model(image_shape: tuple[int, int, int], classes: int) -> keras.Model:
                 32, 3, padding="same", activation="relu", name="things"
             ),
             keras.layers.Flatten(),
-            keras.layers.Dense(classes, name="logits"),
+            keras.layers.Dense(10, name="logits"),
         ]
     )
 
 
-def compile_model(model: keras.Model) -> None:
+def compile_model(model):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(3e-3), loss, metrics=["accuracy"])
 
 
-def fine_tune() -> tuple[keras.Model, float]:
-    """Trains on the first classes, converts, trains on the others.
-
-    Returns:
-      The model, of Keras' own layers, and its accuracy on the other classes.
-
-    Raises:
-      OSError, ValueError: If a flag has a value that isn't allowed.
-    """
-    keras.utils.set_random_seed(FLAGS.seed)
-    data = datasets.load_dataset("embedded", limit=FLAGS.limit)
-    model = make_model(data.image_shape, data.classes)
+def main(epochs=2, images=10_000, output=None):
+    """Trains, converts, trains on; returns the model and its accuracy."""
+    keras.utils.set_random_seed(0)
+    (x, y), (x_test, y_test) = fashion_mnist.load_data()
+    x, y = x[:images], y[:images]
+    first, others = y < FIRST_CLASSES, y >= FIRST_CLASSES
+    model = make_model()
     compile_model(model)
-    print(data)
-    first = data.train_labels < _FIRST_CLASSES
-    train = data.train_images, data.train_labels
-    test = data.validation_images, data.validation_labels
-    model.fit(
-        *(part[first] for part in train),
-        batch_size=FLAGS.batch,
-        epochs=FLAGS.base_epochs,
-        verbose=2,
-    )
+    model.fit(x[first], y[first], batch_size=64, epochs=epochs, verbose=2)
+
     model.get_layer("edges").trainable = False
     compile_model(model)
-    model = tfag.approximate_gradients(
-        model, tfag.EveryNthStep(tfag.MaxGradient(k=FLAGS.k, scale=1.0), n=2)
+    method = tfag.RowSampledGradient(
+        share=0.5, probability="product", keep_largest=True
     )
+    model = tfag.approximate_gradients(model, tfag.Constant(method))
     print(tfag.conversion_report(model))
-    others = data.validation_labels >= _FIRST_CLASSES
+    callback = tfag.ApproximationCallback()
     model.fit(
-        *(part[~first] for part in train),
-        batch_size=FLAGS.batch,
-        epochs=FLAGS.epochs,
-        validation_data=tuple(part[others] for part in test),
-        callbacks=[tfag.ApproximationCallback()],
+        x[others],
+        y[others],
+        batch_size=64,
+        epochs=epochs,
+        callbacks=[callback],
         verbose=2,
     )
+
     model = tfag.strip_approximation(model)
-    _, accuracy = model.evaluate(*(part[others] for part in test), verbose=0)
-    return model, float(np.float32(accuracy))
-
-
-def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise app.UsageError(f"arguments that aren't flags: {' '.join(argv[1:])}")
-    try:
-        model, accuracy = fine_tune()
-    except (OSError, ValueError) as error:
-        sys.exit(f"fine_tune.py: {error}")
+    tested = y_test >= FIRST_CLASSES
+    _, accuracy = model.evaluate(x_test[tested], y_test[tested], verbose=0)
     print(f"Accuracy on the other classes: {accuracy:.1%}")
-    if FLAGS.output:
-        model.save(FLAGS.output)
-        print(f"Written: {FLAGS.output}")
+    if output:
+        model.save(output)
+    return model, accuracy
 
 
 if __name__ == "__main__":
-    app.run(main)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--output", help="the .keras file to write")
+    main(**vars(parser.parse_args()))

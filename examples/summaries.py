@@ -1,78 +1,62 @@
-r"""See in TensorBoard what approximation does, and end it where progress stalls.
+"""Shows in TensorBoard what approximation does, and ends it where progress stalls.
 
     python examples/summaries.py --epochs=8 --output=runs/tensorboard
     tensorboard --logdir=runs/tensorboard
 
-It trains the paper's 2-layer CNN on the images of Fashion-MNIST in this repository,
-first with the max gradient at every second step, and in full once the validation
-accuracy has stopped improving.
+Every second step is approximate at first, and none once the validation accuracy has
+stopped improving.
 """
 
-from __future__ import annotations
-
+import argparse
 from pathlib import Path
 
+import fashion_mnist
 import keras
-from absl import app, flags
-from batches import BatchMaker
-from datasets import load_dataset
 
 import tf_approxgrad as tfag
 
-FLAGS = flags.FLAGS
 
-
-def define_flags() -> None:
-    """Defines the flags."""
-    flags.DEFINE_integer("epochs", 8, "Epochs.", lower_bound=1)
-    flags.DEFINE_integer("batch", 128, "Images in a batch.", lower_bound=1)
-    flags.DEFINE_integer("limit", None, "At most this many images.", lower_bound=10)
-    flags.DEFINE_integer("patience", 2, "Epochs without an improvement.", lower_bound=1)
-    flags.DEFINE_integer("update_freq", 20, "Steps between summaries.", lower_bound=1)
-    flags.DEFINE_string("output", "runs/tensorboard", "Folder for TensorBoard.")
-
-
-def draw_schedule(schedule: tfag.Schedule, path: Path) -> None:
-    """Draws the schedule as the paper's Figure 3."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    schedule.plot(layers=2, steps=16).figure.savefig(path, dpi=150)
-
-
-def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise app.UsageError(f"arguments that aren't flags: {' '.join(argv[1:])}")
+def main(epochs=8, images=10_000, batch=128, patience=2, update_freq=20, output="runs"):
+    """Trains and writes TensorBoard's files; returns the plateau callback."""
     keras.utils.set_random_seed(0)
-    dataset = load_dataset("embedded", limit=FLAGS.limit)
-    batches = BatchMaker(dataset, FLAGS.batch, seed=0, augment=False)
-    schedule = tfag.EveryNthStep("max", n=2)
-    draw_schedule(schedule, Path(FLAGS.output) / "schedule.png")
-    model = tfag.approximate_gradients(tfag.models.cnn2(dataset.image_shape), schedule)
-    model.compile(
-        "adam",
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
+    (x, y), (x_test, y_test) = fashion_mnist.load_data()
+    x, y = x[:images, ..., None].astype("float32") / 255, y[:images]
+    test = x_test[:images, ..., None].astype("float32") / 255, y_test[:images]
+    measured = test[0][:batch], test[1][:batch]
+    method = tfag.RowSampledGradient(
+        share=0.5, probability="product", keep_largest=True
     )
-    plateau = tfag.SwitchToFullOnPlateau(
-        "val_accuracy", patience=FLAGS.patience, verbose=1
-    )
+    schedule = tfag.EveryNthStep(method, n=2)
+    folder = Path(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    picture = schedule.plot(layers=2, steps=16).figure
+    picture.savefig(folder / "schedule.png", dpi=150)
+    model = tfag.approximate_gradients(tfag.models.cnn2((28, 28, 1)), schedule)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss, metrics=["accuracy"])
+    plateau = tfag.SwitchToFullOnPlateau("val_accuracy", patience=patience, verbose=1)
     model.fit(
-        batches.training(0, ahead=True),
-        steps_per_epoch=batches.steps_per_epoch,
-        epochs=FLAGS.epochs,
-        validation_data=batches.validation(),
+        x,
+        y,
+        batch_size=batch,
+        epochs=epochs,
+        validation_data=test,
         verbose=2,
         callbacks=[
             tfag.ApproximationCallback(show_share=True),
             plateau,
-            tfag.ApproximationSummaries(
-                FLAGS.output, FLAGS.update_freq, data=batches.validation()
-            ),
-            keras.callbacks.TensorBoard(FLAGS.output, update_freq=FLAGS.update_freq),
+            tfag.ApproximationSummaries(output, update_freq, data=measured),
+            keras.callbacks.TensorBoard(output, update_freq=update_freq),
         ],
     )
-    print(f"tensorboard --logdir={FLAGS.output}")
+    return plateau
 
 
 if __name__ == "__main__":
-    define_flags()
-    app.run(main)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--output", default="runs/tensorboard")
+    main(**vars(parser.parse_args()))

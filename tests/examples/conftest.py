@@ -1,4 +1,4 @@
-"""Makes the programs' own modules importable, as when a program runs."""
+"""Makes the examples importable, as when one of them runs."""
 
 import sys
 from pathlib import Path

@@ -1,0 +1,1 @@
+"""Training under several settings side by side."""

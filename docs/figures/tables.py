@@ -136,10 +136,11 @@ def claim() -> str:
     ]
     return (
         f"**A training step is {speeds[0]:.2f} to {speeds[-1]:.2f} times as fast, a "
-        f"net gain of {nets[0]:.2f} to {nets[-1]:.2f}**, with the setting below on "
-        "every convolution of a half-width ResNet-18 and of VGG-19 (Fashion-MNIST, batch "
-        f"128, two CPU cores). Filter gradients take {shares[0]} to {shares[1]} of a "
-        "training step, which is the most that any method can save."
+        f"net gain of {nets[0]:.2f} to {nets[-1]:.2f}**, with the recommended "
+        "setting on every convolution of a half-width ResNet-18 and of VGG-19 (Fashion-MNIST, "
+        "batch 128, two CPU cores). Filter gradients take "
+        f"{shares[0]} to {shares[1]} of a training step, which is the most that any "
+        "method can save."
     )
 
 

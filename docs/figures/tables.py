@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import statistics
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -28,6 +29,16 @@ def markdown(
     """A table whose first columns are text and whose others are right-aligned."""
     rule = [*["---"] * texts, *["--:"] * (len(header) - texts)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
+
+
+def wrapped(text: str, indent: str = "") -> str:
+    return textwrap.fill(
+        text,
+        92,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
 
 
 def spread(values: Sequence[float], digits: int, sign: str = "") -> str:
@@ -134,13 +145,12 @@ def claim() -> str:
         f"{1 - 1 / float(row['zero']):.0%} ({row['network']})"
         for row in (ceilings[1], ceilings[-1])
     ]
-    return (
+    return wrapped(
         f"**A training step is {speeds[0]:.2f} to {speeds[-1]:.2f} times as fast, a "
-        f"net gain of {nets[0]:.2f} to {nets[-1]:.2f}**, with the recommended "
-        "setting on every convolution of a half-width ResNet-18 and of VGG-19 (Fashion-MNIST, "
-        "batch 128, two CPU cores). Filter gradients take "
-        f"{shares[0]} to {shares[1]} of a training step, which is the most that any "
-        "method can save."
+        f"net gain of {nets[0]:.2f} to {nets[-1]:.2f}**, with the recommended setting "
+        "on every convolution of a half-width ResNet-18 and of VGG-19 (Fashion-MNIST, "
+        f"batch 128, two CPU cores). Filter gradients take {shares[0]} to {shares[1]} "
+        "of a training step, which is the most that any method can save."
     )
 
 
@@ -166,22 +176,21 @@ def alternatives() -> str:
         row for row in read("frontier_resnet20_times") if row["setting"] == "resnet14"
     )
     ordered = ordered_ceilings()
-    return "\n".join(
-        [
-            f"- **A smaller batch.** 600 steps of batch 96 take {smaller['seconds']} s "
-            f"and end at a training loss of {smaller['loss_quarter_4']}; of batch 128 "
-            f"exact {exact['seconds']} s and {exact['loss_quarter_4']}; of batch 128 "
-            f"with the recommended setting {sampled['seconds']} s and "
-            f"{sampled['loss_quarter_4']}.",
-            f"- **`mixed_bfloat16`.** {bfloat16} on the same CPU, exact.",
-            f"- **A smaller network.** ResNet-14 in place of ResNet-20: "
-            f"{times(network['faster'])}.",
-            "- **Nothing, where filter gradients are a small part of the step.** "
-            f"Without any, a step is {times(ordered[0]['zero'])} as fast for "
-            f"{ordered[0]['network']} and {times(ordered[1]['zero'])} for "
-            f"{ordered[1]['network']}.",
-        ]
+    items = (
+        "**A smaller batch.** 600 steps of half-width ResNet-18 take "
+        f"{exact['seconds']} s with batch 128, exact, and end at a training loss of "
+        f"{exact['loss_quarter_4']}; {sampled['seconds']} s and "
+        f"{sampled['loss_quarter_4']} with the recommended setting; "
+        f"{smaller['seconds']} s and {smaller['loss_quarter_4']} with batch 96, exact.",
+        f"**`mixed_bfloat16`.** {bfloat16} on the same CPU, exact.",
+        f"**A smaller network.** {times(network['faster'])}, ResNet-14 in place of "
+        "ResNet-20, with the same accuracy within the spread of three seeds.",
+        "**Nothing, where filter gradients are a small part of the step.** Without "
+        f"any, a step is {times(ordered[0]['zero'])} as fast for "
+        f"{ordered[0]['network']} and {times(ordered[1]['zero'])} for "
+        f"{ordered[1]['network']}.",
     )
+    return "\n".join(wrapped(f"- {item}", indent="  ") for item in items)
 
 
 def step_ceilings() -> str:

@@ -3,7 +3,7 @@ r"""Writes the generated parts of README.md and of the pages in docs/.
     python docs/figures/generate.py           # writes
     python docs/figures/generate.py --check   # fails if a page is stale
 
-A page names a table of `tables` or `frontier`, with its arguments, before and after it:
+A page names a table of `frontier`, `gains` or `kernels`, with its arguments:
 
     <!-- table: frontier resnet20 -->
     ...
@@ -25,7 +25,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import picture
 from frontier import FRONTIER_TABLES
-from tables import RESULTS, TABLES
+from gains import GAIN_TABLES
+from kernels import KERNEL_TABLES
+from tables import RESULTS
 
 ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "docs" / "images" / "smaller_batch.svg"
@@ -42,7 +44,7 @@ def render(text: str) -> str:
     """
     if text.count("<!-- table: ") != len(_PART.findall(text)):
         raise ValueError("a table's marker has no <!-- end of table -->.")
-    known = TABLES | FRONTIER_TABLES
+    known = FRONTIER_TABLES | GAIN_TABLES | KERNEL_TABLES
 
     def fill(match: re.Match[str]) -> str:
         name, *arguments = match["call"].split()

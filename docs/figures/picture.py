@@ -6,7 +6,8 @@ import html
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
-from tables import Row, read, run_name
+from gains import run_name
+from tables import Row, read
 
 _WIDTH, _HEIGHT = 720, 380
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 20, 44, 56

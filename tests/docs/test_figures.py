@@ -6,7 +6,9 @@ from pathlib import Path
 
 import doctests
 import frontier
+import gains
 import generate
+import kernels
 import pytest
 import tables
 from pages import ROOT
@@ -70,7 +72,7 @@ def test_kernel_speed_is_a_geometric_mean_and_the_slowest(results: Path) -> None
             f"ResNet-50 3x3,{5 * factor}",
         ]
         write(results, f"filter_gradient_{suffix}", [header, *rows])
-    lines = tables.kernel_speed("max").splitlines()
+    lines = kernels.kernel_speed("max").splitlines()
     assert lines[2] == "| `k=1` | 4.0x | 2.0x | 3.0x | 5.0x |"
     assert lines[3] == "| `k=4` | 8.0x | 4.0x | 6.0x | 10.0x |"
 
@@ -84,7 +86,7 @@ def test_both_weightings_of_a_net_gain_share_a_row(results: Path) -> None:
     header = ",".join(["network,epoch,method,weighting", *columns])
     rows = ["net,1,half,all,1.2,1.2,0.1,0.1,1.09,1.09", "net,1,half,mean,,,0.5,0.5,,"]
     write(results, "net_gain", [header, *rows])
-    (row,) = tables.net_gains()
+    (row,) = gains.net_gains()
     assert (row["speed_up"], row["tau"], row["net"]) == (
         "1.2",
         "0.1 / 0.5",
@@ -95,7 +97,7 @@ def test_both_weightings_of_a_net_gain_share_a_row(results: Path) -> None:
 def test_only_what_lies_between_markers_is_replaced() -> None:
     page = "before\n<!-- table: {} -->\nold\n<!-- end of table -->\nafter\n"
     rendered = generate.render(page.format("claim"))
-    assert rendered == page.format("claim").replace("old", tables.claim())
+    assert rendered == page.format("claim").replace("old", gains.claim())
     assert generate.render(rendered) == rendered
     with pytest.raises(ValueError, match="'nothing' must be one of"):
         generate.render(page.format("nothing"))

@@ -1,0 +1,191 @@
+"""Tables of whole training steps: net gain, ceilings, and what else a user could do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tables import Row, interval, markdown, read, times, wrapped
+
+RECOMMENDED = "1/2, product, keep_largest"
+
+
+def smaller_batch() -> str:
+    header = ("Gradients", "Batch", "Training loss, 4 quarters", "Test, %", "Seconds")
+    rows = []
+    for row in read("smaller_batch_resnet18"):
+        losses = " ".join(
+            row[f"loss_quarter_{quarter}"].lstrip("0") for quarter in "1234"
+        )
+        seconds = "disturbed" if row["disturbed"] == "True" else row["seconds"]
+        accuracy = row["test_accuracy"]
+        rows.append((run_name(row), row["batch"], losses, accuracy, seconds))
+    return markdown(header, rows)
+
+
+def run_name(row: Row) -> str:
+    if row["method"] == "full":
+        return "exact"
+    name = f"row-sampled {row['share']}, {row['probability']}"
+    name += ", keep_largest" if row["keep_largest"] == "True" else ""
+    return name + (", filter and input" if row["gradients"] == "both" else "")
+
+
+def net_gains() -> list[Row]:
+    """The rows of net_gain.csv, those of both weightings of the layers in one."""
+    merged: dict[tuple[str, ...], Row] = {}
+    for row in read("net_gain"):
+        key = (row["network"], row["epoch"], row["method"])
+        cells = {x: interval(row, x) for x in ("speed_up", "tau", "net")}
+        if row["weighting"] == "mean" and key in merged:
+            # The speed of a fixed setting doesn't depend on the weighting.
+            cells["speed_up"] = cells["speed_up"] or merged[key]["speed_up"]
+            cells["net"] = cells["net"] or f"{_net(cells):.2f}"
+            cells = {
+                x: old if (old := merged[key][x]) == cell else f"{old} / {cell}"
+                for x, cell in cells.items()
+            }
+        merged[key] = dict(
+            zip(("network", "epoch", "method"), key, strict=True), **cells
+        )
+    return [*merged.values()]
+
+
+def _net(cells: Row) -> float:
+    return float(cells["speed_up"]) / (1 + float(cells["tau"]))
+
+
+def net_gain() -> str:
+    rows = net_gains()
+    header = (
+        "Network",
+        "Method",
+        "Epoch",
+        "Step, s",
+        "Extra variance, tau",
+        "Net gain",
+    )
+    columns = ("network", "method", "epoch", "speed_up", "tau", "net")
+    return markdown(header, ([row[x] for x in columns] for row in rows), texts=2)
+
+
+def recommended() -> str:
+    """Net gain of the recommended setting, and of one that doesn't pay."""
+    header = ("Network, epoch", "Share", "Step, s", "Extra variance, tau", "Net gain")
+    shown = (RECOMMENDED, "1/4, product, keep_largest", "1/8, norm")
+    rows = [row for row in net_gains() if row["method"] in shown and row["net"]]
+    rows.sort(key=lambda row: (row["network"] == "VGG-19", shown.index(row["method"])))
+    columns = ("method", "speed_up", "tau", "net")
+    return markdown(
+        header,
+        (
+            [f"{row['network']}, {row['epoch']}", *(row[x] for x in columns)]
+            for row in rows
+        ),
+        texts=2,
+    )
+
+
+def claim() -> str:
+    """README's first figure."""
+    rows = [row for row in net_gains() if row["method"] == RECOMMENDED]
+    speeds = sorted(float(row["speed_up"]) for row in rows)
+    nets = sorted(float(net) for row in rows for net in row["net"].split(" / "))
+    ceilings = ordered_ceilings()
+    shares = [
+        f"{1 - 1 / float(row['zero']):.0%} ({row['network']})"
+        for row in (ceilings[1], ceilings[-1])
+    ]
+    return wrapped(
+        f"**A training step is {speeds[0]:.2f} to {speeds[-1]:.2f} times as fast, a "
+        f"net gain of {nets[0]:.2f} to {nets[-1]:.2f}**, with the recommended setting "
+        "on every convolution of a half-width ResNet-18 and of VGG-19 (Fashion-MNIST, "
+        f"batch 128, two CPU cores). Filter gradients take {shares[0]} to {shares[1]} "
+        "of a training step, which is the most that any method can save."
+    )
+
+
+def ordered_ceilings() -> list[Row]:
+    """The networks by what they would gain from no filter gradient at all."""
+    return sorted(read("step_ceilings"), key=lambda row: float(row["zero"]))
+
+
+def alternatives() -> str:
+    """What a user can do instead, as a list."""
+    runs = [row for row in read("smaller_batch_resnet18") if row["seconds"]]
+    exact, smaller = (
+        next(row for row in runs if row["method"] == "full" and row["batch"] == batch)
+        for batch in ("128", "96")
+    )
+    sampled = next(row for row in runs if row["method"] != "full")
+    bfloat16 = " and ".join(
+        f"{times(float(row['float32_ms']) / float(row['bfloat16_ms']))} "
+        f"({row['network']})"
+        for row in read("mixed_bfloat16")
+    )
+    (network,) = (
+        row for row in read("frontier_resnet20_times") if row["setting"] == "resnet14"
+    )
+    ordered = ordered_ceilings()
+    items = (
+        "**A smaller batch.** 600 steps of half-width ResNet-18 take "
+        f"{exact['seconds']} s with batch 128, exact, and end at a training loss of "
+        f"{exact['loss_quarter_4']}; {sampled['seconds']} s and "
+        f"{sampled['loss_quarter_4']} with the recommended setting; "
+        f"{smaller['seconds']} s and {smaller['loss_quarter_4']} with batch 96, exact.",
+        f"**`mixed_bfloat16`.** {bfloat16} on the same CPU, exact.",
+        f"**A smaller network.** {times(network['faster'])}, ResNet-14 in place of "
+        "ResNet-20, with the same accuracy within the spread of three seeds.",
+        "**Nothing, where filter gradients are a small part of the step.** Without "
+        f"any, a step is {times(ordered[0]['zero'])} as fast for "
+        f"{ordered[0]['network']} and {times(ordered[1]['zero'])} for "
+        f"{ordered[1]['network']}.",
+    )
+    return "\n".join(wrapped(f"- {item}", indent="  ") for item in items)
+
+
+def step_ceilings() -> str:
+    header = (
+        "Network, batch, image size",
+        "Exact, ms",
+        "zero (the ceiling)",
+        "row-sampled 1/16",
+        "row-sampled 1/8",
+        "max k=1",
+        "1/8, filter and input",
+    )
+    columns = [
+        "zero",
+        "row_sampled_1_16",
+        "row_sampled_1_8",
+        "max_k1",
+        "row_sampled_1_8_both",
+    ]
+    return markdown(
+        header,
+        (
+            (
+                f"{row['network']}, {row['batch']}, {row['size']}",
+                row["exact_ms"],
+                *(times(row[column]) for column in columns),
+            )
+            for row in read("step_ceilings")
+        ),
+    )
+
+
+def mixed_bfloat16() -> str:
+    header = ("Network", "float32, ms", "mixed_bfloat16, ms", "with zero, ms")
+    columns = ("network", "float32_ms", "bfloat16_ms", "bfloat16_zero_ms")
+    rows = read("mixed_bfloat16")
+    return markdown(header, ([row[column] for column in columns] for row in rows))
+
+
+GAIN_TABLES: dict[str, Callable[..., str]] = {
+    "alternatives": alternatives,
+    "claim": claim,
+    "mixed_bfloat16": mixed_bfloat16,
+    "net_gain": net_gain,
+    "recommended": recommended,
+    "smaller_batch": smaller_batch,
+    "step_ceilings": step_ceilings,
+}

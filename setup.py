@@ -39,8 +39,8 @@ def sources(pattern: str = "*.cc") -> list[str]:
     """Every file that is compiled into the op's library, relative to ROOT."""
     return sorted(
         path.relative_to(ROOT).as_posix()
-        for folder in ("cc/ops", "cc/kernels")
-        for path in (ROOT / folder).glob(pattern)
+        for folder in ("ops", "kernels", "common", "cpu", "cuda")
+        for path in (ROOT / "cc" / folder).rglob(pattern)
     )
 
 

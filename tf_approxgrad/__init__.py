@@ -14,19 +14,19 @@ if keras.config.backend() != "tensorflow":
     )
 
 from tf_approxgrad import models
-from tf_approxgrad.binding import bind_step
-from tf_approxgrad.callbacks import ApproximationCallback
-from tf_approxgrad.composed_schedules import Combined, Piecewise, Until, Warmup
-from tf_approxgrad.conversion import approximate_gradients, strip_approximation
-from tf_approxgrad.convolution import conv2d, conv2d_backprop_filter
-from tf_approxgrad.fidelity_report import FidelityReport
-from tf_approxgrad.layers import (
+from tf_approxgrad.conversion.convert import approximate_gradients, strip_approximation
+from tf_approxgrad.conversion.report import ConversionReport, conversion_report
+from tf_approxgrad.conversion.step_binding import bind_step
+from tf_approxgrad.gradients.conv2d import conv2d, conv2d_backprop_filter
+from tf_approxgrad.gradients.registration import register_filter_gradient
+from tf_approxgrad.layers.conv import (
     ApproxConv1D,
     ApproxConv2D,
     ApproxConv2DTranspose,
     ApproxSeparableConv2D,
 )
-from tf_approxgrad.measure_fidelity import fidelity
+from tf_approxgrad.measure.fidelity import fidelity
+from tf_approxgrad.measure.report import FidelityReport
 from tf_approxgrad.methods import (
     FullGradient,
     GradientMethod,
@@ -36,18 +36,22 @@ from tf_approxgrad.methods import (
     SampledGradient,
     ZeroGradient,
 )
-from tf_approxgrad.plateau import SwitchToFullOnPlateau
-from tf_approxgrad.ramp_schedule import Ramp
-from tf_approxgrad.report import ConversionReport, conversion_report
 from tf_approxgrad.schedules import (
     Alternate,
+    Combined,
     Constant,
     EveryNthLayer,
     EveryNthStep,
+    Piecewise,
+    Ramp,
     Schedule,
     TableSchedule,
+    Until,
+    Warmup,
 )
-from tf_approxgrad.summaries import ApproximationSummaries
+from tf_approxgrad.training.callback import ApproximationCallback
+from tf_approxgrad.training.plateau import SwitchToFullOnPlateau
+from tf_approxgrad.training.tensorboard import ApproximationSummaries
 
 __version__ = "0.1.0"
 
@@ -86,5 +90,6 @@ __all__ = [
     "conversion_report",
     "fidelity",
     "models",
+    "register_filter_gradient",
     "strip_approximation",
 ]

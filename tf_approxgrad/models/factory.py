@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tf_approxgrad.checks import check_finite, check_integer
+from tf_approxgrad.utils.checks import check_finite, check_integer
 
 _DATA_FORMATS = ("channels_last", "channels_first")
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 
-from tf_approxgrad.checks import check_integer
 from tf_approxgrad.models.factory import LayerFactory
+from tf_approxgrad.utils.checks import check_integer
 
 _STAGE_CHANNELS = (16, 32, 64)
 

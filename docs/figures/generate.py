@@ -1,0 +1,111 @@
+r"""Writes the generated parts of README.md and of the pages in docs/.
+
+    python docs/figures/generate.py           # writes
+    python docs/figures/generate.py --check   # fails if a page is stale
+
+A page names a table of `tables` or `frontier`, with its arguments, before and after it:
+
+    <!-- table: frontier resnet20 -->
+    ...
+    <!-- end of table -->
+
+MkDocs calls this file as a hook: a build of stale pages fails, and the pictures of
+benchmarks/results/ get a place in the site.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+# Under pytest and MkDocs other folders come first.
+sys.path.insert(0, str(Path(__file__).parent))
+
+import picture
+from frontier import FRONTIER_TABLES
+from tables import RESULTS, TABLES
+
+ROOT = Path(__file__).parents[2]
+PICTURE = ROOT / "docs" / "images" / "smaller_batch.svg"
+_PART = re.compile(
+    r"(<!-- table: (?P<call>[^\n]+?) -->\n).*?(<!-- end of table -->)", re.DOTALL
+)
+
+
+def render(text: str) -> str:
+    """A page's text with its tables made anew.
+
+    Raises:
+      ValueError: If a marker names no table, or has no end.
+    """
+    if text.count("<!-- table: ") != len(_PART.findall(text)):
+        raise ValueError("a table's marker has no <!-- end of table -->.")
+    known = TABLES | FRONTIER_TABLES
+
+    def fill(match: re.Match[str]) -> str:
+        name, *arguments = match["call"].split()
+        if name not in known:
+            raise ValueError(f"table {name!r} must be one of {', '.join(known)}.")
+        return f"{match[1]}{known[name](*arguments)}\n{match[3]}"
+
+    return _PART.sub(fill, text)
+
+
+def generated() -> dict[Path, str]:
+    """What each page with tables, and the picture, must hold."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    texts = {page: page.read_text(encoding="utf-8") for page in pages}
+    parts = {page: render(text) for page, text in texts.items() if "<!-- ta" in text}
+    return parts | {PICTURE: picture.smaller_batch()}
+
+
+def stale() -> list[Path]:
+    """The files that hold something else than what is generated."""
+    return [
+        path
+        for path, text in generated().items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
+
+
+def on_pre_build(config: Any) -> None:
+    """MkDocs: refuses stale pages."""
+    del config
+    if paths := stale():
+        from mkdocs.exceptions import PluginError
+
+        raise PluginError(_message(paths))
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """MkDocs: adds the pictures that the benchmarks drew."""
+    from mkdocs.structure.files import File
+
+    for path in sorted(RESULTS.glob("*.png")):
+        uri = f"images/{path.name}"
+        files.append(File.generated(config, uri, abs_src_path=str(path)))
+    return files
+
+
+def _message(paths: list[Path]) -> str:
+    names = ", ".join(str(path.relative_to(ROOT)) for path in paths)
+    return f"stale: {names}; run python docs/figures/generate.py"
+
+
+def main(arguments: list[str]) -> None:
+    if arguments not in ([], ["--check"]):
+        sys.exit("usage: python docs/figures/generate.py [--check]")
+    paths = stale()
+    if arguments and paths:
+        sys.exit(_message(paths))
+    parts = generated()
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(parts[path], encoding="utf-8")
+        print(f"Written: {path.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

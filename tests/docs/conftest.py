@@ -1,0 +1,26 @@
+"""What pages take for granted: a user's model and data, and a folder to write to."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import matplotlib
+import numpy as np
+import pytest
+
+import tf_approxgrad as tfag
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "docs" / "figures"))
+matplotlib.use("Agg")
+
+
+@pytest.fixture
+def user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
+    """The names that pages use without a definition."""
+    monkeypatch.chdir(tmp_path)
+    model = tfag.models.cnn2((28, 28, 1), width=0.1)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss, metrics=["accuracy"])
+    x = np.random.default_rng(0).normal(size=(64, 28, 28, 1)).astype(np.float32)
+    return {"model": model, "x": x, "y": np.arange(64) % 10}

@@ -1,0 +1,104 @@
+"""The Python code of every page runs, from top to bottom, on a small model and data."""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from pages import PAGES, blocks
+
+import tf_approxgrad as tfag
+
+# The converter to ONNX takes ten seconds by itself.
+SLOW = ("docs/deployment.md",)
+CODE = {page: "\n".join(blocks(text, "python")) for page, text in PAGES.items()}
+IN_PAGES = [
+    pytest.param(page, marks=pytest.mark.slow if page in SLOW else ())
+    for page, code in CODE.items()
+    if code and page != "README.md"
+]
+
+
+def run(page: str, names: dict[str, Any]) -> ModuleType:
+    """Runs a page's code as a module, where classes that it defines are at home."""
+    module = ModuleType("page")
+    vars(module).update(names)
+    exec(compile(CODE[page], page, "exec"), vars(module))
+    return module
+
+
+@pytest.fixture(autouse=True)
+def modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "page", ModuleType("page"))
+
+
+def follows_the_schedule_in_a_loop(module: ModuleType) -> None:
+    assert int(module.optimizer.iterations) == 1
+    first, second = tfag.conversion_report(module.model).rows
+    assert first.note == "full"
+    assert second.note.startswith("full, row-sampled(share=0.5")
+
+
+def writes_a_report_and_summaries(module: ModuleType) -> None:
+    del module
+    assert len(Path("fidelity.csv").read_text().splitlines()) == 1 + 2 * 3
+    assert [*Path("logs").rglob("events.out.*")]
+
+
+def follows_the_user_s_schedule(module: ModuleType) -> None:
+    report = tfag.conversion_report(module.model)
+    assert [row.note for row in report.rows] == ["full", "full, sampled(k=4)"]
+
+
+CHECKS = {
+    "docs/getting_started.md": follows_the_schedule_in_a_loop,
+    "docs/measuring.md": writes_a_report_and_summaries,
+    "docs/schedules.md": follows_the_user_s_schedule,
+}
+
+
+@pytest.mark.parametrize("page", IN_PAGES)
+def test_code_of_a_page_runs(page: str, user: dict[str, Any]) -> None:
+    module = run(page, user)
+    CHECKS.get(page, lambda module: None)(module)
+
+
+def small_network(input_shape: tuple[int, int, int], **options: Any) -> keras.Model:
+    convolutions = [
+        keras.layers.Conv2D(4, 3, strides=2, activation="relu") for _ in range(3)
+    ]
+    head = [keras.layers.Flatten(), keras.layers.Dense(options["classes"], "softmax")]
+    return keras.Sequential([keras.Input(input_shape), *convolutions, *head])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(small_network, id="small network"),
+        pytest.param(
+            keras.applications.ResNet50, id="as it stands", marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_the_first_example_trains_approximately_and_strips(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = []
+    fit = keras.Model.fit
+
+    def remember(model: keras.Model, *args: Any, **options: Any) -> Any:
+        result = fit(model, *args, **options)
+        trained.append((tfag.conversion_report(model), model(x[:2]).numpy()))
+        return result
+
+    monkeypatch.setattr(keras.Model, "fit", remember)
+    monkeypatch.setattr(keras.applications, "ResNet50", make)
+    x = np.random.default_rng(0).normal(size=(4, 64, 64, 3)).astype(np.float32)
+    module = run("README.md", {"x": x, "y": np.arange(4)})
+    ((report, outputs),) = trained
+    assert all(row.converted for row in report.rows)
+    assert tfag.conversion_report(module.model).converted == []
+    np.testing.assert_allclose(module.model(x[:2]), outputs, rtol=1e-5, atol=1e-6)

@@ -1,0 +1,110 @@
+"""The tables of the pages are those of benchmarks/results."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import doctests
+import frontier
+import generate
+import pytest
+import tables
+from pages import ROOT
+
+PROGRAM = ROOT / "docs" / "figures" / "generate.py"
+
+
+def test_no_page_is_stale() -> None:
+    assert generate.stale() == []
+    command = [sys.executable, PROGRAM, "--check"]
+    assert subprocess.run(command, check=False).returncode == 0
+
+
+def write(folder: Path, name: str, lines: list[str]) -> None:
+    (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two seeds of three settings of a network, and what a step gains."""
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    header = "setting,seed,holdout_accuracy,test_accuracy"
+    accuracies = {
+        "full": (0.90, 0.92, 0.91),
+        "zero@all-but-first": (0.80, 0.81, 0.82),
+        "max:k=4:scale=1.0@constant:layers=2-4": (0.91, 0.92, 0.90),
+    }
+    rows = [
+        f"{setting},{seed},{value},{value - 0.01}"
+        for setting, values in accuracies.items()
+        for seed, value in enumerate(values)
+    ]
+    write(tmp_path, "frontier_net", [header, *rows])
+    times = ["zero@all-but-first,1.5", "max:k=4:scale=1.0@constant:layers=2-4,1.25"]
+    write(tmp_path, "frontier_net_times", ["setting,faster", *times])
+    return tmp_path
+
+
+@pytest.mark.usefixtures("results")
+def test_frontier_compares_runs_of_the_same_seed() -> None:
+    lines = frontier.frontier("net").splitlines()
+    assert lines[2:] == [
+        "| `full` |  | 3 | 90.00 ± 1.00 |  | 1.00x |",
+        "| `zero` | all but 1 | 3 | 80.00 ± 1.00 | -10.00 ± 1.00 | 1.50x |",
+        "| `max` k=4, scale=1.0 | 2-4 | 3 | 90.00 ± 1.00 | +0.00 ± 1.00 | 1.25x |",
+    ]
+
+
+@pytest.mark.usefixtures("results")
+def test_choice_is_the_fastest_that_loses_little_on_images_held_out() -> None:
+    assert "`max` with k=4, scale=1.0 on layers 2-4" in frontier.choice("net")
+
+
+def test_kernel_speed_is_a_geometric_mean_and_the_slowest(results: Path) -> None:
+    header = "group,max_ratio"
+    for suffix, factor in (("k1", 1), ("k4", 2)):
+        rows = [
+            f"table 1,{2 * factor}",
+            f"table 1,{8 * factor}",
+            f"ResNet-50 1x1,{3 * factor}",
+            f"ResNet-50 3x3,{5 * factor}",
+        ]
+        write(results, f"filter_gradient_{suffix}", [header, *rows])
+    lines = tables.kernel_speed("max").splitlines()
+    assert lines[2] == "| `k=1` | 4.0x | 2.0x | 3.0x | 5.0x |"
+    assert lines[3] == "| `k=4` | 8.0x | 4.0x | 6.0x | 10.0x |"
+
+
+def test_both_weightings_of_a_net_gain_share_a_row(results: Path) -> None:
+    columns = [
+        f"{name}_{end}"
+        for name in ("speed_up", "tau", "net")
+        for end in ("low", "high")
+    ]
+    header = ",".join(["network,epoch,method,weighting", *columns])
+    rows = ["net,1,half,all,1.2,1.2,0.1,0.1,1.09,1.09", "net,1,half,mean,,,0.5,0.5,,"]
+    write(results, "net_gain", [header, *rows])
+    (row,) = tables.net_gains()
+    assert (row["speed_up"], row["tau"], row["net"]) == (
+        "1.2",
+        "0.1 / 0.5",
+        "1.09 / 0.80",
+    )
+
+
+def test_only_what_lies_between_markers_is_replaced() -> None:
+    page = "before\n<!-- table: {} -->\nold\n<!-- end of table -->\nafter\n"
+    rendered = generate.render(page.format("claim"))
+    assert rendered == page.format("claim").replace("old", tables.claim())
+    assert generate.render(rendered) == rendered
+    with pytest.raises(ValueError, match="'nothing' must be one of"):
+        generate.render(page.format("nothing"))
+    with pytest.raises(ValueError, match="has no <!-- end of table -->"):
+        generate.render(page.format("claim").replace("<!-- end of table -->", ""))
+
+
+def test_doctests_of_a_docstring_are_fenced() -> None:
+    doctest, arguments = ">>> f(1)\n[1,\n 2]\n>>> g()\n", "\nArgs:\n    x: a number."
+    fenced = f"```pycon\n{doctest}```\n"
+    text = f"Example:\n\n{doctest}{arguments}"
+    assert doctests.fence(text) == f"Example:\n\n{fenced}{arguments}"

@@ -1,0 +1,110 @@
+"""Every private name of TensorFlow and Keras that this package uses.
+
+None has a public counterpart in the versions supported, TensorFlow 2.18 to 2.21 and
+Keras 3.12 to 3.15. Where another version lacks one, the functions here say so in a
+sentence when they are called; whatever doesn't need them works on.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+def _lacking(name: str, purpose: str) -> NotImplementedError:
+    return NotImplementedError(
+        f"tf_approxgrad needs the private name {name} to {purpose}, and TensorFlow "
+        f"{tf.version.VERSION} with Keras {keras.__version__} has none: take a version "
+        "that tf_approxgrad supports."
+    )
+
+
+def _function(module: str, name: str, purpose: str) -> Callable[..., Any]:
+    """A function of TensorFlow's, or one that raises where there is none."""
+    try:
+        function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError):
+
+        def function(*args: Any, **kwargs: Any) -> Any:
+            raise _lacking(f"{module}.{name}", purpose)
+
+    return function
+
+
+# tf.GradientTape answers only for one tape. Since TensorFlow 2.1; 0 means none.
+_possible_gradient_types = _function(
+    "tensorflow.python.ops.gradients_util",
+    "PossibleTapeGradientTypes",
+    "leave out input gradients that nobody asks for",
+)
+# What tf.cond and tf.switch_case ask as well. Since TensorFlow 1.14.
+_in_xla_context = _function(
+    "tensorflow.python.ops.control_flow_util",
+    "GraphOrParentsInXlaContext",
+    "choose ops that XLA can compile",
+)
+# True inside tf.recompute_grad and tf.stop_recording. Since TensorFlow 2.0.
+recording_is_stopped = _function(
+    "tensorflow.python.pywrap_tfe",
+    "TFE_Py_TapeSetIsStopped",
+    "find out whether a layer is rematerialised",
+)
+# Whether any tape records. Since TensorFlow 2.0.
+recording_is_possible = _function(
+    "tensorflow.python.eager.record",
+    "could_possibly_record",
+    "find out whether a layer is rematerialised",
+)
+
+
+def is_recorded(tensor: tf.Tensor) -> bool:
+    """Whether any tape records an eager tensor."""
+    return bool(_possible_gradient_types([tensor]))
+
+
+def in_xla_context() -> bool:
+    """Whether the graph that is being traced will be compiled by XLA as a whole."""
+    return bool(_in_xla_context(tf.compat.v1.get_default_graph()))
+
+
+def copy_rematerialization(source: Any, target: Any) -> None:
+    """Gives a layer the rematerialisation of another, which its constructor sets.
+
+    Since Keras 3.9, which introduced it; nothing is to be copied before.
+    """
+    if hasattr(source, "_remat_mode"):
+        target._remat_mode = source._remat_mode
+
+
+def compile_arguments(model: keras.Model) -> dict[str, Any]:
+    """The arguments of a model's last `compile`; `get_compile_config` serialises them.
+
+    Since Keras 3.0.
+    """
+    if not hasattr(model, "_compile_config"):
+        raise _lacking("keras.Model._compile_config", "compile a copy of a model")
+    arguments: dict[str, Any] = model._compile_config.config
+    return arguments
+
+
+def call_signature(layer: keras.layers.Layer) -> dict[str, Any]:
+    """What a layer's constructor remembers of the signature of its `call`.
+
+    Since Keras 3.0.
+    """
+    found = {name: x for name, x in vars(layer).items() if name.startswith("_call_")}
+    if not found:
+        raise _lacking("keras.layers.Layer._call_*", "change the class of a layer")
+    return found
+
+
+def own_attributes(layer: keras.layers.Layer) -> list[Any]:
+    """Attributes of a layer, without the model that a Sequential model wraps.
+
+    Since Keras 3.0; it holds the same layers again, in another order.
+    """
+    return [x for name, x in vars(layer).items() if name != "_functional"]

@@ -1,0 +1,1 @@
+"""Turning a Keras model into one of approximate layers, and back."""

@@ -1,0 +1,224 @@
+"""Which convolutions of a model are approximated, and what they cost."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import keras
+import rich.console
+import rich.markup
+import rich.table
+
+from tf_approxgrad.conversion.flops import (
+    CONVOLUTIONS,
+    convertible_share,
+    filter_gradient_costs,
+    output_shape,
+)
+from tf_approxgrad.conversion.traversal import (
+    all_layers,
+    check_model,
+    convertible_layers,
+    is_approximated,
+    reason_not_convertible,
+)
+from tf_approxgrad.layers.base import ApproximateLayer
+from tf_approxgrad.utils.tables import as_text, number
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportRow:
+    """One convolution of a model.
+
+    Attributes:
+      name: The layer's name.
+      kind: The name of its class.
+      index: Its layer index, from 1, or `None` if it can't be converted.
+      shape: Of its output, `None` where the size isn't known; `None` if the layer isn't
+        built.
+      converted: Whether its filter gradient is approximated when the schedule says so.
+      note: Why it isn't converted, or its methods if it is, and that of its input
+        gradient if that isn't exact.
+      share: Its part of the cost (multiply-adds) of all the model's exact filter
+        gradients, from 0 to 1; `None` if a size isn't known.
+      converted_share: What of `share` a method can replace: 0 if the layer isn't
+        converted; without the depthwise filters, which stay exact, if it is a
+        `SeparableConv2D`.
+    """
+
+    name: str
+    kind: str
+    index: int | None
+    shape: tuple[int | None, ...] | None
+    converted: bool
+    note: str
+    share: float | None
+    converted_share: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class ConversionReport:
+    """Which convolutions of a model were converted, which not and why.
+
+    `print` shows it as a table, and so does `rich.print`, in colours.
+
+    >>> import keras
+    >>> import tf_approxgrad as tfag
+    >>> model = keras.Sequential([
+    ...     keras.Input((8, 8, 4)),
+    ...     keras.layers.Conv2D(4, 3, padding="same", name="first"),
+    ...     keras.layers.Conv2D(4, 3, padding="same", name="grouped", groups=4),
+    ... ])
+    >>> model = tfag.approximate_gradients(model, tfag.Constant("max"))
+    >>> report = tfag.conversion_report(model)
+    >>> report.converted
+    ['first']
+    >>> report.skipped
+    [('grouped', "groups=4 isn't supported")]
+    >>> report.share
+    0.8
+
+    Attributes:
+      model_name: The model's name.
+      rows: One for each convolution, in the model's layer order.
+    """
+
+    model_name: str
+    rows: tuple[ReportRow, ...]
+
+    @property
+    def converted(self) -> list[str]:
+        """Names of the converted layers."""
+        return [row.name for row in self.rows if row.converted]
+
+    @property
+    def skipped(self) -> list[tuple[str, str]]:
+        """The name of each layer that can't be converted, and the reason."""
+        return [(row.name, row.note) for row in self.rows if row.index is None]
+
+    @property
+    def share(self) -> float | None:
+        """What of the cost of the exact filter gradients methods can replace."""
+        shares = [row.converted_share for row in self.rows]
+        known = [share for share in shares if share is not None]
+        return sum(known) if len(known) == len(shares) else None
+
+    def __str__(self) -> str:
+        return as_text(self)
+
+    def __rich_console__(
+        self, console: rich.console.Console, options: rich.console.ConsoleOptions
+    ) -> rich.console.RenderResult:
+        del console, options
+        title = f'Filter gradients of model: "{rich.markup.escape(self.model_name)}"'
+        yield f"[bold]{title}[/]"
+        table = rich.table.Table(show_lines=True)
+        for header in (
+            "Layer (type)",
+            "Index",
+            "Output Shape",
+            "Cost",
+            "Method or reason",
+        ):
+            right = header in ("Index", "Cost")
+            table.add_column(header, justify="right" if right else "left")
+        for row in self.rows:
+            table.add_row(*_cells(row))
+        yield table
+        yield (
+            f"[bold] Converted: [/]{number(len(self.converted))} of "
+            f"{number(len(self.rows))} convolutions, {_percent(self.share)} of the "
+            "cost of the exact filter gradients"
+        )
+
+
+def conversion_report(model: keras.Model) -> ConversionReport:
+    """Lists the convolutions of a model, converted or not, and why not.
+
+    >>> import tf_approxgrad as tfag
+    >>> model = tfag.models.cnn2(input_shape=(28, 28, 1))
+    >>> model = tfag.approximate_gradients(model, tfag.Alternate("max"), layers="conv2")
+    >>> print(tfag.conversion_report(model))
+    Filter gradients of model: "cnn2"
+    ┏━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━┳━━━━━━━━━━━━━━━━━━━━┳━━━━━━━┳━━━━━━━━━━━━━━━━━━┓
+    ┃ Layer (type)         ┃ Index ┃ Output Shape       ┃  Cost ┃ Method or reason ┃
+    ┡━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━╇━━━━━━━━━━━━━━━━━━━━╇━━━━━━━╇━━━━━━━━━━━━━━━━━━┩
+    │ conv1 (Conv2D)       │     1 │ (None, 28, 28, 64) │  5.9% │ not converted    │
+    ├──────────────────────┼───────┼────────────────────┼───────┼──────────────────┤
+    │ conv2 (ApproxConv2D) │     2 │ (None, 14, 14, 64) │ 94.1% │ full, max        │
+    └──────────────────────┴───────┴────────────────────┴───────┴──────────────────┘
+     Converted: 1 of 2 convolutions, 94.1% of the cost of the exact filter gradients
+
+    Args:
+      model: Any Keras model.
+
+    Returns:
+      The report; `str` of it is a table.
+
+    Raises:
+      TypeError: If the argument isn't a model.
+    """
+    check_model(model, built=False)
+    indices = {id(layer): i for i, layer in enumerate(convertible_layers(model), 1)}
+    layers = [layer for layer in all_layers(model) if isinstance(layer, CONVOLUTIONS)]
+    costs = filter_gradient_costs(model)
+    known = [costs.get(id(layer)) for layer in layers]
+    total = None if None in known else sum(cost for cost in known if cost)
+    return ConversionReport(
+        model.name,
+        tuple(
+            _row(layer, indices.get(id(layer)), cost, total)
+            for layer, cost in zip(layers, known, strict=True)
+        ),
+    )
+
+
+def _row(
+    layer: keras.layers.Layer, index: int | None, cost: int | None, total: int | None
+) -> ReportRow:
+    if is_approximated(layer):
+        methods = dict.fromkeys(method.label for method in layer.gradient_policy.row())
+        note = ", ".join(methods)
+        method = layer.input_gradient
+        if method is not None and layer.gradient_policy.makes_input_gradient():
+            note += f"; input gradient: {method.label}"
+    else:
+        note = reason_not_convertible(layer) or "not converted"
+        if index is not None and isinstance(layer, ApproximateLayer):
+            stock = layer.stock.__name__
+            note = f"left exact: a subclass may compute something else than {stock}"
+    share = cost / total if cost is not None and total else None
+    converted_share = share
+    if not is_approximated(layer):
+        converted_share = 0.0
+    elif share is not None:
+        converted_share = share * convertible_share(layer)
+    return ReportRow(
+        layer.name,
+        type(layer).__qualname__,
+        index,
+        output_shape(layer),
+        is_approximated(layer),
+        note,
+        share,
+        converted_share,
+    )
+
+
+def _cells(row: ReportRow) -> list[str]:
+    """A row's cells, with the colours of `keras.Model.summary`."""
+    shape = "?"
+    if row.shape is not None:
+        shape = f"({', '.join(number(size) for size in row.shape)})"
+    name, kind, note = map(rich.markup.escape, (row.name, row.kind, row.note))
+    return [
+        f"{name} ([color(33)]{kind}[/])",
+        "-" if row.index is None else number(row.index),
+        shape,
+        _percent(row.share),
+        note if row.converted else f"[color(9)]{note}[/]",
+    ]
+
+
+def _percent(share: float | None) -> str:
+    return "?" if share is None else f"{share:.1%}"

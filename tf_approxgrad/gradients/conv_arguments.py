@@ -1,0 +1,208 @@
+"""The arguments of a convolution, checked and brought into one form."""
+
+from __future__ import annotations
+
+import dataclasses
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+_DTYPES = ("float16", "bfloat16", "float32", "float64")
+_SPATIAL_AXES = {"NHWC": (1, 2), "NCHW": (2, 3)}
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvArguments:
+    """A convolution's strides, padding, layout and dilations as TensorFlow's ops
+    take them.
+
+    Attributes:
+      strides: Four integers in the order of `data_format`.
+      padding: `"SAME"`, `"VALID"` or `"EXPLICIT"`.
+      explicit_paddings: Eight integers if `padding` is `"EXPLICIT"`, else none.
+      data_format: `"NHWC"` or `"NCHW"`.
+      dilations: Four integers in the order of `data_format`.
+    """
+
+    strides: tuple[int, ...]
+    padding: str
+    explicit_paddings: tuple[int, ...]
+    data_format: str
+    dilations: tuple[int, ...]
+
+    @classmethod
+    def parse(
+        cls, strides: Any, padding: Any, data_format: Any, dilations: Any
+    ) -> ConvArguments:
+        """Reads the arguments as `tf.nn.conv2d` takes them.
+
+        Raises:
+          ValueError: If one of them isn't allowed; the message says which.
+        """
+        data_format = data_format or "NHWC"
+        if data_format not in _SPATIAL_AXES:
+            raise ValueError(
+                f"data_format={data_format!r} must be one of 'NHWC' and 'NCHW'."
+            )
+        padding_name, explicit_paddings = _parse_padding(padding, data_format)
+        return cls(
+            strides=_parse_window("strides", strides, data_format),
+            padding=padding_name,
+            explicit_paddings=explicit_paddings,
+            data_format=data_format,
+            dilations=_parse_window(
+                "dilations", 1 if dilations is None else dilations, data_format
+            ),
+        )
+
+    @property
+    def channel_axis(self) -> int:
+        return 3 if self.data_format == "NHWC" else 1
+
+    @property
+    def needs_decomposition(self) -> bool:
+        """Whether the exact gradients take the detour by `tf.nn.convolution`.
+
+        TensorFlow has no CPU kernel of every type for the gradients of a dilated
+        convolution. `tf.nn.convolution` does without one: it rearranges the input
+        so that a convolution without dilation remains. It knows neither explicit
+        padding nor strides together with dilations.
+        """
+        return (
+            max(self.dilations) > 1
+            and max(self.strides) == 1
+            and self.padding != "EXPLICIT"
+        )
+
+    def for_op(self) -> dict[str, Any]:
+        """As keyword arguments of a `tf.raw_ops` convolution."""
+        return {
+            **dataclasses.asdict(self),
+            "strides": list(self.strides),
+            "explicit_paddings": list(self.explicit_paddings),
+            "dilations": list(self.dilations),
+        }
+
+
+def accumulator_dtype(dtype: tf.DType) -> tf.DType:
+    """The type in which sums of elements of a type are accumulated."""
+    return tf.float64 if dtype == tf.float64 else tf.float32
+
+
+def check_tensors(
+    input: tf.Tensor,
+    filter_sizes: Sequence[int | None],
+    arguments: ConvArguments,
+    out_backprop: tf.Tensor | None = None,
+) -> None:
+    """Refuses tensors whose static shapes or dtypes can't make a convolution.
+
+    Args:
+      input: Input activations, `[N, H, W, Ci]` or `[N, Ci, H, W]`.
+      filter_sizes: `KH, KW, Ci, Co`, `None` where unknown.
+      arguments: The convolution's other arguments.
+      out_backprop: Gradient of the output, in the layout of `input`.
+
+    Raises:
+      ValueError: If ranks, channels, batch sizes or dtypes don't match.
+      TypeError: If the dtype isn't a supported floating-point type.
+    """
+    if input.dtype.name not in _DTYPES:
+        raise TypeError(
+            f"input has dtype={input.dtype.name}, but it must be one of "
+            f"{', '.join(_DTYPES)}."
+        )
+    if len(filter_sizes) != 4:
+        raise ValueError(
+            f"filter_sizes={tuple(filter_sizes)}, the filters' shape, must have 4 "
+            "elements: filter_height, filter_width, in_channels, out_channels."
+        )
+    tensors = {"input": input}
+    channels = {"input": filter_sizes[2]}
+    if out_backprop is not None:
+        tensors["out_backprop"] = out_backprop
+        channels["out_backprop"] = filter_sizes[3]
+    for name, tensor in tensors.items():
+        if tensor.shape.rank not in (4, None):
+            raise ValueError(
+                f"{name} has shape={tuple(tensor.shape)} of rank {tensor.shape.rank}, "
+                f"but it must have rank 4, with the axes {arguments.data_format}."
+            )
+        if tensor.dtype != input.dtype:
+            raise ValueError(
+                f"{name} has dtype={tensor.dtype.name}, but it must have that of "
+                f"input, {input.dtype.name}."
+            )
+        if tensor.shape.rank is None:
+            continue
+        found = tensor.shape[arguments.channel_axis]
+        expected = channels[name]
+        if None not in (found, expected) and found != expected:
+            raise ValueError(
+                f"{name} has {found} channels (shape={tuple(tensor.shape)}, "
+                f"data_format={arguments.data_format!r}), but the filters' shape "
+                f"{tuple(filter_sizes)} asks for {expected}; groups aren't supported."
+            )
+
+
+def _parse_window(name: str, value: Any, data_format: str) -> tuple[int, ...]:
+    """Brings strides or dilations to four integers in the order of data_format."""
+    allowed = (
+        f"{name}={value!r} must be an integer of at least 1, or a sequence of 1, 2 or "
+        f"4 such integers (4: 1 along the batch and channel axes of {data_format})."
+    )
+    elements = _integers([value] if isinstance(value, numbers.Integral) else value)
+    if elements is None or len(elements) not in (1, 2, 4) or min(elements) < 1:
+        raise ValueError(allowed)
+    rows, cols = _SPATIAL_AXES[data_format]
+    if len(elements) == 4:
+        if any(elements[axis] != 1 for axis in range(4) if axis not in (rows, cols)):
+            raise ValueError(allowed)
+        return elements
+    window = [1, 1, 1, 1]
+    window[rows], window[cols] = elements[0], elements[-1]
+    return tuple(window)
+
+
+def _parse_padding(padding: Any, data_format: str) -> tuple[str, tuple[int, ...]]:
+    allowed = (
+        f"padding={padding!r} must be 'SAME', 'VALID' or, for explicit padding, a "
+        "list of 4 pairs [before, after] of integers of at least 0, one pair for each "
+        f"axis of {data_format}, [0, 0] for the batch and channel axes."
+    )
+    if isinstance(padding, str):
+        if padding not in ("SAME", "VALID"):
+            raise ValueError(allowed)
+        return padding, ()
+    try:
+        pairs = [_integers(pair) for pair in padding]
+    except TypeError:
+        raise ValueError(allowed) from None
+    if len(pairs) != 4:
+        raise ValueError(allowed)
+    spatial = _SPATIAL_AXES[data_format]
+    flat: list[int] = []
+    for axis, pair in enumerate(pairs):
+        if pair is None or len(pair) != 2 or min(pair) < 0:
+            raise ValueError(allowed)
+        if axis not in spatial and pair != (0, 0):
+            raise ValueError(allowed)
+        flat += pair
+    return "EXPLICIT", tuple(flat)
+
+
+def _integers(values: Any) -> tuple[int, ...] | None:
+    """The values as Python integers, or `None` if they aren't a list of integers."""
+    if isinstance(values, (str, bytes)):
+        return None
+    try:
+        elements = list(values)
+    except TypeError:
+        return None
+    if any(
+        isinstance(e, bool) or not isinstance(e, numbers.Integral) for e in elements
+    ):
+        return None
+    return tuple(int(e) for e in elements)

@@ -1,0 +1,182 @@
+"""The filter gradient of each method.
+
+Every function here takes a method and the `GradientInputs` of a convolution. One whose
+method says `supports_jit` uses ops that XLA knows where `xla.is_compiling()`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from tf_approxgrad.gradients import exact, op_inputs, op_library
+from tf_approxgrad.gradients.conv_arguments import accumulator_dtype
+from tf_approxgrad.gradients.inputs import (
+    GradientInputs,
+    call_op,
+    factor_of,
+    may_be_on_gpu,
+    required_step,
+    scaled,
+)
+from tf_approxgrad.gradients.xla import context as xla
+from tf_approxgrad.gradients.xla import philox, positions
+from tf_approxgrad.gradients.xla.rows import row_sampled_filter_gradient
+from tf_approxgrad.methods import (
+    FullGradient,
+    GradientMethod,
+    MaxGradient,
+    RandomGradient,
+    RowSampledGradient,
+    SampledGradient,
+    ZeroGradient,
+)
+
+
+@functools.singledispatch
+def filter_gradient(method: GradientMethod, inputs: GradientInputs) -> tf.Tensor:
+    """Computes the filter gradient of a convolution by `method`.
+
+    Args:
+      method: Gradient method.
+      inputs: Input, output gradient and geometry of the convolution.
+
+    Returns:
+      A tensor of the shape `inputs.filter_sizes` and the dtype of the input.
+    """
+    del inputs
+    raise TypeError(
+        f"method={method!r} has no filter gradient: register a function with "
+        f"tf_approxgrad.register_filter_gradient({type(method).__name__}, function)."
+    )
+
+
+@filter_gradient.register
+def _full(method: FullGradient, inputs: GradientInputs) -> tf.Tensor:
+    del method
+    return exact.filter_gradient(
+        inputs.input,
+        inputs.filter_sizes,
+        inputs.out_backprop,
+        inputs.arguments,
+    )
+
+
+@filter_gradient.register
+def _zero(method: ZeroGradient, inputs: GradientInputs) -> tf.Tensor:
+    del method
+    return tf.zeros(inputs.filter_sizes, inputs.input.dtype)
+
+
+@filter_gradient.register
+def _random(method: RandomGradient, inputs: GradientInputs) -> tf.Tensor:
+    return normal_numbers(method, inputs, inputs.filter_sizes, method.seed)
+
+
+def normal_numbers(
+    method: RandomGradient, inputs: GradientInputs, sizes: tf.Tensor, seed: int
+) -> tf.Tensor:
+    """What `random` puts in the place of a gradient.
+
+    Args:
+      method: Says the deviation.
+      inputs: Says the layer, the step and the dtype.
+      sizes: The gradient's shape, an int32 vector of 4 elements.
+      seed: Of the numbers, from -2**63 to 2**63 - 1.
+    """
+    step = required_step(method, inputs)
+    if xla.is_compiling():
+        normals = philox.random_filter_gradient(sizes, step, seed, inputs.stream)
+        return scaled(normals, method.stddev, inputs)
+    by_batch = method.stddev is None
+    # The op's attribute is a float32, too coarse for a float64 gradient.
+    scaled_after = not by_batch and inputs.input.dtype == tf.float64
+    gradient = op_library.approx_random_filter_gradient(
+        filter_sizes=sizes,
+        out_backprop=inputs.out_backprop,
+        step=tf.cast(step, tf.int64),
+        seed=seed,
+        layer=inputs.stream,
+        stddev=1.0 if by_batch or scaled_after else method.stddev,
+        mean_over_batch=by_batch,
+    )
+    return gradient * method.stddev if scaled_after else gradient
+
+
+@filter_gradient.register
+def _max(method: MaxGradient, inputs: GradientInputs) -> tf.Tensor:
+    return _from_positions(method, inputs, op_library.approx_conv2d_backprop_filter)
+
+
+@filter_gradient.register
+def _sampled(method: SampledGradient, inputs: GradientInputs) -> tf.Tensor:
+    return _from_positions(
+        method, inputs, op_library.approx_sampled_conv2d_backprop_filter
+    )
+
+
+def _from_positions(
+    method: MaxGradient | SampledGradient,
+    inputs: GradientInputs,
+    op: Callable[..., tf.Tensor],
+) -> tf.Tensor:
+    """The gradient from the positions kept, by the kernel or as XLA can compile it."""
+    if xla.is_compiling():
+        gradient = positions.position_filter_gradient(
+            inputs.input,
+            inputs.filter_sizes,
+            inputs.out_backprop,
+            inputs.arguments,
+            positions.position_weights(method, inputs),
+        )
+        return scaled(gradient, factor_of(method.scale), inputs)
+    return call_op(
+        op,
+        method.scale,
+        inputs,
+        input=inputs.input,
+        filter_sizes=inputs.filter_sizes,
+        **op_inputs.position_inputs(method, inputs),
+    )
+
+
+@filter_gradient.register
+def _row_sampled(method: RowSampledGradient, inputs: GradientInputs) -> tf.Tensor:
+    scale = factor_of(method.scale)
+    if method.share == 1:
+        return scaled(_full(FullGradient(), inputs), scale, inputs)
+    if xla.is_compiling():
+        gradient = row_sampled_filter_gradient(
+            inputs.input,
+            inputs.filter_sizes,
+            inputs.out_backprop,
+            inputs.arguments,
+            method,
+            required_step(method, inputs),
+            inputs.stream,
+        )
+        return scaled(gradient, scale, inputs)
+    arguments = {
+        "input": inputs.input,
+        "filter_sizes": inputs.filter_sizes,
+        **op_inputs.row_inputs(method, inputs),
+    }
+    if may_be_on_gpu(inputs.input):
+        # The product is the platform's own, which knows the GPU's tensor cores.
+        patches, rows = op_library.approx_sample_rows(
+            out_backprop=inputs.out_backprop,
+            accumulator=accumulator_dtype(inputs.input.dtype),
+            **arguments,
+            **inputs.arguments.for_op(),
+        )
+        gradient = tf.matmul(patches, rows, transpose_a=True)
+        gradient = tf.reshape(gradient, inputs.filter_sizes)
+        return scaled(gradient, scale, inputs)
+    return call_op(
+        op_library.approx_row_sampled_conv2d_backprop_filter,
+        method.scale,
+        inputs,
+        **arguments,
+    )

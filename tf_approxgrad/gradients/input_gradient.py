@@ -1,0 +1,204 @@
+"""The input gradient of each method that has one.
+
+As for the filter gradient, a method keeps positions of the output gradient and gives
+them weights. The exact input gradient of what is left is the approximation. At the same
+layer and step the positions are those of the filter gradient.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from tf_approxgrad.gradients import exact, op_inputs, op_library
+from tf_approxgrad.gradients.conv_arguments import ConvArguments, accumulator_dtype
+from tf_approxgrad.gradients.filter_gradient import normal_numbers
+from tf_approxgrad.gradients.inputs import (
+    GradientInputs,
+    call_op,
+    factor_of,
+    may_be_on_gpu,
+    required_step,
+    scaled,
+)
+from tf_approxgrad.gradients.xla import context as xla
+from tf_approxgrad.gradients.xla import positions
+from tf_approxgrad.gradients.xla.rows import row_sampled_input_gradient
+from tf_approxgrad.methods import (
+    FullGradient,
+    GradientMethod,
+    MaxGradient,
+    MethodLike,
+    RandomGradient,
+    RowSampledGradient,
+    SampledGradient,
+    ZeroGradient,
+    parse,
+)
+
+# "INPT": the key's high word differs by it from that of the filter gradient's normal
+# numbers, so that no two numbers come from the same block.
+_STREAM = 0x494E5054
+
+
+@functools.singledispatch
+def input_gradient(method: GradientMethod, inputs: GradientInputs) -> tf.Tensor:
+    """Computes the input gradient of a convolution by `method`.
+
+    Args:
+      method: Gradient method.
+      inputs: Input, filters, output gradient and geometry of the convolution.
+
+    Returns:
+      A tensor of the shape and the dtype of `inputs.input`.
+    """
+    del inputs
+    raise _unknown(method)
+
+
+def _unknown(method: GradientMethod) -> TypeError:
+    return TypeError(
+        f"input_gradient={method!r} has no input gradient: register a function with "
+        f"tf_approxgrad.register_filter_gradient({type(method).__name__}, function, "
+        "input_gradient=function)."
+    )
+
+
+def parse_input_gradient(identifier: MethodLike | None) -> GradientMethod | None:
+    """Reads the argument `input_gradient`, as `methods.get` does, or `None`.
+
+    Raises:
+      TypeError: If it has the wrong type, or is a method without an input gradient.
+      ValueError: If the name is unknown, or the dict doesn't describe a method.
+    """
+    if identifier is None:
+        return None
+    method = parse(identifier, "input_gradient must be None or")
+    if input_gradient.dispatch(type(method)) is input_gradient.dispatch(object):
+        raise _unknown(method)
+    return method
+
+
+def is_biased(method: GradientMethod) -> bool:
+    """Whether the mean input gradient of many steps is known to be another than the
+    exact one."""
+    if isinstance(method, SampledGradient):
+        return method.scale != 1
+    if isinstance(method, RowSampledGradient):
+        # By "product" a row is never drawn if its patch is zero, which counts for the
+        # input gradient all the same.
+        by_product = method.probability == "product" and method.share < 1
+        return method.scale != 1 or by_product
+    return isinstance(method, ZeroGradient | RandomGradient | MaxGradient)
+
+
+@input_gradient.register
+def _full(method: FullGradient, inputs: GradientInputs) -> tf.Tensor:
+    del method
+    return exact.input_gradient(
+        inputs.input, inputs.filters, inputs.out_backprop, inputs.arguments
+    )
+
+
+@input_gradient.register
+def _zero(method: ZeroGradient, inputs: GradientInputs) -> tf.Tensor:
+    del method
+    return tf.zeros_like(inputs.input)
+
+
+@input_gradient.register
+def _random(method: RandomGradient, inputs: GradientInputs) -> tf.Tensor:
+    seed = method.seed ^ (_STREAM << 32)
+    return normal_numbers(method, inputs, tf.shape(inputs.input), seed)
+
+
+@input_gradient.register
+def _max(method: MaxGradient, inputs: GradientInputs) -> tf.Tensor:
+    return _from_positions(method, inputs, op_library.approx_conv2d_backprop_input)
+
+
+@input_gradient.register
+def _sampled(method: SampledGradient, inputs: GradientInputs) -> tf.Tensor:
+    return _from_positions(
+        method, inputs, op_library.approx_sampled_conv2d_backprop_input
+    )
+
+
+def _from_positions(
+    method: MaxGradient | SampledGradient,
+    inputs: GradientInputs,
+    op: Callable[..., tf.Tensor],
+) -> tf.Tensor:
+    """The gradient from the positions kept."""
+    if not _needs_composition(inputs):
+        return call_op(
+            op,
+            method.scale,
+            inputs,
+            input_sizes=tf.shape(inputs.input),
+            filter=inputs.filters,
+            **op_inputs.position_inputs(method, inputs),
+        )
+    weights = positions.position_weights(method, inputs)
+    dtype = accumulator_dtype(inputs.input.dtype)
+    gradient = _exact(
+        tf.cast(inputs.input, dtype),
+        tf.cast(inputs.filters, dtype),
+        positions.sparse_out_backprop(inputs.out_backprop, inputs.arguments, weights),
+        inputs.arguments,
+    )
+    return scaled(gradient, factor_of(method.scale), inputs)
+
+
+def _exact(
+    input: tf.Tensor,
+    filters: tf.Tensor,
+    out_backprop: tf.Tensor,
+    arguments: ConvArguments,
+) -> tf.Tensor:
+    """`exact.input_gradient`, with every explicit padding on a CPU as well.
+
+    Transposed convolutions have it also with dilation and in the layout NCHW, for which
+    TensorFlow has no kernel.
+    """
+    if arguments.padding != "EXPLICIT":
+        return exact.input_gradient(input, filters, out_backprop, arguments)
+    pads = arguments.explicit_paddings
+    padded = tf.pad(input, list(zip(pads[::2], pads[1::2], strict=True)))
+    arguments = dataclasses.replace(arguments, padding="VALID", explicit_paddings=())
+    gradient = exact.input_gradient(padded, filters, out_backprop, arguments)
+    return tf.slice(gradient, pads[::2], tf.shape(input))
+
+
+@input_gradient.register
+def _row_sampled(method: RowSampledGradient, inputs: GradientInputs) -> tf.Tensor:
+    scale = factor_of(method.scale)
+    if method.share == 1:
+        return scaled(_full(FullGradient(), inputs), scale, inputs)
+    if _needs_composition(inputs):
+        gradient = row_sampled_input_gradient(
+            inputs.input,
+            inputs.filters,
+            inputs.out_backprop,
+            inputs.arguments,
+            method,
+            required_step(method, inputs),
+            inputs.stream,
+        )
+        return scaled(gradient, scale, inputs)
+    return call_op(
+        op_library.approx_row_sampled_conv2d_backprop_input,
+        method.scale,
+        inputs,
+        input=inputs.input,
+        filter=inputs.filters,
+        **op_inputs.row_inputs(method, inputs),
+    )
+
+
+def _needs_composition(inputs: GradientInputs) -> bool:
+    """Whether TensorFlow's own ops are needed: the kernels are the CPU's alone."""
+    return xla.is_compiling() or may_be_on_gpu(inputs.input)

@@ -1,0 +1,131 @@
+"""Recording the gradients of a backward pass, to compare methods afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import dataclasses
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import tensorflow as tf
+
+from tf_approxgrad.gradients.inputs import (
+    GradientFunction,
+    GradientInputs,
+    StepReader,
+)
+from tf_approxgrad.methods import FullGradient, GradientMethod
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordedCall:
+    """One gradient of one call of a layer, which any method can compute afterwards.
+
+    Attributes:
+      inputs: Inputs of the gradient.
+      compute: The gradient by one method.
+    """
+
+    inputs: GradientInputs
+    compute: GradientFunction
+
+    def gradient(
+        self, method: GradientMethod, step: StepReader | None = None
+    ) -> tf.Tensor:
+        """The gradient by a method, at the recorded step unless another is given."""
+        inputs = self.inputs
+        if step is not None:
+            inputs = dataclasses.replace(inputs, step=step)
+        return self.compute(method, inputs)
+
+
+class Observer:
+    """Computes the gradients of layers while it observes, and records their inputs.
+
+    Layers are named by their policies. Within a `tf.function` what is recorded are
+    tensors of its graph.
+
+    Args:
+      policies: Policies of the layers to record; `None` means all. Of the others both
+        gradients are exact.
+      filter_method: Method of the filter gradients meanwhile.
+      eager: Whether a layer that is called in a graph is refused, because its tensors
+        have no values.
+
+    Attributes:
+      input_method: Method of the input gradients meanwhile.
+      step: Reads the step of the input gradients; `None` means the layers' own.
+      filter_calls, input_calls: By policy, what was recorded of each gradient.
+    """
+
+    def __init__(
+        self,
+        policies: Collection[Any] | None = None,
+        *,
+        filter_method: GradientMethod | None = None,
+        eager: bool = False,
+    ) -> None:
+        self.input_method: GradientMethod = FullGradient()
+        self.step: StepReader | None = None
+        self.filter_calls: dict[Any, list[RecordedCall]] = defaultdict(list)
+        self.input_calls: dict[Any, list[RecordedCall]] = defaultdict(list)
+        self._policies = policies
+        self._filter_method = filter_method or FullGradient()
+        self._eager = eager
+
+    def filter_gradient(
+        self, policy: Any, inputs: GradientInputs, compute: GradientFunction
+    ) -> tf.Tensor:
+        """Records a filter gradient, and computes it by `filter_method`."""
+        if self._policies is not None and policy not in self._policies:
+            return compute(FullGradient(), inputs)
+        call = self._record(self.filter_calls, policy, inputs, compute)
+        return call.gradient(self._filter_method)
+
+    def input_gradient(
+        self, policy: Any, inputs: GradientInputs, compute: GradientFunction
+    ) -> tf.Tensor:
+        """Records an input gradient, and computes it by `input_method`."""
+        if self._policies is not None and policy not in self._policies:
+            return compute(FullGradient(), inputs)
+        call = self._record(self.input_calls, policy, inputs, compute)
+        return call.gradient(self.input_method, self.step)
+
+    def _record(
+        self,
+        calls: dict[Any, list[RecordedCall]],
+        policy: Any,
+        inputs: GradientInputs,
+        compute: GradientFunction,
+    ) -> RecordedCall:
+        if self._eager and not tf.executing_eagerly():
+            raise RuntimeError(
+                f"layer {policy.layer_name!r} is called in a graph inside the model, "
+                "as that of a concrete function, where its gradient can't be read: "
+                "leave it out with layers=."
+            )
+        call = RecordedCall(inputs, compute)
+        calls[policy].append(call)
+        return call
+
+
+_current: contextvars.ContextVar[Observer | None] = contextvars.ContextVar(
+    "tf_approxgrad_observer", default=None
+)
+
+
+def current_observer() -> Observer | None:
+    """The observer of the running backward pass, or `None` in training."""
+    return _current.get()
+
+
+@contextlib.contextmanager
+def observed_by(observer: Observer) -> Iterator[Observer]:
+    """Makes every approximate layer hand its gradients to an observer."""
+    token = _current.set(observer)
+    try:
+        yield observer
+    finally:
+        _current.reset(token)

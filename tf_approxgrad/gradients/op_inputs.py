@@ -1,0 +1,71 @@
+"""Inputs and attributes that the compiled ops of both gradients have in common."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tf_approxgrad.gradients.conv_arguments import ConvArguments
+from tf_approxgrad.gradients.inputs import GradientInputs, required_step
+from tf_approxgrad.methods import MaxGradient, RowSampledGradient, SampledGradient
+
+
+def position_inputs(
+    method: MaxGradient | SampledGradient, inputs: GradientInputs
+) -> dict[str, Any]:
+    """What the ops that keep positions are told of them."""
+    if isinstance(method, MaxGradient):
+        return _count_attributes(method.k)
+    return _count_attributes(method.k) | _stream_inputs(method, inputs)
+
+
+def row_inputs(method: RowSampledGradient, inputs: GradientInputs) -> dict[str, Any]:
+    """What the ops that draw rows are told of the draw."""
+    return {
+        "draws": rows_to_draw(method.share, inputs.out_backprop, inputs.arguments),
+        "probability": method.probability,
+        "keep_largest": method.keep_largest,
+        **_stream_inputs(method, inputs),
+    }
+
+
+def share_attribute(share: float) -> float:
+    """A share of the positions, in (0, 1), as the ops' float32 attribute holds it."""
+    return float(np.clip(np.float32(share), np.float32(1e-30), 1 - np.float32(2**-24)))
+
+
+def _count_attributes(k: int | float) -> dict[str, Any]:
+    """A method's k as the ops' attributes."""
+    if isinstance(k, float):
+        return {"k": 1, "k_share": share_attribute(k)}
+    return {"k": k, "k_share": 0.0}
+
+
+def rows_to_draw(
+    share: float, out_backprop: tf.Tensor, arguments: ConvArguments
+) -> tf.Tensor:
+    """M = max(1, floor(share * N*Ho*Wo)), an int64 scalar; constant if it can be."""
+    channel = arguments.channel_axis
+    shape = out_backprop.shape
+    if shape.rank is not None:
+        sizes = [size for axis, size in enumerate(shape) if axis != channel]
+        if None not in sizes:
+            rows = max(1, math.floor(share * math.prod(sizes)))
+            return tf.constant(rows, tf.int64)
+    every = tf.shape(out_backprop, tf.int64)
+    count = tf.reduce_prod(every[:channel]) * tf.reduce_prod(every[channel + 1 :])
+    rows = tf.floor(share * tf.cast(count, tf.float64))
+    return tf.maximum(tf.cast(rows, tf.int64), 1)
+
+
+def _stream_inputs(
+    method: SampledGradient | RowSampledGradient, inputs: GradientInputs
+) -> dict[str, Any]:
+    return {
+        "step": tf.cast(required_step(method, inputs), tf.int64),
+        "seed": method.seed,
+        "layer": inputs.stream,
+    }

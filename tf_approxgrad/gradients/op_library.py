@@ -1,0 +1,104 @@
+"""Loads the compiled library and gives access to its ops.
+
+The library is built for one minor version of TensorFlow and works with no
+other, so the version it was built for is compared before it is loaded.
+
+The names at the end are the ops as registered in `cc/ops`; the functions of
+`tf_approxgrad.gradients.conv2d` are the ones to call.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
+
+import tensorflow as tf
+
+_LIBRARY = Path(__file__).parents[1] / "_op_library.so"
+_HOW_TO_BUILD = (
+    "build it again with `make clean` and `make` in a checkout, or with "
+    "`pip install --no-build-isolation --force-reinstall --no-deps .`"
+)
+
+
+def _minor_version(version: str) -> str:
+    return ".".join(version.split(".")[:2])
+
+
+def _load(library: Path) -> ModuleType:
+    """Loads `library` after checking that it fits the running TensorFlow."""
+    build_info = library.with_suffix(".json")
+    for path in (library, build_info):
+        if not path.exists():
+            raise ImportError(
+                f"tf_approxgrad's compiled op is missing: {path} does not exist; "
+                f"{_HOW_TO_BUILD}."
+            )
+    try:
+        recorded = json.loads(build_info.read_text())
+        built_for, size = recorded["tensorflow"], recorded["bytes"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ImportError(
+            f"tf_approxgrad's compiled op is damaged: {build_info} isn't what the "
+            f"build writes; {_HOW_TO_BUILD}."
+        ) from error
+    running = tf.version.VERSION
+    if _minor_version(built_for) != _minor_version(running):
+        raise ImportError(
+            f"tf_approxgrad's compiled op was built for TensorFlow {built_for}, but "
+            f"TensorFlow {running} is running; {_HOW_TO_BUILD}."
+        )
+    # The dynamic linker trusts what it maps, and crashes the process on half a file.
+    found = library.stat().st_size
+    if found < size:
+        raise ImportError(
+            f"tf_approxgrad's compiled op is cut short: {library} has {found} of "
+            f"{size} bytes; {_HOW_TO_BUILD}."
+        )
+    try:
+        return tf.load_op_library(str(library))
+    except tf.errors.NotFoundError as error:
+        raise ImportError(
+            f"tf_approxgrad's compiled op {library} does not load into TensorFlow "
+            f"{running}: {error.message}; {_HOW_TO_BUILD}."
+        ) from error
+
+
+_ops = _load(_LIBRARY)
+approx_await_backprop = _ops.approx_await_backprop
+approx_conv2d_backprop_filter = _ops.approx_conv2d_backprop_filter
+approx_conv2d_backprop_input = _ops.approx_conv2d_backprop_input
+approx_random_filter_gradient = _ops.approx_random_filter_gradient
+approx_row_sampled_conv2d_backprop_filter = (
+    _ops.approx_row_sampled_conv2d_backprop_filter
+)
+approx_row_sampled_conv2d_backprop_input = _ops.approx_row_sampled_conv2d_backprop_input
+approx_sample_rows = _ops.approx_sample_rows
+approx_sampled_conv2d_backprop_filter = _ops.approx_sampled_conv2d_backprop_filter
+approx_sampled_conv2d_backprop_input = _ops.approx_sampled_conv2d_backprop_input
+
+
+def _refuse_gradient(op: tf.Operation, *gradients: Any) -> NoReturn:
+    """Says what TensorFlow's own message, that no gradient is registered, doesn't."""
+    del gradients
+    raise NotImplementedError(
+        f"{op.type} has no gradient: approximate gradients can't be differentiated "
+        "again. For gradients of input gradients, as in a gradient penalty, leave "
+        "input_gradient=None; for gradients of filter gradients, use method='full'."
+    )
+
+
+for _name in (
+    "ApproxAwaitBackprop",
+    "ApproxConv2DBackpropFilter",
+    "ApproxConv2DBackpropInput",
+    "ApproxRandomFilterGradient",
+    "ApproxRowSampledConv2DBackpropFilter",
+    "ApproxRowSampledConv2DBackpropInput",
+    "ApproxSampleRows",
+    "ApproxSampledConv2DBackpropFilter",
+    "ApproxSampledConv2DBackpropInput",
+):
+    tf.RegisterGradient(_name)(_refuse_gradient)

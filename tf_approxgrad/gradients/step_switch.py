@@ -1,0 +1,68 @@
+"""The choice of a method by the training step, in the graph."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tf_approxgrad.gradients import op_library
+from tf_approxgrad.gradients.inputs import GradientFunction, GradientInputs
+from tf_approxgrad.gradients.xla import context as xla
+from tf_approxgrad.methods import GradientMethod
+from tf_approxgrad.schedules import Schedule, periods
+
+
+def switch_by_step(
+    row: Sequence[GradientMethod],
+    schedule: Schedule,
+    step: tf.Tensor,
+    inputs: GradientInputs,
+    compute: GradientFunction,
+) -> tf.Tensor:
+    """Computes a gradient by the method of a step; only that method runs.
+
+    Args:
+      row: The methods, as `Schedule.row` has them.
+      schedule: The schedule of that row.
+      step: The training step, an integer scalar.
+      inputs: What to compute the gradient from.
+      compute: Computes it by one method.
+    """
+    methods = list(dict.fromkeys(row))
+    branches = tf.constant([methods.index(method) for method in row], tf.int32)
+    column = _column(periods.segments_of(schedule), tf.cast(step, tf.int64))
+    # A branch that reads a variable runs even where nobody uses its result.
+    inputs = dataclasses.replace(inputs, step=lambda: step)
+    return tf.switch_case(
+        tf.gather(branches, column),
+        [_branch_function(compute, method, inputs) for method in methods],
+    )
+
+
+def _column(pieces: tuple[periods.Segment, ...], step: tf.Tensor) -> tf.Tensor:
+    """`Schedule.column` in the graph, exact at every int64 step."""
+    if len(pieces) == 1:
+        return step % pieces[0].period
+    sizes = periods.columns(pieces)
+    table = tf.constant(
+        [(*piece, sum(sizes[:number])) for number, piece in enumerate(pieces)],
+        tf.int64,
+    )
+    number = tf.math.count_nonzero(step >= table[1:, 0], dtype=tf.int32)
+    begin, period, offset = tf.unstack(tf.gather(table, number))
+    return offset + (step - begin) % period
+
+
+def _branch_function(
+    compute: GradientFunction, method: GradientMethod, inputs: GradientInputs
+) -> Any:
+    if xla.is_compiling():  # XLA orders an update after what reads the old value.
+        return lambda: compute(method, inputs)
+    # A branch that doesn't read out_backprop would be done before the forward pass,
+    # and could update the filters under it: see cc/ops/await_ops.cc.
+    return lambda: op_library.approx_await_backprop(
+        gradient=compute(method, inputs), out_backprop=inputs.out_backprop
+    )

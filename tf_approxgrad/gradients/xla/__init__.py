@@ -1,0 +1,1 @@
+"""The methods in TensorFlow's own ops, for functions that XLA compiles."""

@@ -1,0 +1,1 @@
+"""The Keras layers whose gradients are made by methods."""

@@ -1,0 +1,222 @@
+"""How one layer picks its method: its schedule, its index and its step."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tf_approxgrad.gradients.filter_gradient import filter_gradient
+from tf_approxgrad.gradients.input_gradient import input_gradient
+from tf_approxgrad.gradients.inputs import (
+    GradientFunction,
+    GradientInputs,
+    StepReader,
+)
+from tf_approxgrad.gradients.observer import current_observer
+from tf_approxgrad.gradients.step_switch import switch_by_step
+from tf_approxgrad.gradients.xla import context as xla
+from tf_approxgrad.methods import FullGradient, GradientMethod, are_full
+from tf_approxgrad.schedules import Schedule, periods
+
+
+@dataclasses.dataclass(eq=False)
+class LayerPolicy:
+    """How a layer picks its method at each step.
+
+    A plain object, so that neither Keras nor TensorFlow tracks the step counter as
+    a weight of the layer.
+
+    Attributes:
+      layer_name: For messages.
+      method: The method at every step while there is no schedule.
+      input_method: Makes the input gradient wherever the method isn't full; `None`
+        leaves it exact.
+      schedule: Picks the method by (layer index, step).
+      index: The layer's index in its model, from 1; 0 until it is known.
+      step: Reads the training step; `None` until it is bound.
+      stream: The number that its random draws go by; 0 until the step is bound.
+      count: How many convertible layers the model had when it was converted; 0 if
+        unknown.
+      converted: The indices of those that were converted, this one among them.
+      left_out: Whether the gradient is exact, whatever `method` says.
+      warned_of_xla: The method of which a warning said that XLA can't compile it.
+      traced: This, as it was when the layer was last called in training.
+    """
+
+    layer_name: str
+    method: GradientMethod
+    schedule: Schedule | None = None
+    index: int = 0
+    step: StepReader | None = None
+    stream: int = 0
+    count: int = 0
+    converted: tuple[int, ...] = ()
+    left_out: bool = False
+    input_method: GradientMethod | None = None
+    warned_of_xla: GradientMethod | None = None
+    traced: LayerPolicy | None = None
+    # The row of a schedule and an index: `Schedule.row` compares many steps.
+    _cached: tuple[Any, tuple[GradientMethod, ...]] | None = None
+
+    def row(self) -> tuple[GradientMethod, ...]:
+        """The methods of the layer, one period of each of the schedule's segments."""
+        if self.left_out:
+            return (FullGradient(),)
+        if self.schedule is None:
+            return (self.method,)
+        key = (self.schedule, self.index)
+        if self._cached is None or self._cached[0] != key:
+            self._cached = (key, self.schedule.row(self.index))
+        return self._cached[1]
+
+    def input_row(self) -> tuple[GradientMethod, ...]:
+        """The methods of the input gradient beside those of `row`."""
+        method = self.input_method or FullGradient()
+        return tuple(
+            own if isinstance(own, FullGradient) else method for own in self.row()
+        )
+
+    def leave_out(self) -> None:
+        """Makes the gradients exact until the layer is converted again."""
+        self.schedule, self.index, self.left_out = None, 0, True
+        self.input_method = None
+        self.count, self.converted = 0, ()
+
+    def is_exact(self) -> bool:
+        """Whether nothing is ever approximated, nor observed."""
+        return current_observer() is None and are_full(self.row())
+
+    def makes_input_gradient(self) -> bool:
+        """Whether the input gradient isn't always exact, or is observed."""
+        return current_observer() is not None or not are_full(self.input_row())
+
+    def needs_step(self) -> bool:
+        """Whether the gradient depends on the step."""
+        row = self.row()
+        methods = {*row, *self.input_row()}
+        return len(set(row)) > 1 or any(method.needs_step for method in methods)
+
+    def assign(
+        self, schedule: Schedule, index: int, row: tuple[GradientMethod, ...]
+    ) -> None:
+        """Sets the schedule and the index, with the row of that index."""
+        self.schedule, self.index = schedule, index
+        self._cached = ((schedule, index), row)
+
+    def note_training(self) -> None:
+        """Remembers that the layer is called in training, as things are now."""
+        self.traced = copy.copy(self)
+        self.traced.traced = None
+
+    def graph_key(self) -> tuple[Any, ...]:
+        """What a traced call of the layer depends on: if it changes, that is stale."""
+        methods: tuple[Any, ...] = tuple(set(self.row()))
+        if self.schedule is not None and len(methods) > 1:
+            methods = (self.row(), periods.segments_of(self.schedule))
+        drawn_by = (self.stream or self.index, self.step)
+        return methods, self.input_method, drawn_by if self.needs_step() else None
+
+    def method_without_xla(self) -> GradientMethod | None:
+        """The layer's first method that XLA can't compile, if there is one."""
+        methods = dict.fromkeys((*self.row(), *self.input_row()))
+        return next((method for method in methods if not method.supports_jit), None)
+
+    def method_at(self, step: int) -> GradientMethod:
+        """The method at a step."""
+        row = self.row()
+        return row[0 if self.schedule is None else self.schedule.column(step)]
+
+    def count_approximated(self, steps: int) -> int:
+        """At how many of the first `steps` steps the layer's schedule isn't full."""
+        flags = [not isinstance(method, FullGradient) for method in self.row()]
+        if self.schedule is None:
+            return steps * flags[0]
+        return periods.count(flags, periods.segments_of(self.schedule), steps)
+
+    def filter_gradient(
+        self, inputs: GradientInputs, compute: GradientFunction = filter_gradient
+    ) -> tf.Tensor:
+        """Computes the filter gradient by the method of the current step.
+
+        A row that never changes is computed directly. Otherwise the step picks one
+        branch of a `tf.switch_case`, and only that branch runs.
+
+        Args:
+          inputs: Inputs of the gradient.
+          compute: The gradient by one method.
+
+        Raises:
+          RuntimeError: If the step is needed and not bound.
+        """
+        observer = current_observer()
+        if observer is not None:
+            return observer.filter_gradient(self, self.placed(inputs), compute)
+        self._check_step()
+        return self._of_current_step(self.row(), inputs, compute)
+
+    def input_gradient(
+        self, inputs: GradientInputs, compute: GradientFunction = input_gradient
+    ) -> tf.Tensor:
+        """Computes the input gradient, as `filter_gradient` the filters'."""
+        observer = current_observer()
+        if observer is not None:
+            return observer.input_gradient(self, self.placed(inputs), compute)
+        self._check_step()
+        row = self.input_row()
+        gradient = self._of_current_step(row, inputs, compute)
+        # The switches of earlier layers take it in.
+        is_switched = len(set(row)) > 1
+        return xla.opaque(gradient) if is_switched and xla.is_compiling() else gradient
+
+    def _check_step(self) -> None:
+        if self.step is not None or not self.needs_step():
+            return
+        follows = repr(self.schedule or self.method)
+        if self.input_method is not None:
+            follows += f" with input_gradient={self.input_method!r}"
+        raise RuntimeError(
+            f"layer {self.layer_name!r} follows {follows}, "
+            "which depends on the training step, and nothing tells it the step: "
+            "pass callbacks=[tf_approxgrad.ApproximationCallback()] to fit, or "
+            "call tf_approxgrad.bind_step(model, optimizer) before the training step "
+            "is traced."
+        )
+
+    def _of_current_step(
+        self,
+        row: Sequence[GradientMethod],
+        inputs: GradientInputs,
+        compute: GradientFunction,
+    ) -> tf.Tensor:
+        unsupported = self.method_without_xla() if xla.is_compiling() else None
+        if unsupported is not None:
+            raise RuntimeError(
+                f"layer {self.layer_name!r} uses {unsupported!r}, which XLA can't "
+                "compile: train without XLA (jit_compile=False). Keras does so by "
+                "itself if the model is compiled after its conversion."
+            )
+        inputs = self.placed(inputs)
+        methods = list(dict.fromkeys(row))
+        if len(methods) == 1:
+            return compute(methods[0], inputs)
+        assert self.schedule is not None and self.step is not None
+        return switch_by_step(row, self.schedule, self.step(), inputs, compute)
+
+    def placed(self, inputs: GradientInputs) -> GradientInputs:
+        """Inputs of a gradient, with the layer's index and step."""
+        return dataclasses.replace(
+            inputs,
+            layer=self.index,
+            stream=self.stream or self.index,
+            step=self.step,
+        )
+
+
+def share_approximated(policies: Sequence[LayerPolicy], steps: int) -> float:
+    """The share approximated of the cells of layers at the first `steps` steps."""
+    cells = sum(policy.count_approximated(steps) for policy in policies)
+    return cells / max(1, len(policies) * steps)

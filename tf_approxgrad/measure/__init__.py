@@ -1,0 +1,1 @@
+"""How near approximate gradients are to the exact ones, and what they cost."""

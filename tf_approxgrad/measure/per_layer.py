@@ -1,0 +1,147 @@
+"""A layer's own gradients by each method against the exact one, and their times."""
+
+from __future__ import annotations
+
+import functools
+import math
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import keras
+import tensorflow as tf
+
+from tf_approxgrad.gradients.inputs import StepReader
+from tf_approxgrad.gradients.observer import RecordedCall
+from tf_approxgrad.measure.capture import observed_layers
+from tf_approxgrad.measure.report import FidelityRow
+from tf_approxgrad.measure.statistics import GradientStatistics
+from tf_approxgrad.methods import FullGradient, GradientMethod
+from tf_approxgrad.utils.timing import time_in_turns
+
+# Computes a layer's gradient in a pass by a method at a step.
+LayerGradient = Callable[[GradientMethod, StepReader], tf.Tensor]
+
+
+def measure_layers(
+    model: keras.Model,
+    layers: Mapping[int, keras.layers.Layer],
+    gradient: str,
+    forward: Callable[[], Callable[[], None]],
+    methods: Sequence[GradientMethod],
+    steps: range,
+    repeats: int,
+) -> list[FidelityRow]:
+    """Measures each layer's own gradients.
+
+    Args:
+      model: A built model.
+      layers: Convertible layers of it, by layer index.
+      gradient: `"filter"` or `"input"`.
+      forward: Runs the forward pass, and returns what runs the backward pass.
+      methods: The methods.
+      steps: Where those are computed that draw.
+      repeats: How often a time is measured.
+
+    Returns:
+      A row for each method and each layer that gets such a gradient.
+    """
+    with observed_layers(model, layers) as (observer, policies):
+        forward()()
+    recorded, compute = observer.filter_calls, summed_gradient
+    if gradient == "input":
+        recorded, compute = observer.input_calls, _joined_gradient
+    return [
+        row
+        for index, policy in policies.items()
+        if recorded[policy]
+        for row in _measure_layer(
+            index,
+            policy.layer_name,
+            functools.partial(compute, recorded[policy]),
+            methods,
+            steps,
+            repeats,
+        )
+    ]
+
+
+def draws_of(method: GradientMethod, steps: range) -> range:
+    """The steps at which a method has to be computed."""
+    return steps if method.needs_step else steps[:1]
+
+
+def summed_gradient(
+    calls: Sequence[RecordedCall], method: GradientMethod, step: StepReader
+) -> tf.Tensor:
+    """The filter gradient of a layer, the sum over its calls."""
+    return tf.add_n([call.gradient(method, step) for call in calls])
+
+
+def _joined_gradient(
+    calls: Sequence[RecordedCall], method: GradientMethod, step: StepReader
+) -> tf.Tensor:
+    """The input gradients of all calls of a layer in one vector."""
+    gradients = [call.gradient(method, step) for call in calls]
+    return tf.concat([tf.reshape(x, [-1]) for x in gradients], axis=0)
+
+
+def _measure_layer(
+    index: int,
+    name: str,
+    gradient: LayerGradient,
+    methods: Sequence[GradientMethod],
+    steps: range,
+    repeats: int,
+) -> list[FidelityRow]:
+    current = tf.Variable(steps[0], dtype=tf.int64, trainable=False)
+    read_step = functools.partial(tf.convert_to_tensor, current)
+
+    def draw(method: GradientMethod) -> Iterator[tf.Tensor]:
+        for step in draws_of(method, steps):
+            current.assign(step)
+            yield gradient(method, read_step)
+
+    (exact,) = draw(FullGradient())
+    numbers = {}
+    for method in methods:
+        found = GradientStatistics(exact)
+        for drawn in draw(method):
+            found.add(drawn)
+        numbers[method] = found.numbers()
+    ms = _milliseconds(gradient, [FullGradient(), *methods], read_step, repeats)
+    return [
+        FidelityRow(
+            layer=name,
+            index=index,
+            method=method,
+            **numbers[method],
+            dense_ms=ms[FullGradient()],
+            method_ms=ms[method],
+        )
+        for method in methods
+    ]
+
+
+def _milliseconds(
+    gradient: LayerGradient,
+    methods: Iterable[GradientMethod],
+    read_step: StepReader,
+    repeats: int,
+) -> dict[GradientMethod, float]:
+    """The median time of the layer's gradient by each method."""
+    distinct = list(dict.fromkeys(methods))
+    if not repeats:
+        return dict.fromkeys(distinct, math.nan)
+
+    def compiled(method: GradientMethod) -> Callable[[], object]:
+        # One element alone is returned, as the gradient itself would take new memory
+        # in every call. Reading it waits for a GPU.
+        function = tf.function(
+            lambda: tf.reshape(gradient(method, read_step), [-1])[0],
+            autograph=False,
+        ).get_concrete_function()
+        return lambda: function().numpy()
+
+    functions = {method: compiled(method) for method in distinct}
+    seconds = time_in_turns(functions, repeats)
+    return {method: 1e3 * statistics.median(seconds[method]) for method in distinct}

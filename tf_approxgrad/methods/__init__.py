@@ -1,0 +1,40 @@
+"""The gradient methods: how the filter gradient of one layer is computed at one step.
+
+A method is a description and nothing else: a small immutable value that can be
+compared, hashed, printed and serialised. `tf_approxgrad.gradients` computes it.
+
+The letters are those of the paper and of TensorFlow: the filter gradient dF
+`[KH, KW, Ci, Co]` is made from the input X `[N, H, W, Ci]` and the output gradient
+dY `[N, Ho, Wo, Co]`; p is a position, one spatial index of dY.
+"""
+
+from tf_approxgrad.methods.base import INT64_MAX, GradientMethod
+from tf_approxgrad.methods.exact import FullGradient
+from tf_approxgrad.methods.paper import MaxGradient, RandomGradient, ZeroGradient
+from tf_approxgrad.methods.registry import (
+    MethodLike,
+    are_full,
+    defaults,
+    get,
+    parse,
+    register_method,
+)
+from tf_approxgrad.methods.row_sampled import RowSampledGradient
+from tf_approxgrad.methods.sampled import SampledGradient
+
+__all__ = [
+    "INT64_MAX",
+    "FullGradient",
+    "GradientMethod",
+    "MaxGradient",
+    "MethodLike",
+    "RandomGradient",
+    "RowSampledGradient",
+    "SampledGradient",
+    "ZeroGradient",
+    "are_full",
+    "defaults",
+    "get",
+    "parse",
+    "register_method",
+]

@@ -1,0 +1,97 @@
+"""What all gradient methods have in common: their base class, and checks."""
+
+import abc
+import dataclasses
+import numbers
+from typing import Any, ClassVar, TypeVar
+
+from tf_approxgrad.utils.checks import check_finite, check_integer
+
+INT64_MIN = -(2**63)
+INT64_MAX = 2**63 - 1
+
+Method = TypeVar("Method", bound="GradientMethod")
+
+
+class GradientMethod(abc.ABC):
+    """How the filter gradient of one layer is computed at one step.
+
+    The base class of all methods. A method is a frozen dataclass whose fields are
+    its parameters, each with a default: comparing, hashing, `get_config` and `label`
+    all follow from the fields.
+
+    Example:
+
+    >>> import tf_approxgrad as tfag
+    >>> method = tfag.MaxGradient(k=4)
+    >>> method == tfag.MaxGradient.from_config(method.get_config())
+    True
+    >>> method.label
+    'max(k=4)'
+    """
+
+    # True for a method whose result depends on the number of the training step.
+    needs_step: ClassVar[bool] = False
+    # True for a method that XLA can compile. A layer with one that it can't makes Keras
+    # train the model without XLA.
+    supports_jit: ClassVar[bool] = False
+
+    @property
+    @abc.abstractmethod
+    def name(self) -> str:
+        """The method's name, as `tf_approxgrad.methods.get` accepts it."""
+
+    @property
+    def label(self) -> str:
+        """Short text for tables and logs: the name, and what isn't default.
+
+        For example "full", "max", "max(k=4)" or "random(stddev=0.5, seed=3)".
+        """
+        config = self.get_config()
+        changed = [
+            f"{field.name}={config[field.name]!r}"
+            for field in dataclasses.fields(self)  # type: ignore[arg-type]
+            if config[field.name] != field.default
+        ]
+        return f"{self.name}({', '.join(changed)})" if changed else self.name
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments, as values that JSON can hold."""
+        return dataclasses.asdict(self)  # type: ignore[call-overload]
+
+    @classmethod
+    def from_config(cls: type[Method], config: dict[str, Any]) -> Method:
+        """Builds the method from what `get_config` returned.
+
+        Args:
+            config: the constructor's arguments by name.
+
+        Returns:
+            A method equal to the one that `get_config` was called on.
+
+        Raises:
+            TypeError, ValueError: as the constructor does.
+        """
+        return cls(**config)
+
+
+def check_k(k: Any) -> int | float:
+    """Returns `k` as an int, or as a float if it is a share, or raises an error."""
+    allowed = "an integer >= 1 or a float greater than 0 and less than 1"
+    if isinstance(k, numbers.Integral) and not isinstance(k, bool) and int(k) > 0:
+        # The upper limit is that of the operation's int64 attribute.
+        return check_integer("k", k, 1, INT64_MAX)
+    share = check_finite("k", k, allowed)
+    if not 0 < share < 1:
+        raise ValueError(f"k must be {allowed}, got {k!r}")
+    return share
+
+
+def check_scale(scale: Any) -> float | str:
+    """Returns `scale` if it is "batch", else as a float, or raises an error."""
+    allowed = '"batch" (1/N) or a finite number'
+    if not isinstance(scale, str):
+        return check_finite("scale", scale, allowed)
+    if scale != "batch":
+        raise ValueError(f"scale must be {allowed}, got {scale!r}")
+    return scale

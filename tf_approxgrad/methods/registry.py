@@ -1,0 +1,132 @@
+"""Methods by name: what every argument `method` accepts."""
+
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+import keras
+
+from tf_approxgrad.methods.base import GradientMethod
+from tf_approxgrad.methods.exact import FullGradient
+from tf_approxgrad.methods.paper import MaxGradient, RandomGradient, ZeroGradient
+from tf_approxgrad.methods.row_sampled import RowSampledGradient
+from tf_approxgrad.methods.sampled import SampledGradient
+
+# What the functions that take a method accept: see `get`.
+MethodLike: TypeAlias = GradientMethod | str | dict[str, Any]
+
+_OWN: dict[str, GradientMethod] = {
+    method.name: method
+    for method in (
+        FullGradient(),
+        ZeroGradient(),
+        RandomGradient(),
+        MaxGradient(),
+        SampledGradient(),
+        RowSampledGradient(),
+    )
+}
+_USERS: dict[str, GradientMethod] = {}
+
+
+def register_method(method_class: type[GradientMethod]) -> None:
+    """Makes a user's method known by its name.
+
+    Args:
+        method_class: a class whose constructor needs no argument. Its name replaces
+            that of a class registered before.
+
+    Raises:
+        TypeError: if the constructor needs arguments.
+        ValueError: if the class, or its name, is one of this package's.
+    """
+    if method_class in map(type, _OWN.values()):
+        raise ValueError(
+            f"method_class={method_class!r} must be a class of your own, not one of "
+            "tf_approxgrad's"
+        )
+    try:
+        method = method_class()
+    except TypeError as error:
+        raise TypeError(
+            f"method_class={method_class!r} must have a default for each setting, and "
+            f"a name: {error}"
+        ) from error
+    if method.name in _OWN:
+        raise ValueError(
+            f"the name of {method_class!r} must not be that of one of tf_approxgrad's "
+            f"methods, got {method.name!r}"
+        )
+    _USERS[method.name] = method
+
+
+def get(identifier: MethodLike) -> GradientMethod:
+    """Returns a method, as `keras.losses.get` returns a loss.
+
+    Args:
+        identifier: a method, which is returned as it is; or a name ("full", "zero",
+            "random", "max", "sampled", "row-sampled", or one registered by
+            `register_filter_gradient`), which gives the method with its default
+            arguments; or the dict that
+            `keras.saving.serialize_keras_object(method)` returns.
+
+    Returns:
+        The method.
+
+    Raises:
+        TypeError: if the identifier is none of these types.
+        ValueError: if the name is unknown, or the dict doesn't describe a method.
+
+    Example:
+
+    >>> from tf_approxgrad import methods
+    >>> methods.get("max")
+    MaxGradient(k=1, scale='batch')
+    """
+    return parse(identifier, "method must be")
+
+
+def parse(identifier: MethodLike, requirement: str) -> GradientMethod:
+    """`get` for an argument of another name.
+
+    Args:
+        identifier: as in `get`.
+        requirement: how messages begin, such as "input_gradient must be None or".
+    """
+    if isinstance(identifier, GradientMethod):
+        return identifier
+    known = _OWN | _USERS
+    message = (
+        f"{requirement} a GradientMethod, one of {', '.join(map(repr, known))}, "
+        f"or a serialised method, got {identifier!r}"
+    )
+    if isinstance(identifier, str):
+        if identifier not in known:
+            raise ValueError(message)
+        return known[identifier]
+    if not isinstance(identifier, dict):
+        raise TypeError(f"{message} ({type(identifier).__name__})")
+    try:
+        method = keras.saving.deserialize_keras_object(identifier)
+    # Keras raises many types of error for a dict that it can't read.
+    except Exception as error:
+        raise ValueError(f"{message}, which Keras can't read: {error}") from error
+    if not isinstance(method, GradientMethod):
+        raise ValueError(message)
+    return method
+
+
+def are_full(methods: Iterable[GradientMethod]) -> bool:
+    """Whether all of the methods are exact."""
+    return all(isinstance(method, FullGradient) for method in methods)
+
+
+def defaults() -> tuple[GradientMethod, ...]:
+    """Returns every method of the package, with its default arguments.
+
+    Example:
+
+    >>> from tf_approxgrad import methods
+    >>> [method.label for method in methods.defaults()][:2]
+    ['full', 'zero']
+    """
+    return tuple(_OWN.values())

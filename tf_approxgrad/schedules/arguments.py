@@ -1,0 +1,56 @@
+"""The arguments that several schedules take, checked."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tf_approxgrad.utils.checks import check_integer
+
+
+def check_cell(layer: int, step: int, replica: int) -> tuple[int, int]:
+    """Checks the arguments with which a schedule is called.
+
+    Args:
+        layer: the layer's index, an integer >= 1.
+        step: the training step, an integer >= 0.
+        replica: the replica's index, an integer >= 0.
+
+    Returns:
+        The layer and the step as Python ints.
+
+    Raises:
+        TypeError, ValueError: if one of them isn't allowed.
+    """
+    check_integer("replica", replica, 0)
+    return check_integer("layer", layer, 1), check_integer("step", step, 0)
+
+
+def layer_names(layers: Any) -> list[str]:
+    """Returns the names of the model's convertible layers.
+
+    Args:
+        layers: what a caller passed as the layers, to be checked.
+
+    Returns:
+        The names in order, at least one.
+
+    Raises:
+        TypeError: if layers isn't a sequence of objects with a name.
+        ValueError: if it is empty.
+    """
+    if not isinstance(layers, Sequence) or isinstance(layers, str):
+        raise TypeError(
+            "layers must be a sequence of the model's convertible layers, "
+            f"got {layers!r} ({type(layers).__name__})"
+        )
+    for layer in layers:
+        if not isinstance(getattr(layer, "name", None), str):
+            raise TypeError(
+                "layers must hold layers, objects with a name, "
+                f"got {layer!r} ({type(layer).__name__})"
+            )
+    if not layers:
+        raise ValueError(
+            "layers must hold at least one convertible convolution, got none: the "
+            "model has nothing to approximate"
+        )
+    return [layer.name for layer in layers]

@@ -1,0 +1,246 @@
+"""The schedules: which layer's filter gradient is approximated at which step.
+
+Schedules 1 to 3 are those of Wang and Nelaturu, "Accelerated CNN Training Through
+Gradient Approximation" (2019), called "the paper" below. The paper counts batches
+from 1; its "Batch 1" is step 0.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+
+from tf_approxgrad import methods
+from tf_approxgrad.methods import FullGradient, GradientMethod, MethodLike
+from tf_approxgrad.schedules.arguments import check_cell, layer_names
+from tf_approxgrad.schedules.base import Schedule
+from tf_approxgrad.schedules.constant import Constant
+from tf_approxgrad.utils.checks import as_tuple, check_integer
+
+__all__ = [
+    "Alternate",
+    "Constant",
+    "EveryNthLayer",
+    "EveryNthStep",
+    "Schedule",
+    "TableSchedule",
+]
+
+
+@keras.saving.register_keras_serializable(package="tf_approxgrad")
+@dataclasses.dataclass(frozen=True, init=False)
+class EveryNthLayer(Schedule):
+    """Approximates layers start, start + n, start + 2n, ... at every step.
+
+    Source: the paper's schedule 1, with n = 4 and start = 2.
+
+    Args:
+        method: the method, as `tf_approxgrad.methods.get` takes it.
+        n: the distance between approximated layers, an integer >= 1.
+        start: the index of the first approximated layer, an integer >= 1.
+
+    Raises:
+        TypeError, ValueError: if an argument isn't allowed.
+
+    Example:
+
+    >>> import tf_approxgrad as tfag
+    >>> schedule = tfag.EveryNthLayer("max")
+    >>> [layer for layer in range(1, 20) if schedule(layer, 0).label == "max"]
+    [2, 6, 10, 14, 18]
+    """
+
+    method: GradientMethod
+    n: int
+    start: int
+
+    def __init__(self, method: MethodLike, n: int = 4, start: int = 2) -> None:
+        self._set(
+            method=methods.get(method),
+            n=check_integer("n", n, 1),
+            start=check_integer("start", start, 1),
+        )
+
+    def __call__(self, layer: int, step: int, replica: int = 0) -> GradientMethod:
+        layer, _ = check_cell(layer, step, replica)
+        chosen = layer >= self.start and (layer - self.start) % self.n == 0
+        return self.method if chosen else FullGradient()
+
+    def resolve(self, layers: Sequence[Any]) -> Schedule:
+        count = len(layer_names(layers))
+        if self.start > count:
+            raise ValueError(
+                f"start of EveryNthLayer must be from 1 to {count}, the number of the "
+                f"model's convertible layers, got {self.start}: no layer would be "
+                "approximated"
+            )
+        return self
+
+
+@keras.saving.register_keras_serializable(package="tf_approxgrad")
+@dataclasses.dataclass(frozen=True, init=False)
+class Alternate(Schedule):
+    """Approximates every `layers`-th layer at every `steps`-th step.
+
+    With the defaults, layers 2, 4, 6, ... at steps 1, 3, 5, ...; in general those with
+    `layer % layers == 0` and `step % steps == steps - 1`.
+
+    Source: the paper's schedule 2, and its Figure 4 for a network of two layers.
+
+    Args:
+        method: the method, as `tf_approxgrad.methods.get` takes it.
+        layers: the distance between approximated layers, an integer >= 1.
+        steps: the distance between approximated steps, an integer >= 1.
+
+    Raises:
+        TypeError, ValueError: if an argument isn't allowed.
+
+    Example:
+
+    >>> import tf_approxgrad as tfag
+    >>> schedule = tfag.Alternate("max")
+    >>> [step for step in range(6) if schedule(2, step).label == "max"]
+    [1, 3, 5]
+    """
+
+    method: GradientMethod
+    layers: int
+    steps: int
+
+    def __init__(self, method: MethodLike, layers: int = 2, steps: int = 2) -> None:
+        self._set(
+            method=methods.get(method),
+            layers=check_integer("layers", layers, 1),
+            steps=check_integer("steps", steps, 1),
+        )
+
+    def __call__(self, layer: int, step: int, replica: int = 0) -> GradientMethod:
+        layer, step = check_cell(layer, step, replica)
+        chosen = layer % self.layers == 0 and step % self.steps == self.steps - 1
+        return self.method if chosen else FullGradient()
+
+    @property
+    def period(self) -> int:
+        return self.steps
+
+    def resolve(self, layers: Sequence[Any]) -> Schedule:
+        count = len(layer_names(layers))
+        if self.layers > count:
+            raise ValueError(
+                f"layers of Alternate must be from 1 to {count}, the number of the "
+                f"model's convertible layers, got {self.layers}: no layer would be "
+                "approximated"
+            )
+        return self
+
+
+@keras.saving.register_keras_serializable(package="tf_approxgrad")
+@dataclasses.dataclass(frozen=True, init=False)
+class EveryNthStep(Schedule):
+    """Approximates every layer, the first too, at steps start, start + n, ...
+
+    Source: the paper's schedule 3, with n = 4; start = 1 is its "Batch 2".
+
+    Args:
+        method: the method, as `tf_approxgrad.methods.get` takes it.
+        n: the distance between approximated steps, an integer >= 1.
+        start: the first approximated step, an integer >= 0. It may exceed n.
+
+    Raises:
+        TypeError, ValueError: if an argument isn't allowed.
+
+    Example:
+
+    >>> import tf_approxgrad as tfag
+    >>> schedule = tfag.EveryNthStep("max")
+    >>> [step for step in range(12) if schedule(1, step).label == "max"]
+    [1, 5, 9]
+    """
+
+    method: GradientMethod
+    n: int
+    start: int
+
+    def __init__(self, method: MethodLike, n: int = 4, start: int = 1) -> None:
+        self._set(
+            method=methods.get(method),
+            n=check_integer("n", n, 1),
+            start=check_integer("start", start, 0),
+        )
+
+    def __call__(self, layer: int, step: int, replica: int = 0) -> GradientMethod:
+        _, step = check_cell(layer, step, replica)
+        chosen = step >= self.start and (step - self.start) % self.n == 0
+        return self.method if chosen else FullGradient()
+
+    @property
+    def prefix(self) -> int:
+        # The n - 1 full steps before the first approximated one belong to a period.
+        return max(0, self.start - self.n + 1)
+
+    @property
+    def period(self) -> int:
+        return self.n
+
+
+@keras.saving.register_keras_serializable(package="tf_approxgrad")
+@dataclasses.dataclass(frozen=True, init=False)
+class TableSchedule(Schedule):
+    """A table of methods: rows are layers 1, 2, ..., columns are steps, repeated.
+
+    Source: the paper's Figure 3.
+
+    Args:
+        table: the rows, one for each of the model's convertible layers. A row holds
+            the layer's methods at steps 0, 1, ..., each as
+            `tf_approxgrad.methods.get` takes it. After the last column the table
+            starts again. All rows have the same length, >= 1.
+
+    Raises:
+        TypeError, ValueError: if the argument isn't such a table.
+
+    Example:
+
+    >>> import tf_approxgrad as tfag
+    >>> schedule = tfag.TableSchedule([["full", "max"], ["zero", "full"]])
+    >>> schedule(2, 4).label
+    'zero'
+    """
+
+    table: tuple[tuple[GradientMethod, ...], ...]
+
+    def __init__(self, table: Iterable[Iterable[MethodLike]]) -> None:
+        rows = [
+            as_tuple("a row of table", "methods", row)
+            for row in as_tuple("table", "rows", table)
+        ]
+        lengths = [len(row) for row in rows]
+        if not rows or min(lengths) < 1 or min(lengths) != max(lengths):
+            raise ValueError(
+                "table must have at least one row, and rows of the same length >= 1, "
+                f"got rows of lengths {lengths}"
+            )
+        self._set(table=tuple(tuple(map(methods.get, row)) for row in rows))
+
+    def __call__(self, layer: int, step: int, replica: int = 0) -> GradientMethod:
+        layer, step = check_cell(layer, step, replica)
+        if layer > len(self.table):
+            raise ValueError(
+                f"layer must be from 1 to {len(self.table)}, the number of the "
+                f"table's rows, got {layer}"
+            )
+        return self.table[layer - 1][step % self.period]
+
+    @property
+    def period(self) -> int:
+        return len(self.table[0])
+
+    def resolve(self, layers: Sequence[Any]) -> Schedule:
+        names = layer_names(layers)
+        if len(names) != len(self.table):
+            raise ValueError(
+                f"table must have {len(names)} rows, one for each of the model's "
+                f"convertible layers ({', '.join(names)}), got {len(self.table)}"
+            )
+        return self

@@ -1,0 +1,295 @@
+"""`SwitchToFullOnPlateau`: approximate early, train in full when progress stalls."""
+
+from __future__ import annotations
+
+import math
+import warnings
+import zlib
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_approxgrad.conversion.step_binding import (
+    assign_schedule,
+    bind_step,
+    current_step,
+    require_approximated_layers,
+)
+from tf_approxgrad.conversion.traversal import convertible_layers
+from tf_approxgrad.layers.base import ApproximateLayer
+from tf_approxgrad.layers.policy import share_approximated
+from tf_approxgrad.methods import FullGradient
+from tf_approxgrad.schedules import Constant, Schedule, TableSchedule, Until
+from tf_approxgrad.training.trace_check import TraceCheck
+from tf_approxgrad.utils.checks import check_finite, check_integer
+
+# Under this name the model holds the state.
+_ATTRIBUTE = "tf_approxgrad_plateau"
+_SMALLER_IS_BETTER = ("loss", "error", "entropy", "perplexity", "mse", "mae")
+_LARGER_IS_BETTER = ("acc", "auc", "precision", "recall", "iou", "f1", "score")
+
+
+class SwitchToFullOnPlateau(keras.callbacks.Callback):
+    """Ends approximation when a metric has stopped improving.
+
+    Approximate gradients are cheap where any descent helps, and cost accuracy where it
+    takes precision. If no improvement is seen for `patience` epochs, all layers use the
+    exact gradient from the next step on: the model's schedule becomes
+    `Until(schedule, step)`. The training step is traced again for it.
+
+    What it knows is saved with the model's weights, so that training resumed by
+    `keras.callbacks.BackupAndRestore` or from a weights file goes on where it
+    stopped: pass it before the callback that saves. For a `tf.train.Checkpoint`, name
+    `callback.state` beside the model. A `.keras` file holds the new schedule. Once
+    switched, a model stays full in later calls of `fit` with this callback, with a new
+    optimizer too. If another quantity is monitored than before, the best value is
+    forgotten.
+
+    Source: Wang and Nelaturu, "Accelerated CNN Training Through Gradient
+    Approximation" (2019), which suggests it for VGG-19; the arguments are those of
+    `keras.callbacks.ReduceLROnPlateau`.
+
+    >>> import tf_approxgrad as tfag
+    >>> callbacks = [
+    ...     tfag.ApproximationCallback(),
+    ...     tfag.SwitchToFullOnPlateau(monitor="val_accuracy", patience=3, verbose=1),
+    ... ]
+
+    Args:
+      monitor: Quantity to be monitored.
+      patience: Number of epochs with no improvement after which to switch.
+      verbose: 0: quiet, 1: says what it did.
+      mode: `"min"`: smaller is better; `"max"`: larger is; `"auto"`: inferred from the
+        name of the monitored quantity.
+      min_delta: Threshold for an improvement, to only focus on significant changes.
+
+    Raises:
+      TypeError: If an argument has the wrong type.
+      ValueError: If an argument isn't allowed, or the mode can't be inferred.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        patience: int = 10,
+        verbose: int = 0,
+        mode: str = "auto",
+        min_delta: float = 1e-4,
+    ) -> None:
+        super().__init__()
+        self.monitor = monitor
+        self.patience = check_integer("patience", patience, 1)
+        self.verbose = verbose
+        self.mode = _infer_mode(monitor) if mode == "auto" else mode
+        if self.mode not in ("min", "max"):
+            raise ValueError(f"mode={mode!r} must be 'auto', 'min' or 'max'.")
+        self.min_delta = check_finite("min_delta", min_delta, "a number >= 0", low=0.0)
+        self.state = PlateauState()
+        self._trace_check = TraceCheck()
+        # Keras needn't wait for each batch.
+        self.async_safe = True
+
+    def set_model(self, model: keras.Model) -> None:
+        super().set_model(model)
+        saved = vars(model).get(_ATTRIBUTE)
+        if saved is None:
+            # Past Keras' own bookkeeping: as an attribute like others it would count
+            # among the model's metrics.
+            object.__setattr__(model, _ATTRIBUTE, _Saved(self.state))
+        else:
+            self.state = saved.state
+        self._saved().owner = self
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        require_approximated_layers(self.model)
+        if self._saved().owner is not self:
+            raise ValueError(
+                f"fit of model {self.model.name!r} has more than one "
+                "SwitchToFullOnPlateau callback, but it can end its schedule once: "
+                "pass one."
+            )
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        # Weights may have been restored since training began.
+        self._keep_to_criterion()
+        if self._follow_state() and self.verbose:
+            print(
+                "\nSwitchToFullOnPlateau: this model has switched before, at step "
+                f"{int(self.state.full_from)}. All filter gradients stay full."
+            )
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        self._trace_check.end_batch(self.model)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._trace_check.end_epoch(self.model)
+        logs, state = logs or {}, self.state
+        if state.is_full:
+            return
+        current = logs.get(self.monitor)
+        if current is None:
+            warnings.warn(
+                f"SwitchToFullOnPlateau is conditioned on metric `{self.monitor}`, "
+                f"which is not available. Available metrics are: {','.join(logs)}.",
+                stacklevel=2,
+            )
+            return
+        best = float(state.best)
+        gain = best - current if self.mode == "min" else current - best
+        if math.isnan(best) or gain > self.min_delta:
+            state.best.assign(current)
+            state.wait.assign(0)
+            return
+        state.wait.assign_add(1)
+        if int(state.wait) < self.patience:
+            return
+        step = current_step(self.model)
+        state.full_from.assign(step)
+        self._follow_state()
+        if self.verbose:
+            share = share_approximated(self._assignments(), step)
+            print(
+                f"\nEpoch {epoch + 1}: SwitchToFullOnPlateau: {self.monitor} has not "
+                f"improved on {best:.5g} for {self.patience} epochs. All filter "
+                f"gradients are full from step {step} on; up to there {share:.0%} were "
+                "approximated."
+            )
+
+    def _assignments(self) -> list[Any]:
+        return [x.gradient_policy for x in require_approximated_layers(self.model)]
+
+    def _saved(self) -> _Saved:
+        saved: _Saved = vars(self.model)[_ATTRIBUTE]
+        return saved
+
+    def _keep_to_criterion(self) -> None:
+        """Forgets the best of another metric, or of the other mode."""
+        state = self.state
+        criterion = zlib.crc32(f"{self.mode} {self.monitor}".encode())
+        if int(state.criterion) != criterion:
+            state.criterion.assign(criterion)
+            state.best.assign(math.nan)
+            state.wait.assign(0)
+
+    def _follow_state(self) -> bool:
+        """Makes the layers full from the step that the state says, if they aren't."""
+        if not self.state.is_full:
+            return False
+        # A new optimizer counts from 0 again.
+        step = min(int(self.state.full_from), current_step(self.model))
+        if not _end_schedules(self.model, step):
+            return False
+        # Schedules that didn't need the step do now.
+        bind_step(self.model, self.model.optimizer)
+        self.model.make_train_function(force=True)
+        self._trace_check.start()
+        return True
+
+
+class PlateauState(tf.Module):
+    """What `SwitchToFullOnPlateau` knows, in variables that a checkpoint can hold.
+
+    Attributes:
+      best: The best value so far; NaN before the first.
+      wait: The number of epochs since.
+      criterion: A number for the monitored quantity and the mode that these are of; -1
+        before the first.
+      full_from: The first step of exact gradients; -1 while there is none.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        with tf.device("CPU"):
+            self.best = tf.Variable(math.nan, dtype=tf.float64)
+            self.wait = tf.Variable(0, dtype=tf.int64)
+            self.criterion = tf.Variable(-1, dtype=tf.int64)
+            self.full_from = tf.Variable(-1, dtype=tf.int64)
+
+    @property
+    def is_full(self) -> bool:
+        return int(self.full_from) >= 0
+
+
+class _Saved(keras.metrics.Metric):
+    """Puts the state into the files of weights of the model that holds this.
+
+    A metric is what Keras saves with a model without counting it among its weights.
+    """
+
+    def __init__(self, state: PlateauState) -> None:
+        super().__init__(name=_ATTRIBUTE)
+        self.state = state
+        # The callback of the last call of `fit`.
+        self.owner: SwitchToFullOnPlateau | None = None
+
+    def update_state(self, *args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError("this metric only keeps a state")
+
+    def result(self) -> Any:
+        return keras.ops.convert_to_tensor(self.state.full_from)
+
+    def save_own_variables(self, store: Any) -> None:
+        for variable, name in zip(
+            self.state.variables, _names(self.state), strict=True
+        ):
+            store[name] = variable.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        # A file of weights from elsewhere has none of it.
+        for variable, name in zip(
+            self.state.variables, _names(self.state), strict=True
+        ):
+            if name in store:
+                variable.assign(np.asarray(store[name]))
+
+
+def _names(state: PlateauState) -> list[str]:
+    # tf.Module sorts its variables by the attributes' names.
+    return sorted(name for name, v in vars(state).items() if isinstance(v, tf.Variable))
+
+
+def _end_schedules(model: keras.Model, step: int) -> bool:
+    """Makes the layers full from a step on; returns whether that is new."""
+    policies = [x.gradient_policy for x in require_approximated_layers(model)]
+    if all(policy.schedule is None for policy in policies):
+        # One schedule for all, with a row for each layer that has an index.
+        methods = [
+            layer.method if isinstance(layer, ApproximateLayer) else FullGradient()
+            for layer in convertible_layers(model)
+        ]
+        table = TableSchedule([[method] for method in methods])
+        assign_schedule(model, _until(table, step))
+        return True
+    ongoing = [x for x in policies if not _is_ended(x.schedule, step)]
+    if all(policy.is_exact() for policy in ongoing):
+        return False
+    # Those that were exact all along, too: fit asks for one schedule for all layers.
+    for policy in ongoing:
+        schedule = policy.schedule or Constant(policy.method)
+        # The index stays: parts of the model may have been converted on their own.
+        policy.schedule = _until(schedule, step)
+    return True
+
+
+def _is_ended(schedule: Schedule | None, step: int) -> bool:
+    return isinstance(schedule, Until) and schedule.end <= step
+
+
+def _until(schedule: Schedule, step: int) -> Schedule:
+    return Until(schedule, step) if step else Constant(FullGradient())
+
+
+def _infer_mode(monitor: str) -> str:
+    name = str(monitor).lower()
+    if any(part in name for part in _SMALLER_IS_BETTER):
+        return "min"
+    if any(part in name for part in _LARGER_IS_BETTER):
+        return "max"
+    raise ValueError(
+        f"monitor={monitor!r} doesn't say whether it should grow or fall: pass "
+        "mode='max' or mode='min'."
+    )

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 
 import keras
+import tensorflow as tf
 
 import tf_approxgrad as tfag
 from benchmarks.arguments import at_least
@@ -95,7 +96,11 @@ def make_model(
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
+    # A first step that creates variables, the optimizer's or metrics', is traced twice.
     model.optimizer.build(model.trainable_variables)
+    logits = tf.zeros([1, datasets.CLASSES])
+    model.compute_metrics(None, tf.zeros([1], tf.int64), logits)
+    model.reset_metrics()
     if setting.schedule is not None:
         tfag.bind_step(model, model.optimizer.iterations)
     return model

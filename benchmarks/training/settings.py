@@ -142,7 +142,7 @@ def _read_schedule(text: str, method: tfag.GradientMethod) -> tfag.Schedule:
     name, *assignments = SCHEDULES.get(text, text).split(":")
     if name not in _CLASSES:
         raise ValueError(
-            f"schedule {name!r} must be one of {', '.join((*SCHEDULES, *_CLASSES))}"
+            f"schedule {text!r} must be one of {', '.join((*SCHEDULES, *_CLASSES))}"
         )
     schedule, readers = _CLASSES[name]
     return schedule(method, **_read_assignments(name, assignments, readers))

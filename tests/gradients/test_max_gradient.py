@@ -10,7 +10,14 @@ import pytest
 from gradients import NON_FINITE, filter_gradient
 from gradients import weights_of as method_weights
 from programs import with_threads
-from reference import GEOMETRIES, Problem, assert_gradient, keep_largest, to_nhwc
+from reference import (
+    GEOMETRIES,
+    SOME_GEOMETRIES,
+    Problem,
+    assert_gradient,
+    keep_largest,
+    to_nhwc,
+)
 
 import tf_approxgrad as tfag
 
@@ -46,7 +53,7 @@ def test_max_is_the_reference(geometry: str, k: int) -> None:
 
 
 @pytest.mark.parametrize("k", [1, 3, 16])
-@pytest.mark.parametrize("geometry", GEOMETRIES)
+@pytest.mark.parametrize("geometry", SOME_GEOMETRIES)
 def test_max_is_the_reference_in_nchw(geometry: str, k: int) -> None:
     check_max(dataclasses.replace(GEOMETRIES[geometry], data_format="NCHW"), k)
 
@@ -54,7 +61,7 @@ def test_max_is_the_reference_in_nchw(geometry: str, k: int) -> None:
 @pytest.mark.parametrize("data_format", FORMATS)
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16", "half"])
 @pytest.mark.parametrize("k", [1, 17])
-@pytest.mark.parametrize("geometry", GEOMETRIES)
+@pytest.mark.parametrize("geometry", SOME_GEOMETRIES)
 def test_max_is_the_reference_in_other_types(
     geometry: str, k: int, dtype: str, data_format: str
 ) -> None:
@@ -64,8 +71,8 @@ def test_max_is_the_reference_in_other_types(
 
 @pytest.mark.parametrize("data_format", FORMATS)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("k", [1, 2, 16])
-@pytest.mark.parametrize("geometry", GEOMETRIES)
+@pytest.mark.parametrize("k", [2, 16])
+@pytest.mark.parametrize("geometry", SOME_GEOMETRIES)
 def test_max_of_integers_is_exact(
     geometry: str, k: int, dtype: str, data_format: str
 ) -> None:
@@ -79,9 +86,9 @@ def test_max_of_integers_is_exact(
     np.testing.assert_array_equal(actual, expected)
 
 
-@pytest.mark.parametrize("excess", [0, 1, 1000, 2**40])
+@pytest.mark.parametrize("excess", [0, 2**40])
 @pytest.mark.parametrize("data_format", FORMATS)
-@pytest.mark.parametrize("geometry", GEOMETRIES)
+@pytest.mark.parametrize("geometry", SOME_GEOMETRIES)
 def test_keeping_all_positions_is_exactly_dense(
     geometry: str, data_format: str, excess: int
 ) -> None:

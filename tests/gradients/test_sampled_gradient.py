@@ -10,6 +10,7 @@ from gradients import NON_FINITE, filter_gradient
 from programs import with_instruction_sets, with_threads
 from reference import (
     GEOMETRIES,
+    SOME_GEOMETRIES,
     Problem,
     assert_gradient,
     to_nhwc,
@@ -38,7 +39,7 @@ def test_sampled_is_the_reference(geometry: str, k: int) -> None:
 
 
 @pytest.mark.parametrize("k", [1, 3, 16])
-@pytest.mark.parametrize("geometry", GEOMETRIES)
+@pytest.mark.parametrize("geometry", SOME_GEOMETRIES)
 def test_sampled_is_the_reference_in_nchw(geometry: str, k: int) -> None:
     check_sampled(dataclasses.replace(GEOMETRIES[geometry], data_format="NCHW"), k)
 
@@ -46,7 +47,7 @@ def test_sampled_is_the_reference_in_nchw(geometry: str, k: int) -> None:
 @pytest.mark.parametrize("data_format", FORMATS)
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16", "half"])
 @pytest.mark.parametrize("k", [1, 17])
-@pytest.mark.parametrize("geometry", GEOMETRIES)
+@pytest.mark.parametrize("geometry", SOME_GEOMETRIES)
 def test_sampled_is_the_reference_in_other_types(
     geometry: str, k: int, dtype: str, data_format: str
 ) -> None:
@@ -67,9 +68,9 @@ def test_larger_maps_are_the_reference(k: int, dtype: str, data_format: str) -> 
     check_sampled(problem, k)
 
 
-@pytest.mark.parametrize("excess", [0, 1, 1000, 2**40])
+@pytest.mark.parametrize("excess", [0, 2**40])
 @pytest.mark.parametrize("data_format", FORMATS)
-@pytest.mark.parametrize("geometry", GEOMETRIES)
+@pytest.mark.parametrize("geometry", SOME_GEOMETRIES)
 def test_drawing_as_many_as_there_are_positions_is_exactly_dense(
     geometry: str, data_format: str, excess: int
 ) -> None:

@@ -34,8 +34,8 @@ class Holder(keras.Model):
         return x
 
 
-def doubled(**arguments):
-    return Doubled(3, 3, padding="same", name="own", **arguments)
+def doubled(method="max", **arguments):
+    return Doubled(3, 3, padding="same", name="own", method=method, **arguments)
 
 
 def sequential():
@@ -142,7 +142,7 @@ class NotTold(tfag.ApproxConv2D):
 @pytest.mark.parametrize("remat", [False, True])
 def test_subclass_that_is_not_told_that_it_trains_is_reported_as_skipped(remat):
     with keras.RematScope(mode="full" if remat else None):
-        layer = NotTold(3, 3, padding="same", name="own")
+        layer = NotTold(3, 3, padding="same", name="own", method="max")
     model = keras.Sequential([keras.Input(IMAGE), conv(3, name="plain"), layer])
     model = tfag.approximate_gradients(model, tfag.Constant("zero"))
     tfag.bind_step(model, tf.Variable(0))

@@ -94,7 +94,8 @@ def test_everything_but_the_filter_gradient_is_keras_own(case, graph):
     run = tf.function(gradients) if graph else gradients
     y, found, _ = run(ours, x, training=True)
     expected_y, expected, _ = run(plain, x)
-    np.testing.assert_array_equal(y, expected_y)
+    # Keras convolves a separable layer by one op, which rounds otherwise on some CPUs.
+    np.testing.assert_allclose(y, expected_y, 1e-6, 1e-6)
     kernel = "pointwise_kernel" if "pointwise_kernel" in expected else "kernel"
     for name in expected:
         if name == kernel:

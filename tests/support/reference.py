@@ -375,3 +375,13 @@ GEOMETRIES = {
     "many input channels": Problem(ci=70, co=1, size=(5, 6)),
     "odd channels": Problem(ci=33, co=17, size=(6, 7)),
 }
+# One of each kind, for sweeps over types, layouts and settings. The kernels' own tests
+# in cc/tests make those over all sizes.
+SOME_GEOMETRIES = [
+    "3x3",
+    "1x1 strides",
+    "5x3 all",
+    "explicit dilated",
+    "many output channels",
+    "odd channels",
+]

@@ -33,7 +33,7 @@ def code_spans(text: str) -> list[str]:
 
 def commands(text: str) -> list[list[str]]:
     """The words of each shell command in a page's console blocks and in its `code`."""
-    programs = ("make", "pip", "python")
+    programs = ("cmake", "make", "pip", "python")
     lines = "".join(blocks(text, "console")).splitlines()
     split = [shlex.split(line, comments=True) for line in [*lines, *code_spans(text)]]
     return [words for words in split if words and words[0] in programs]

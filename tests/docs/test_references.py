@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import json
 import re
 
 import keras
@@ -90,10 +91,17 @@ def test_table_of_layers_says_what_is_converted(name: str, is_converted: bool) -
 
 @pytest.mark.parametrize("words", MAKE, ids=" ".join)
 def test_make_has_the_target(words: list[str]) -> None:
-    makefile = (ROOT / "Makefile").read_text()
+    makefile = (ROOT / "Makefile").read_text().replace("\\\n", "")
     targets = re.findall(r"^([\w-]+):|^\.PHONY: (.+)$", makefile, re.MULTILINE)
     known = {word for pair in targets for text in pair for word in text.split()}
     assert {word for word in words[1:] if "=" not in word} <= known
+
+
+def test_presets_of_cmake_exist() -> None:
+    presets = json.loads((ROOT / "CMakePresets.json").read_text())
+    named = {words[-1] for words in COMMANDS if words[:2] == ["cmake", "--workflow"]}
+    assert named
+    assert named <= {preset["name"] for preset in presets["workflowPresets"]}
 
 
 @pytest.mark.parametrize("words", PROGRAMS, ids=" ".join)

@@ -16,7 +16,7 @@ import tensorflow as tf
 import tf_approxgrad as tfag
 
 ROOT = Path(__file__).parents[1]
-_SOURCES = ("cc/benchmarks/machine_limits.cc", "cc/kernels/instruction_set.cc")
+_SOURCES = ("cc/benchmarks/machine_limits.cc", "cc/cpu/core/instruction_set.cc")
 
 
 @dataclasses.dataclass(frozen=True)

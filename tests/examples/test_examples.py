@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 import summaries
 import train
+from event_files import read_events
 
 import tf_approxgrad as tfag
 
 EXAMPLES = Path(train.__file__).parent
-sys.path.insert(0, str(EXAMPLES.parent / "tests"))
 
 
 def small_model():
@@ -59,7 +59,8 @@ def test_convert_converts_a_network_of_keras_applications(capsys):
 
 
 def test_resumed_loop_does_what_an_uninterrupted_one_does(tmp_path):
-    tiny = {"images": 100, "batch": 20}
+    # Ten steps an epoch.
+    tiny = {"images": 200, "batch": 20}
     whole = custom_loop.main(epochs=3, **tiny)
     losses, shares = zip(*whole, strict=True)
     # Exact in the first epoch; then the share grows.
@@ -109,8 +110,6 @@ def test_fidelity_is_measured_before_and_after_training(tmp_path):
 
 
 def test_summaries_switch_and_write_methods_shares_and_fidelity(tmp_path, capsys):
-    from event_files import read_events
-
     summaries.main(*(6, 60, 20), patience=1, update_freq=3, output=str(tmp_path))
     assert "val_accuracy has not improved" in capsys.readouterr().out
     assert (tmp_path / "schedule.png").stat().st_size > 0

@@ -145,7 +145,8 @@ def test_full_is_exact_zero_is_nothing_and_all_positions_are_exact(make):
         assert full.layer == zero.layer == every.layer
         assert numbers(full) == pytest.approx([1, 0, 1, 0, 0], abs=1e-12)
         assert numbers(zero) == pytest.approx([0, 1, 0, 1, 0], abs=1e-12)
-        assert numbers(every) == pytest.approx([1, 0, 1, 0, 0], abs=1e-2)
+        # mixed_bfloat16's exact gradient has an error of its own, larger on older CPUs.
+        assert numbers(every) == pytest.approx([1, 0, 1, 0, 0], abs=2e-2)
 
 
 def test_gradient_that_is_zero_makes_ratios_zero():

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from marks import slowly
 from model_zoo import (
     SCHEDULE,
     Block,
@@ -29,7 +30,12 @@ import tf_approxgrad as tfag
 
 
 @pytest.mark.parametrize(
-    "make", [sequential, functional, with_block, with_lora, subclassed, own_functional]
+    "make",
+    [
+        functional,
+        subclassed,
+        *slowly(sequential, with_block, with_lora, own_functional),
+    ],
 )
 @pytest.mark.parametrize("strip", [False, True], ids=["converted", "stripped"])
 def test_compiled_model_goes_on_training_as_the_original_would(make, strip):

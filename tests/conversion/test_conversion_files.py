@@ -6,6 +6,7 @@ import sys
 import keras
 import pytest
 import tensorflow as tf
+from marks import slowly
 from model_zoo import (
     SCHEDULE,
     X,
@@ -44,7 +45,9 @@ def test_weight_files_load_both_ways(make, to_converted, tmp_path):
     assert_all_equal(call(target), call(source))
 
 
-@pytest.mark.parametrize("make", [functional, with_block, other_kinds, subclassed])
+@pytest.mark.parametrize(
+    "make", [functional, *slowly(with_block, other_kinds, subclassed)]
+)
 @pytest.mark.parametrize("to_converted", [True, False], ids=["into", "out of"])
 def test_checkpoints_load_both_ways_with_the_optimizers_state(
     make, to_converted, tmp_path

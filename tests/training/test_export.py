@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from marks import slowly
 from recording import operations
 from tensorflow.core.protobuf import saved_model_pb2
 
@@ -62,7 +63,7 @@ def trained_network() -> tuple[keras.Model, np.ndarray]:
     return model, x
 
 
-@pytest.mark.parametrize("kind", ["export", "saved_model", "tf.function"])
+@pytest.mark.parametrize("kind", ["export", *slowly("saved_model", "tf.function")])
 def test_trained_model_serves_without_the_package(kind, tmp_path):
     model, x = trained_network()
     path = str(tmp_path / "model")
@@ -103,6 +104,7 @@ def all_kinds() -> tuple[keras.Model, np.ndarray]:
     return model, x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["export", "saved_model"])
 def test_every_kind_of_layer_serves_without_the_package(kind, tmp_path):
     model, x = all_kinds()
@@ -146,6 +148,7 @@ np.save("kernels.npy", [train(x=x)["kernel"] for _ in range(4)])
 """
 
 
+@pytest.mark.slow
 def test_saved_model_with_a_training_signature_trains_on_where_it_is_loaded(tmp_path):
     model, x = trained_network()
     # Steps 1 and 3 leave the second convolution as it is, but for the momentum.
@@ -205,7 +208,7 @@ def test_resnet50_keeps_its_outputs_and_serves_without_the_package(tmp_path):
     assert_serves_elsewhere(tmp_path, x, model(x).numpy())
 
 
-@pytest.mark.parametrize("make", [trained_network, all_kinds])
+@pytest.mark.parametrize("make", [all_kinds, *slowly(trained_network)])
 def test_tflite_runs_a_converted_model(make):
     model, x = make()
     converter = tf.lite.TFLiteConverter.from_keras_model(model)

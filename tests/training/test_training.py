@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from marks import slowly
 from recording import CELLS, CellRecording
 
 import tf_approxgrad as tfag
@@ -131,7 +132,7 @@ def test_fit_with_each_optimizer(name):
 
 
 @pytest.mark.parametrize("accumulated", [2, 3])
-@pytest.mark.parametrize("steps_per_execution", [1, 4])
+@pytest.mark.parametrize("steps_per_execution", [1, *slowly(4)])
 def test_gradient_accumulation_counts_the_updates(accumulated, steps_per_execution):
     # Keras' iterations are the updates of the weights: all batches of one share it.
     optimizer = keras.optimizers.SGD(0.01, gradient_accumulation_steps=accumulated)

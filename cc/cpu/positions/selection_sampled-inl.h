@@ -1,11 +1,31 @@
-// Selection of the sampled method, for one instruction set; included inside its
-// namespace. systematic_sampling.h says what is drawn.
+// The selection of sampled. systematic_sampling.h says what is drawn.
 //
 // Each lane has a channel of its own, in both layouts. One pass over dY leaves
 // the running sums at the segments' ends; then, for each of the k draws, only
 // the segments that hold some lane's draw are read again, from the cache. There
 // a position is the number of rows whose sum is still below the draw's: no lane
 // branches.
+
+#ifndef TF_APPROXGRAD_CC_CPU_POSITIONS_SELECTION_SAMPLED_INL_H_
+#define TF_APPROXGRAD_CC_CPU_POSITIONS_SELECTION_SAMPLED_INL_H_
+
+#include <cstdint>
+
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
+#include "cc/common/random_stream.h"
+#include "cc/common/systematic_sampling.h"
+#include "cc/common/target.h"
+#include "cc/cpu/core/philox_group-inl.h"
+#include "cc/cpu/core/vectors-inl.h"
+#include "cc/cpu/positions/kernels.h"
+#include "cc/cpu/positions/patch_list-inl.h"
+#include "cc/cpu/positions/selection_max-inl.h"
+
+TF_APPROXGRAD_BEGIN_TARGET();
+namespace tf_approxgrad {
+namespace TF_APPROXGRAD_TARGET {
+namespace {
 
 // Rows that are read at once from planes.
 constexpr int kPieceRows = 16;
@@ -177,7 +197,8 @@ void KeepSampled(int64_t positions, int64_t co, int width, int64_t k,
     const Vector<Accumulator> weight =
         total / Broadcast(static_cast<Accumulator>(k));
     const Vector<Accumulator> offset = LoadVector(one_less_u + v * kWidth);
-    WeightedPatch<Accumulator>* const patches = writer.OfChannel(co + v * kWidth);
+    WeightedPatch<Accumulator>* const patches =
+        writer.OfChannel(co + v * kWidth);
     for (int64_t j = 0; j < k; ++j) {
       Vector<Accumulator> draw =
           (Broadcast(static_cast<Accumulator>(j)) + offset) * weight;
@@ -273,3 +294,10 @@ void SamplePlanes(const ConvGeometry& g, const T* values, int64_t co, int width,
     done += planes;
   }
 }
+
+}  // namespace
+}  // namespace TF_APPROXGRAD_TARGET
+}  // namespace tf_approxgrad
+TF_APPROXGRAD_END_TARGET();
+
+#endif  // TF_APPROXGRAD_CC_CPU_POSITIONS_SELECTION_SAMPLED_INL_H_

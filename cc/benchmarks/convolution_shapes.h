@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "cc/kernels/geometry.h"
+#include "cc/common/geometry.h"
 
 namespace tf_approxgrad {
 

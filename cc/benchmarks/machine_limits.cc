@@ -13,7 +13,7 @@
 #include <thread>
 #include <vector>
 
-#include "cc/kernels/instruction_set.h"
+#include "cc/cpu/core/instruction_set.h"
 
 namespace {
 

@@ -13,7 +13,7 @@
 #include <random>
 #include <vector>
 
-#include "cc/kernels/geometry.h"
+#include "cc/common/geometry.h"
 
 namespace tf_approxgrad {
 

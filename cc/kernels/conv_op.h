@@ -9,7 +9,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "cc/kernels/geometry.h"
+#include "cc/common/geometry.h"
 #include "cc/ops/conv_attributes.h"
 #include "tensorflow/core/framework/op_kernel.h"
 

@@ -8,8 +8,8 @@
 #include <functional>
 #include <memory>
 
-#include "cc/kernels/unit_queue.h"
-#include "cc/kernels/worker_gate.h"
+#include "cc/cpu/core/unit_queue.h"
+#include "cc/cpu/core/worker_gate.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace tf_approxgrad {

@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "cc/kernels/random_stream.h"
+#include "cc/common/random_stream.h"
 #include "cc/ops/conv_attributes.h"
 #include "tensorflow/core/framework/op_kernel.h"
 

@@ -8,9 +8,9 @@
 #include <cstdint>
 
 #include "cc/kernels/conv_op.h"
-#include "cc/kernels/geometry.h"
-#include "cc/kernels/row_draw.h"
-#include "cc/kernels/row_sampled_op.h"
+#include "cc/common/geometry.h"
+#include "cc/common/row_draw.h"
+#include "cc/kernels/rows_op.h"
 #include "cc/ops/conv_attributes.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
@@ -22,10 +22,10 @@ struct SampleRowsCall {
   double uniform = 0;
 };
 
-class SampleRowsOp : public RowSampledOp {
+class SampleRowsOp : public RowsOp {
  public:
   explicit SampleRowsOp(tensorflow::OpKernelConstruction* context)
-      : RowSampledOp(context) {
+      : RowsOp(context) {
     OP_REQUIRES_OK(context, CheckAccumulator(context->input_type(0),
                                              context->output_type(0)));
   }

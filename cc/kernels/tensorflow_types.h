@@ -5,7 +5,7 @@
 #ifndef TF_APPROXGRAD_CC_KERNELS_TENSORFLOW_TYPES_H_
 #define TF_APPROXGRAD_CC_KERNELS_TENSORFLOW_TYPES_H_
 
-#include "cc/kernels/float_types.h"
+#include "cc/common/float_types.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/register_types.h"
 

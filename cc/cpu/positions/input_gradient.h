@@ -1,0 +1,65 @@
+// The input gradient of the methods that keep positions, max and sampled, from
+// end to end: selection, then scatter, spread over the threads that the caller
+// offers.
+
+#ifndef TF_APPROXGRAD_CC_CPU_POSITIONS_INPUT_GRADIENT_H_
+#define TF_APPROXGRAD_CC_CPU_POSITIONS_INPUT_GRADIENT_H_
+
+#include <cstdint>
+
+#include "cc/cpu/positions/accumulation_plan.h"
+#include "cc/cpu/core/cache_sizes.h"
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
+#include "cc/cpu/positions/kernels.h"
+#include "cc/cpu/core/packed_filter.h"
+#include "cc/cpu/core/scratch_layout.h"
+#include "cc/common/selection.h"
+#include "cc/cpu/core/unit_queue.h"
+
+namespace tf_approxgrad {
+
+template <typename T>
+class PositionsInputGradient {
+ public:
+  using Accumulator = typename AccumulatorOf<T>::type;
+
+  // All sizes of `geometry` must be positive. `threads` is how many there are,
+  // at least 1; a small gradient takes fewer.
+  PositionsInputGradient(const ConvGeometry& geometry, const Selection& selection,
+                    int64_t threads,
+                    InstructionSet instruction_set = ChosenInstructionSet(),
+                    const CacheSizes& caches = DetectedCacheSizes());
+
+  const AccumulationPlan& plan() const { return plan_; }
+
+  // Bytes of scratch for Compute, which must be aligned to 64.
+  int64_t scratch_bytes() const;
+
+  // Writes every element of `in_backprop`, which is laid out as the input.
+  // `filter` is [KH, KW, Ci, Co].
+  void Compute(double scale, const T* filter, const T* out_backprop,
+               void* scratch, T* in_backprop,
+               const RunWorkers& run_workers) const;
+
+ private:
+  struct Scratch {
+    WeightedPatch<Accumulator>* patches;
+    int32_t* class_counts;
+    Accumulator* packed_filter;
+    Accumulator* tiles;
+  };
+
+  Scratch LayOut(ScratchLayout* layout) const;
+
+  ConvGeometry geometry_;
+  Selection selection_;
+  PositionsKernels<T> kernels_;
+  int64_t workers_;
+  AccumulationPlan plan_;
+  PackedFilter packed_;
+};
+
+}  // namespace tf_approxgrad
+
+#endif  // TF_APPROXGRAD_CC_CPU_POSITIONS_INPUT_GRADIENT_H_

@@ -1,0 +1,65 @@
+// The input gradient of the row-sampled method from end to end: the draw, then
+// the product of the drawn rows with the filter, spread over the threads that
+// the caller offers.
+
+#ifndef TF_APPROXGRAD_CC_CPU_ROWS_INPUT_GRADIENT_H_
+#define TF_APPROXGRAD_CC_CPU_ROWS_INPUT_GRADIENT_H_
+
+#include <cstdint>
+
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
+#include "cc/cpu/core/packed_filter.h"
+#include "cc/cpu/rows/kernels.h"
+#include "cc/cpu/rows/sampler.h"
+#include "cc/cpu/core/scratch_layout.h"
+#include "cc/cpu/core/unit_queue.h"
+
+namespace tf_approxgrad {
+
+template <typename T>
+class RowsInputGradient {
+ public:
+  using Accumulator = typename AccumulatorOf<T>::type;
+
+  // All sizes of `geometry` must be positive. `threads` is how many there are,
+  // at least 1; a small gradient takes fewer.
+  RowsInputGradient(const ConvGeometry& geometry, const RowSampling& sampling,
+                   int64_t threads,
+                   InstructionSet instruction_set = ChosenInstructionSet());
+
+  const InputProductPlan& plan() const { return plan_; }
+
+  // Bytes of scratch for Compute, which must be aligned to 64.
+  int64_t scratch_bytes() const;
+
+  // Writes every element of `in_backprop`, which is laid out as `input`:
+  // `scale` times the estimate of the gradient that the rows drawn by
+  // `uniform`, in [0, 1), make. `filter` is [KH, KW, Ci, Co], and `input` is
+  // read for sizes by product alone. A row whose size isn't finite makes all
+  // elements NaN.
+  void Compute(double scale, double uniform, const T* input, const T* filter,
+               const T* out_backprop, void* scratch, T* in_backprop,
+               const RunWorkers& run_workers) const;
+
+ private:
+  struct Scratch {
+    RowSamplerScratch rows;
+    Accumulator* packed_filter;
+    char* workers;
+  };
+
+  Scratch LayOut(ScratchLayout* layout) const;
+
+  ConvGeometry geometry_;
+  RowSampling sampling_;
+  RowsKernels<T> kernels_;
+  int64_t workers_;
+  InputProductPlan plan_;
+  PackedFilter packed_;
+  int64_t worker_bytes_;
+};
+
+}  // namespace tf_approxgrad
+
+#endif  // TF_APPROXGRAD_CC_CPU_ROWS_INPUT_GRADIENT_H_

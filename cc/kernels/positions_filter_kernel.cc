@@ -1,0 +1,58 @@
+// The OpKernel of ApproxConv2DBackpropFilter and
+// ApproxSampledConv2DBackpropFilter on the CPU: where TensorFlow's
+// tensors, allocator and threads meet the kernels.
+
+#include <cstdint>
+
+#include "cc/kernels/cpu_workers.h"
+#include "cc/common/geometry.h"
+#include "cc/cpu/positions/filter_gradient.h"
+#include "cc/kernels/positions_op.h"
+#include "cc/kernels/tensorflow_types.h"
+#include "tensorflow/core/framework/op_kernel.h"
+
+namespace tf_approxgrad {
+namespace {
+
+using tensorflow::OpKernelContext;
+using tensorflow::Tensor;
+using tensorflow::TensorShape;
+
+template <typename T>
+class CpuPositionsFilterOp : public PositionsFilterOp {
+ public:
+  using PositionsFilterOp::PositionsFilterOp;
+
+ protected:
+  void SetZero(OpKernelContext*, Tensor* output) override {
+    output->flat<T>().setZero();
+  }
+
+  void Run(OpKernelContext* context, const ConvGeometry& geometry,
+           const Selection& selection, double scale, const Tensor& input,
+           const Tensor& out_backprop, Tensor* output) override {
+    using Stored = typename KernelType<T>::type;
+    const PositionsFilterGradient<Stored> gradient(geometry, selection,
+                                        CpuThreads(context));
+    Tensor scratch;
+    OP_REQUIRES_OK(
+        context, context->allocate_temp(tensorflow::DT_INT8,
+                                        TensorShape({gradient.scratch_bytes()}),
+                                        &scratch));
+    gradient.Compute(
+        scale, reinterpret_cast<const Stored*>(input.flat<T>().data()),
+        reinterpret_cast<const Stored*>(out_backprop.flat<T>().data()),
+        scratch.flat<int8_t>().data(),
+        reinterpret_cast<Stored*>(output->flat<T>().data()), RunOnCpu(context));
+  }
+};
+
+TF_APPROXGRAD_REGISTER(
+    Name("ApproxConv2DBackpropFilter").Device(tensorflow::DEVICE_CPU),
+    CpuPositionsFilterOp);
+TF_APPROXGRAD_REGISTER(
+    Name("ApproxSampledConv2DBackpropFilter").Device(tensorflow::DEVICE_CPU),
+    CpuPositionsFilterOp);
+
+}  // namespace
+}  // namespace tf_approxgrad

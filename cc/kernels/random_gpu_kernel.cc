@@ -1,0 +1,46 @@
+// The OpKernel of ApproxRandomFilterGradient on the GPU. Nothing where the
+// build has no CUDA.
+
+#ifdef TF_APPROXGRAD_CUDA
+// First, for it chooses what TensorFlow's headers define.
+// clang-format off
+#include "cc/kernels/gpu_op.h"
+// clang-format on
+
+#include "cc/cuda/random/fill_normal.h"
+#include "cc/kernels/random_op.h"
+
+namespace tf_approxgrad {
+namespace {
+
+using tensorflow::OpKernelContext;
+using tensorflow::Tensor;
+
+template <typename T>
+class ApproxRandomFilterGradientGpuOp : public RandomFilterGradientOp {
+ public:
+  using RandomFilterGradientOp::RandomFilterGradientOp;
+
+ protected:
+  void Fill(OpKernelContext* context, const RandomStream& numbers,
+            double stddev, Tensor* output) override {
+    using Stored = typename KernelType<T>::type;
+    OP_REQUIRES_OK(
+        context,
+        CudaStatus("the random filter gradient",
+                   CudaFillNormal(numbers, stddev, output->NumElements(),
+                                  static_cast<Stored*>(output->data()),
+                                  StreamOf(context))));
+  }
+};
+
+TF_APPROXGRAD_REGISTER(Name("ApproxRandomFilterGradient")
+                           .Device(tensorflow::DEVICE_GPU)
+                           .HostMemory("filter_sizes")
+                           .HostMemory("step"),
+                       ApproxRandomFilterGradientGpuOp);
+
+}  // namespace
+}  // namespace tf_approxgrad
+
+#endif  // TF_APPROXGRAD_CUDA

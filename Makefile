@@ -1,19 +1,13 @@
-# make            set-up alone: .venv with the dependencies, the compiled op and the package,
-#                 importable from .venv/bin/python
-# make demo       trains the paper's 2-layer CNN with several methods and compares them
-# make test       the quick tests; make test-slow the others
-# make test-instruction-sets
-#                 those of the op, on each of the processor's sets of vector instructions
-# make bench      times filter gradients, exact and approximate; make bench-step whole steps
-# make lint       ruff, mypy and clang-format, all read-only; make format rewrites
-# make docs       the site, strictly, in site/
+# make              set-up alone: .venv with the dependencies, the compiled op, the package
+# make demo         trains the paper's 2-layer CNN with several methods and compares them
+# make test         the quick tests; make test-slow the others
+# make test-instruction-sets   those of the op with each set of vector instructions
+# make bench        times filter gradients; make bench-step whole training steps
+# make lint, docs   all read-only; the site. make format rewrites
 #
-# The kernels' own tests need no TensorFlow, but CMake and ninja, of .venv or of the system:
-# make sanitize      under sanitizers, the CUDA kernels on the CPU, each thread a fiber
-# make test-aarch64  on an emulated ARM processor
-# make gpu-check     compiles all that runs on a GPU alone, and needs none
-# make gpu-test      on a GPU
-# make gpu-bench     times the CUDA kernels beside cuDNN 9's
+# The kernels' own tests need CMake and ninja, .venv's or others, and no TensorFlow:
+# make sanitize     under sanitizers, CUDA's on the CPU; make test-aarch64 on emulated ARM
+# make gpu-check    compiles what runs on a GPU alone; make gpu-test, gpu-bench run it there
 #
 # PYTHON=python3.x chooses the interpreter of .venv, TENSORFLOW=... the TensorFlow that goes
 # into it, CXX=... the compiler. See CONTRIBUTING.md.
@@ -27,12 +21,12 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 CC_FILES := $(shell find cc -name '*.cc' -o -name '*.cu' -o -name '*.h')
 
-.PHONY: setup demo test test-slow test-instruction-sets bench bench-step lint format docs
-.PHONY: sanitize test-aarch64 gpu-check gpu-test gpu-bench clean FORCE
+.PHONY: setup demo test test-slow test-instruction-sets bench bench-step lint format docs \
+  sanitize test-aarch64 gpu-check gpu-test gpu-bench clean FORCE
 setup: .venv/.stamp-installed
 
 # An interpreter that is asked for by name replaces a .venv of another version.
-version = $(shell $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>&1)
+version = $(shell { $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])'; } 2>/dev/null)
 ifneq ($(origin PYTHON),file)
 ifneq ($(call version,$(PYTHON)),$(call version,$(PY)))
 .venv/.stamp-venv: FORCE
@@ -64,7 +58,6 @@ PYTEST := $(PY) -m pytest --numprocesses=auto --maxprocesses=8 --dist=loadfile
 
 test: setup
 	$(PYTEST) -m 'not slow'
-
 test-slow: setup
 	$(PYTEST) -m slow
 
@@ -76,7 +69,6 @@ test-instruction-sets: setup
 
 bench: setup
 	$(PY) -m benchmarks.kernels.filter_gradient $(BENCH_FLAGS)
-
 bench-step: setup
 	$(PY) -m benchmarks.steps.step $(BENCH_FLAGS)
 
@@ -97,14 +89,8 @@ docs: setup
 CMAKE := PATH="$(CURDIR)/.venv/bin:$$PATH" cmake
 export CTEST_PARALLEL_LEVEL ?= $(shell nproc)
 
-sanitize gpu-check:
+sanitize test-aarch64 gpu-check gpu-test:
 	$(CMAKE) --workflow --preset $@
-
-test-aarch64:
-	$(CMAKE) --workflow --preset aarch64
-
-gpu-test:
-	$(CMAKE) --workflow --preset gpu
 
 GPU_BENCHMARKS := cuda.positions.filter_gradient_benchmark cuda.rows.sampling_benchmark
 gpu-bench:

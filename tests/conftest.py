@@ -11,7 +11,6 @@ import hypothesis
 import keras
 import pytest
 import tensorflow as tf
-from building import fake_build, set_up  # noqa: F401
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

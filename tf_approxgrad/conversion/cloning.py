@@ -25,13 +25,13 @@ def with_classes(model: keras.Model, classes: Mapping[int, LayerClass]) -> keras
     """Returns a model like `model` with some layers' classes replaced.
 
     Args:
-      model: A built model. It stays as it is if Keras can copy it: if it and the models
-        in it are of Keras' own classes, and its layers can be made from their
-        configurations. Otherwise it is changed and returned.
-      classes: The new class of a layer, by the layer's `id`.
+        model: A built model. It stays as it is if Keras can copy it: if it and the
+            models in it are of Keras' own classes, and its layers can be made from
+            their configurations. Otherwise it is changed and returned.
+        classes: The new class of a layer, by the layer's `id`.
 
     Returns:
-      A model of the same weights, layer names and outputs, compiled alike.
+        A model of the same weights, layer names and outputs, compiled alike.
     """
     # A copy of a user's class would be one of Keras' class, without its methods.
     if all(map(is_model_of_keras, _models(model))):
@@ -139,7 +139,7 @@ def _copy_state(
     overwritten by its owner.
 
     Raises:
-      ValueError: If the copy isn't like the original.
+        ValueError: If the copy isn't like the original.
     """
     for source, target in zip(old, new, strict=True):
         # Layers of a user's own may leave their name out of their configuration.

@@ -48,6 +48,33 @@ def approximate_gradients(
     converted in place and returned. A converted model can be converted again, to
     another schedule or other layers.
 
+    Args:
+        model: A built Keras model with at least one convertible convolution.
+        schedule: Which method each convolution uses at each step. Layer indices count
+            the convertible convolutions in the model's layer order, from 1, whether
+            `layers` names them or not.
+        layers: Which convolutions to convert: an index, a name, a compiled regular
+            expression that is searched for in the names, a predicate, which is a
+            function of the layer; or a list of these. `None` means all. The others are
+            plain layers of Keras in the result; of a user's subclass of `ApproxConv2D`
+            or its like, the gradient is exact.
+        input_gradient: The method, or its name, that makes the input gradients of the
+            converted layers as well, at the layers and steps where the schedule's
+            method isn't full. `None` leaves them exact. The errors of an input gradient
+            travel to all earlier layers, so that a biased method gets a warning: take
+            `SampledGradient` or `RowSampledGradient`, with scale 1.
+
+    Returns:
+        The converted model. Train it with `ApproximationCallback`, or call `bind_step`.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If the model isn't built or has no convertible convolution, or if
+            the schedule or `layers` don't fit it, or if the schedule breaks the promise
+            of its segments.
+
+    Example:
+
     >>> import keras
     >>> import tf_approxgrad as tfag
     >>> model = tfag.models.cnn2(input_shape=(28, 28, 1))
@@ -61,31 +88,6 @@ def approximate_gradients(
     ... )
     >>> model.get_layer("conv2").input_gradient
     SampledGradient(k=1, scale=1.0, seed=0)
-
-    Args:
-      model: A built Keras model with at least one convertible convolution.
-      schedule: Which method each convolution uses at each step. Layer indices count the
-        convertible convolutions in the model's layer order, from 1, whether `layers`
-        names them or not.
-      layers: Which convolutions to convert: an index, a name, a compiled regular
-        expression that is searched for in the names, a predicate, which is a function
-        of the layer; or a list of these. `None` means all. The others are plain layers
-        of Keras in the result; of a user's subclass of `ApproxConv2D` or its like, the
-        gradient is exact.
-      input_gradient: The method, or its name, that makes the input gradients of the
-        converted layers as well, at the layers and steps where the schedule's method
-        isn't full. `None` leaves them exact. The errors of an input gradient travel to
-        all earlier layers, so that a biased method gets a warning: take
-        `SampledGradient` or `RowSampledGradient`, with scale 1.
-
-    Returns:
-      The converted model. Train it with `ApproximationCallback`, or call `bind_step`.
-
-    Raises:
-      TypeError: If an argument has the wrong type.
-      ValueError: If the model isn't built or has no convertible convolution, or if
-        the schedule or `layers` don't fit it, or if the schedule breaks the promise
-        of its segments.
     """
     check_model(model)
     if not isinstance(schedule, Schedule):
@@ -164,26 +166,28 @@ def _check_overlap(
 def strip_approximation(model: keras.Model) -> keras.Model:
     """Turns a converted model into one of Keras' own layers again.
 
+    Args:
+        model: A model that `approximate_gradients` returned. One without converted
+            layers is returned as it is.
+
+    Returns:
+        A model of the same weights, layer names and outputs, copied or converted in
+        place as by `approximate_gradients`. A layer of a user's subclass of
+        `ApproxConv2D` or its like keeps its class, because Keras' own may compute
+        something else; its gradient is exact.
+
+    Raises:
+        TypeError: If the argument isn't a model.
+        ValueError: If the model isn't built.
+
+    Example:
+
     >>> import tf_approxgrad as tfag
     >>> model = tfag.models.cnn2(input_shape=(28, 28, 1))
     >>> model = tfag.approximate_gradients(model, tfag.Alternate("max"))
     >>> model = tfag.strip_approximation(model)
     >>> tfag.conversion_report(model).converted
     []
-
-    Args:
-      model: A model that `approximate_gradients` returned. One without converted layers
-        is returned as it is.
-
-    Returns:
-      A model of the same weights, layer names and outputs, copied or converted in
-      place as by `approximate_gradients`. A layer of a user's subclass of
-      `ApproxConv2D` or its like keeps its class, because Keras' own may compute
-      something else; its gradient is exact.
-
-    Raises:
-      TypeError: If the argument isn't a model.
-      ValueError: If the model isn't built.
     """
     check_model(model)
     layers = approximated_layers(model)

@@ -27,11 +27,11 @@ def filter_gradient_costs(model: keras.Model) -> dict[int, int | None]:
     """Multiply-adds of the exact filter gradient of each convolution, for one example.
 
     Args:
-      model: Any Keras model.
+        model: Any Keras model.
 
     Returns:
-      The cost by the `id` of the layer, summed over the places where the model calls
-      it; `None` if the size of its input isn't known.
+        The cost by the `id` of the layer, summed over the places where the model calls
+        it; `None` if the size of its input isn't known.
     """
     costs: dict[int, int | None] = {}
     for layer, shape, times in _calls(model, 1):

@@ -31,19 +31,20 @@ class ReportRow:
     """One convolution of a model.
 
     Attributes:
-      name: The layer's name.
-      kind: The name of its class.
-      index: Its layer index, from 1, or `None` if it can't be converted.
-      shape: Of its output, `None` where the size isn't known; `None` if the layer isn't
-        built.
-      converted: Whether its filter gradient is approximated when the schedule says so.
-      note: Why it isn't converted, or its methods if it is, and that of its input
-        gradient if that isn't exact.
-      share: Its part of the cost (multiply-adds) of all the model's exact filter
-        gradients, from 0 to 1; `None` if a size isn't known.
-      converted_share: What of `share` a method can replace: 0 if the layer isn't
-        converted; without the depthwise filters, which stay exact, if it is a
-        `SeparableConv2D`.
+        name: The layer's name.
+        kind: The name of its class.
+        index: Its layer index, from 1, or `None` if it can't be converted.
+        shape: Of its output, `None` where the size isn't known; `None` if the layer
+            isn't built.
+        converted: Whether its filter gradient is approximated when the schedule says
+            so.
+        note: Why it isn't converted, or its methods if it is, and that of its input
+            gradient if that isn't exact.
+        share: Its part of the cost (multiply-adds) of all the model's exact filter
+            gradients, from 0 to 1; `None` if a size isn't known.
+        converted_share: What of `share` a method can replace: 0 if the layer isn't
+            converted; without the depthwise filters, which stay exact, if it is a
+            `SeparableConv2D`.
     """
 
     name: str
@@ -62,6 +63,12 @@ class ConversionReport:
 
     `print` shows it as a table, and so does `rich.print`, in colours.
 
+    Attributes:
+        model_name: The model's name.
+        rows: One for each convolution, in the model's layer order.
+
+    Example:
+
     >>> import keras
     >>> import tf_approxgrad as tfag
     >>> model = keras.Sequential([
@@ -77,10 +84,6 @@ class ConversionReport:
     [('grouped', "groups=4 isn't supported")]
     >>> report.share
     0.8
-
-    Attributes:
-      model_name: The model's name.
-      rows: One for each convolution, in the model's layer order.
     """
 
     model_name: str
@@ -135,6 +138,17 @@ class ConversionReport:
 def conversion_report(model: keras.Model) -> ConversionReport:
     """Lists the convolutions of a model, converted or not, and why not.
 
+    Args:
+        model: Any Keras model.
+
+    Returns:
+        The report; `str` of it is a table.
+
+    Raises:
+        TypeError: If the argument isn't a model.
+
+    Example:
+
     >>> import tf_approxgrad as tfag
     >>> model = tfag.models.cnn2(input_shape=(28, 28, 1))
     >>> model = tfag.approximate_gradients(model, tfag.Alternate("max"), layers="conv2")
@@ -148,15 +162,6 @@ def conversion_report(model: keras.Model) -> ConversionReport:
     │ conv2 (ApproxConv2D) │     2 │ (None, 14, 14, 64) │ 94.1% │ full, max        │
     └──────────────────────┴───────┴────────────────────┴───────┴──────────────────┘
      Converted: 1 of 2 convolutions, 94.1% of the cost of the exact filter gradients
-
-    Args:
-      model: Any Keras model.
-
-    Returns:
-      The report; `str` of it is a table.
-
-    Raises:
-      TypeError: If the argument isn't a model.
     """
     check_model(model, built=False)
     indices = {id(layer): i for i, layer in enumerate(convertible_layers(model), 1)}

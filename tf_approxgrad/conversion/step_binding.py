@@ -27,25 +27,27 @@ def bind_step(model: keras.Model, step: Any) -> None:
     For training without `fit`: call it once, before the training step is traced.
     The counter is read inside the graph at every backward pass.
 
+    Args:
+        model: A model with converted layers. The call that is differentiated must be
+            `model(x, training=True)`.
+        step: The step counter, from 0: a scalar integer variable such as
+            `optimizer.iterations`; or the optimizer itself, which is needed where it
+            accumulates gradients, because it then has no variable of its steps. If it
+            is the optimizer that the model was compiled with, and the model is compiled
+            again, with another, the layers refuse to train until they are told anew.
+
+    Raises:
+        TypeError: If `model` isn't a model.
+        ValueError: If the model has no converted layer, or `step` is neither.
+
+    Example:
+
     >>> import keras
     >>> import tf_approxgrad as tfag
     >>> model = tfag.models.cnn2(input_shape=(28, 28, 1))
     >>> model = tfag.approximate_gradients(model, tfag.Alternate("max"))
     >>> optimizer = keras.optimizers.Adam()
     >>> tfag.bind_step(model, optimizer.iterations)
-
-    Args:
-      model: A model with converted layers. The call that is differentiated must be
-        `model(x, training=True)`.
-      step: The step counter, from 0: a scalar integer variable such as
-        `optimizer.iterations`; or the optimizer itself, which is needed where it
-        accumulates gradients, because it then has no variable of its steps. If it is
-        the optimizer that the model was compiled with, and the model is compiled again,
-        with another, the layers refuse to train until they are told anew.
-
-    Raises:
-      TypeError: If `model` isn't a model.
-      ValueError: If the model has no converted layer, or `step` is neither.
     """
     check_model(model, built=False)
     if not isinstance(step, keras.optimizers.Optimizer):
@@ -76,9 +78,9 @@ def assign_schedule(
     """Checks that `schedule` fits the model, and sets it on the converted layers.
 
     Args:
-      model: A model with converted layers.
-      schedule: The schedule.
-      rows: Its rows by layer index, where they have been computed.
+        model: A model with converted layers.
+        schedule: The schedule.
+        rows: Its rows by layer index, where they have been computed.
     """
     convertible = convertible_layers(model)
     resolved = schedule.resolve(convertible)

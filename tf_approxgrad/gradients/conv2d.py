@@ -42,6 +42,32 @@ def conv2d(
     The output is exact, and so is the gradient with respect to `input`, unless
     `input_gradient` says how to make it.
 
+    Args:
+        input: `[N, H, W, Ci]`, or `[N, Ci, H, W]` if `data_format` is `"NCHW"`; half,
+            bfloat16, float32 or float64.
+        filters: `[KH, KW, Ci, Co]`, of the same dtype.
+        strides: An integer, or 1, 2 or 4 of them, as for `tf.nn.conv2d`.
+        padding: `"SAME"`, `"VALID"`, or a list of a pair `[before, after]` for each
+            axis.
+        data_format: `"NHWC"` or `"NCHW"`.
+        dilations: An integer, or 1, 2 or 4 of them; `None` means 1.
+        method: A gradient method of this package, or its name.
+        input_gradient: The method, or its name, that makes the gradient with respect to
+            `input` unless `method` is full. Its errors travel to all that `input` was
+            computed from. `None` leaves it exact.
+        step: The training step, from 0, a scalar integer (tensor or variable). Methods
+            that draw random numbers need it and raise without.
+        name: A name for the operation.
+
+    Returns:
+        A tensor like that of `tf.nn.conv2d`.
+
+    Raises:
+        ValueError: If an argument isn't allowed, with its name, its value and what is.
+        TypeError: If the dtype isn't supported.
+
+    Example:
+
     >>> import tensorflow as tf
     >>> import tf_approxgrad as tfag
     >>> x = tf.random.normal([8, 16, 16, 3])
@@ -51,30 +77,6 @@ def conv2d(
     ...     loss = tf.reduce_mean(y**2)
     >>> tape.gradient(loss, filters).shape
     TensorShape([3, 3, 3, 4])
-
-    Args:
-      input: `[N, H, W, Ci]`, or `[N, Ci, H, W]` if `data_format` is `"NCHW"`; half,
-        bfloat16, float32 or float64.
-      filters: `[KH, KW, Ci, Co]`, of the same dtype.
-      strides: An integer, or 1, 2 or 4 of them, as for `tf.nn.conv2d`.
-      padding: `"SAME"`, `"VALID"`, or a list of a pair `[before, after]` for each
-        axis.
-      data_format: `"NHWC"` or `"NCHW"`.
-      dilations: An integer, or 1, 2 or 4 of them; `None` means 1.
-      method: A gradient method of this package, or its name.
-      input_gradient: The method, or its name, that makes the gradient with respect to
-        `input` unless `method` is full. Its errors travel to all that `input` was
-        computed from. `None` leaves it exact.
-      step: The training step, from 0, a scalar integer (tensor or variable). Methods
-        that draw random numbers need it and raise without.
-      name: A name for the operation.
-
-    Returns:
-      A tensor like that of `tf.nn.conv2d`.
-
-    Raises:
-      ValueError: If an argument isn't allowed, with its name, its value and what is.
-      TypeError: If the dtype isn't supported.
     """
     method = methods.get(method)
     input_method = parse_input_gradient(input_gradient)
@@ -113,6 +115,31 @@ def conv2d_backprop_filter(
 ) -> tf.Tensor:
     """Computes the filter gradient of a convolution by `method`.
 
+    Args:
+        input: `[N, H, W, Ci]`, or `[N, Ci, H, W]` if `data_format` is `"NCHW"`; half,
+            bfloat16, float32 or float64.
+        filter_sizes: The filters' shape, `KH, KW, Ci, Co`; a list or an int32 vector.
+        out_backprop: Gradient of the convolution's output, `[N, Ho, Wo, Co]` or
+            `[N, Co, Ho, Wo]`, of the dtype of `input`.
+        strides: As for `conv2d`.
+        padding: As for `conv2d`.
+        data_format: `"NHWC"` or `"NCHW"`.
+        dilations: As for `conv2d`.
+        method: A gradient method of this package, or its name.
+        step: The training step, from 0; needed by methods that draw random numbers.
+        name: A name for the operation.
+
+    Returns:
+        A tensor of the shape `filter_sizes` and the dtype of `input`.
+
+    Raises:
+        ValueError: If an argument isn't allowed, with its name, its value and what is.
+        TypeError: If the dtype isn't supported.
+        tf.errors.InvalidArgumentError: If sizes that are known only at run time don't
+            match.
+
+    Example:
+
     >>> import tensorflow as tf
     >>> import tf_approxgrad as tfag
     >>> x = tf.random.normal([8, 16, 16, 3])
@@ -121,29 +148,6 @@ def conv2d_backprop_filter(
     ...     x, [3, 3, 3, 4], dy, 1, "SAME", method=tfag.MaxGradient()
     ... ).shape
     TensorShape([3, 3, 3, 4])
-
-    Args:
-      input: `[N, H, W, Ci]`, or `[N, Ci, H, W]` if `data_format` is `"NCHW"`; half,
-        bfloat16, float32 or float64.
-      filter_sizes: The filters' shape, `KH, KW, Ci, Co`; a list or an int32 vector.
-      out_backprop: Gradient of the convolution's output, `[N, Ho, Wo, Co]` or
-        `[N, Co, Ho, Wo]`, of the dtype of `input`.
-      strides: As for `conv2d`.
-      padding: As for `conv2d`.
-      data_format: `"NHWC"` or `"NCHW"`.
-      dilations: As for `conv2d`.
-      method: A gradient method of this package, or its name.
-      step: The training step, from 0; needed by methods that draw random numbers.
-      name: A name for the operation.
-
-    Returns:
-      A tensor of the shape `filter_sizes` and the dtype of `input`.
-
-    Raises:
-      ValueError: If an argument isn't allowed, with its name, its value and what is.
-      TypeError: If the dtype isn't supported.
-      tf.errors.InvalidArgumentError: If sizes that are known only at run time don't
-        match.
     """
     method = methods.get(method)
     arguments = ConvArguments.parse(strides, padding, data_format, dilations)

@@ -19,11 +19,11 @@ class ConvArguments:
     take them.
 
     Attributes:
-      strides: Four integers in the order of `data_format`.
-      padding: `"SAME"`, `"VALID"` or `"EXPLICIT"`.
-      explicit_paddings: Eight integers if `padding` is `"EXPLICIT"`, else none.
-      data_format: `"NHWC"` or `"NCHW"`.
-      dilations: Four integers in the order of `data_format`.
+        strides: Four integers in the order of `data_format`.
+        padding: `"SAME"`, `"VALID"` or `"EXPLICIT"`.
+        explicit_paddings: Eight integers if `padding` is `"EXPLICIT"`, else none.
+        data_format: `"NHWC"` or `"NCHW"`.
+        dilations: Four integers in the order of `data_format`.
     """
 
     strides: tuple[int, ...]
@@ -39,7 +39,7 @@ class ConvArguments:
         """Reads the arguments as `tf.nn.conv2d` takes them.
 
         Raises:
-          ValueError: If one of them isn't allowed; the message says which.
+            ValueError: If one of them isn't allowed; the message says which.
         """
         data_format = data_format or "NHWC"
         if data_format not in _SPATIAL_AXES:
@@ -100,14 +100,14 @@ def check_tensors(
     """Refuses tensors whose static shapes or dtypes can't make a convolution.
 
     Args:
-      input: Input activations, `[N, H, W, Ci]` or `[N, Ci, H, W]`.
-      filter_sizes: `KH, KW, Ci, Co`, `None` where unknown.
-      arguments: The convolution's other arguments.
-      out_backprop: Gradient of the output, in the layout of `input`.
+        input: Input activations, `[N, H, W, Ci]` or `[N, Ci, H, W]`.
+        filter_sizes: `KH, KW, Ci, Co`, `None` where unknown.
+        arguments: The convolution's other arguments.
+        out_backprop: Gradient of the output, in the layout of `input`.
 
     Raises:
-      ValueError: If ranks, channels, batch sizes or dtypes don't match.
-      TypeError: If the dtype isn't a supported floating-point type.
+        ValueError: If ranks, channels, batch sizes or dtypes don't match.
+        TypeError: If the dtype isn't a supported floating-point type.
     """
     if input.dtype.name not in _DTYPES:
         raise TypeError(

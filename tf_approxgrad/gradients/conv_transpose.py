@@ -37,16 +37,16 @@ def transposed_convolution(
     `Y[o] = sum_k U[o + k*d - before] F[K-1-k]`, where `U[i*s] = X[i]`, and else 0.
 
     Args:
-      layer: Where strides, padding and the like are read.
-      input: `[N, H, W, Ci]` or `[N, Ci, H, W]`.
-      kernel: `[KH, KW, Co, Ci]`.
-      of_kernel: The filter gradient, from the inputs of the convolution of stride 1 and
-        a function for each method. Their `input` is not spread out yet, so that no
-        method pays for it that doesn't read it.
-      of_input: The input gradient likewise; `None` leaves it to Keras.
+        layer: Where strides, padding and the like are read.
+        input: `[N, H, W, Ci]` or `[N, Ci, H, W]`.
+        kernel: `[KH, KW, Co, Ci]`.
+        of_kernel: The filter gradient, from the inputs of the convolution of stride 1
+            and a function for each method. Their `input` is not spread out yet, so that
+            no method pays for it that doesn't read it.
+        of_input: The input gradient likewise; `None` leaves it to Keras.
 
     Returns:
-      The layer's output before bias and activation.
+        The layer's output before bias and activation.
     """
     data_format = "NHWC" if layer.data_format == "channels_last" else "NCHW"
     axes = (1, 2) if data_format == "NHWC" else (2, 3)
@@ -119,10 +119,10 @@ class _Spread:
     """How the input is spread out along one axis.
 
     Attributes:
-      stride: An element of the input, and `stride - 1` zeros after it.
-      before: Zeros before the first element.
-      after: Zeros after the last element's own; if it is negative, so many of those
-        are cut off.
+        stride: An element of the input, and `stride - 1` zeros after it.
+        before: Zeros before the first element.
+        after: Zeros after the last element's own; if it is negative, so many of those
+            are cut off.
     """
 
     stride: int
@@ -134,11 +134,11 @@ def _spread(size: int, stride: int, dilation: int, ends: int, same: bool) -> _Sp
     """Works out the padding of the convolution of stride 1.
 
     Args:
-      size: Of the kernel.
-      stride: Of the layer.
-      dilation: Of the layer.
-      ends: The output's size less `stride * (input's size - 1)`.
-      same: Whether the layer's padding is "same".
+        size: Of the kernel.
+        stride: Of the layer.
+        dilation: Of the layer.
+        ends: The output's size less `stride * (input's size - 1)`.
+        same: Whether the layer's padding is "same".
     """
     extent = (size - 1) * dilation
     cut = max(extent + 1 - ends, 0) // 2 if same else 0

@@ -40,11 +40,11 @@ def filter_gradient(method: GradientMethod, inputs: GradientInputs) -> tf.Tensor
     """Computes the filter gradient of a convolution by `method`.
 
     Args:
-      method: Gradient method.
-      inputs: Input, output gradient and geometry of the convolution.
+        method: Gradient method.
+        inputs: Input, output gradient and geometry of the convolution.
 
     Returns:
-      A tensor of the shape `inputs.filter_sizes` and the dtype of the input.
+        A tensor of the shape `inputs.filter_sizes` and the dtype of the input.
     """
     del inputs
     raise TypeError(
@@ -81,10 +81,10 @@ def normal_numbers(
     """What `random` puts in the place of a gradient.
 
     Args:
-      method: Says the deviation.
-      inputs: Says the layer, the step and the dtype.
-      sizes: The gradient's shape, an int32 vector of 4 elements.
-      seed: Of the numbers, from -2**63 to 2**63 - 1.
+        method: Says the deviation.
+        inputs: Says the layer, the step and the dtype.
+        sizes: The gradient's shape, an int32 vector of 4 elements.
+        seed: Of the numbers, from -2**63 to 2**63 - 1.
     """
     step = required_step(method, inputs)
     if xla.is_compiling():

@@ -49,11 +49,11 @@ def input_gradient(method: GradientMethod, inputs: GradientInputs) -> tf.Tensor:
     """Computes the input gradient of a convolution by `method`.
 
     Args:
-      method: Gradient method.
-      inputs: Input, filters, output gradient and geometry of the convolution.
+        method: Gradient method.
+        inputs: Input, filters, output gradient and geometry of the convolution.
 
     Returns:
-      A tensor of the shape and the dtype of `inputs.input`.
+        A tensor of the shape and the dtype of `inputs.input`.
     """
     del inputs
     raise _unknown(method)
@@ -71,8 +71,8 @@ def parse_input_gradient(identifier: MethodLike | None) -> GradientMethod | None
     """Reads the argument `input_gradient`, as `methods.get` does, or `None`.
 
     Raises:
-      TypeError: If it has the wrong type, or is a method without an input gradient.
-      ValueError: If the name is unknown, or the dict doesn't describe a method.
+        TypeError: If it has the wrong type, or is a method without an input gradient.
+        ValueError: If the name is unknown, or the dict doesn't describe a method.
     """
     if identifier is None:
         return None

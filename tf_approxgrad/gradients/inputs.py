@@ -21,15 +21,15 @@ class GradientInputs:
     """Inputs of the gradients of one call of a convolution.
 
     Attributes:
-      input: Input activations, `[N, H, W, Ci]` or `[N, Ci, H, W]`.
-      filter_sizes: int32 vector of 4 elements, `KH, KW, Ci, Co`.
-      out_backprop: Gradient of the output, in the layout of `input`.
-      arguments: Strides, padding, layout and dilations.
-      filters: `[KH, KW, Ci, Co]`, for input gradients; `None` where there is none.
-      layer: Layer index, from 1; 0 outside a model.
-      step: Reads the training step; needed if the method's `needs_step` is true.
-      stream: What keeps the random numbers of a model's layers apart: the layer index,
-        or a number of its own for a layer whose index another has as well.
+        input: Input activations, `[N, H, W, Ci]` or `[N, Ci, H, W]`.
+        filter_sizes: int32 vector of 4 elements, `KH, KW, Ci, Co`.
+        out_backprop: Gradient of the output, in the layout of `input`.
+        arguments: Strides, padding, layout and dilations.
+        filters: `[KH, KW, Ci, Co]`, for input gradients; `None` where there is none.
+        layer: Layer index, from 1; 0 outside a model.
+        step: Reads the training step; needed if the method's `needs_step` is true.
+        stream: What keeps the random numbers of a model's layers apart: the layer
+            index, or a number of its own for a layer whose index another has as well.
     """
 
     input: tf.Tensor

@@ -24,8 +24,8 @@ class RecordedCall:
     """One gradient of one call of a layer, which any method can compute afterwards.
 
     Attributes:
-      inputs: Inputs of the gradient.
-      compute: The gradient by one method.
+        inputs: Inputs of the gradient.
+        compute: The gradient by one method.
     """
 
     inputs: GradientInputs
@@ -48,16 +48,16 @@ class Observer:
     tensors of its graph.
 
     Args:
-      policies: Policies of the layers to record; `None` means all. Of the others both
-        gradients are exact.
-      filter_method: Method of the filter gradients meanwhile.
-      eager: Whether a layer that is called in a graph is refused, because its tensors
-        have no values.
+        policies: Policies of the layers to record; `None` means all. Of the others both
+            gradients are exact.
+        filter_method: Method of the filter gradients meanwhile.
+        eager: Whether a layer that is called in a graph is refused, because its tensors
+            have no values.
 
     Attributes:
-      input_method: Method of the input gradients meanwhile.
-      step: Reads the step of the input gradients; `None` means the layers' own.
-      filter_calls, input_calls: By policy, what was recorded of each gradient.
+        input_method: Method of the input gradients meanwhile.
+        step: Reads the step of the input gradients; `None` means the layers' own.
+        filter_calls, input_calls: By policy, what was recorded of each gradient.
     """
 
     def __init__(

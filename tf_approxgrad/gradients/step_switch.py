@@ -25,11 +25,11 @@ def switch_by_step(
     """Computes a gradient by the method of a step; only that method runs.
 
     Args:
-      row: The methods, as `Schedule.row` has them.
-      schedule: The schedule of that row.
-      step: The training step, an integer scalar.
-      inputs: What to compute the gradient from.
-      compute: Computes it by one method.
+        row: The methods, as `Schedule.row` has them.
+        schedule: The schedule of that row.
+        step: The training step, an integer scalar.
+        inputs: What to compute the gradient from.
+        compute: Computes it by one method.
     """
     methods = list(dict.fromkeys(row))
     branches = tf.constant([methods.index(method) for method in row], tf.int32)

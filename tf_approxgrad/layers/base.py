@@ -50,23 +50,24 @@ class ApproximateLayer:
     It goes before a layer of Keras, `stock`, in the list of base classes.
 
     Args:
-      *args: As for `stock`.
-      method: The gradient method, or its name, at every step. A schedule set by
-        `approximate_gradients` or by `ApproximationCallback` takes its place.
-      input_gradient: The method of the input gradient, or its name, wherever the
-        filter gradient's isn't full; `None` leaves it exact.
-      schedule: A schedule that picks the method by layer index and step. Set by
-        `approximate_gradients`; here so that a saved model keeps it.
-      layer_index: The layer's index for the schedule, from 1.
-      layer_count: How many convertible layers the model had.
-      converted_layers: The indices of those that were converted.
-      left_out: Whether the gradient is exact, whatever `method` says. Set where
-        `layers` of `approximate_gradients` doesn't name a layer that can't become one
-        of `stock`, because it is of a user's own class, and by `strip_approximation`.
-      **kwargs: As for `stock`. `groups` must be 1.
+        *args: As for `stock`.
+        method: The gradient method, or its name, at every step. A schedule set by
+            `approximate_gradients` or by `ApproximationCallback` takes its place.
+        input_gradient: The method of the input gradient, or its name, wherever the
+            filter gradient's isn't full; `None` leaves it exact.
+        schedule: A schedule that picks the method by layer index and step. Set by
+            `approximate_gradients`; here so that a saved model keeps it.
+        layer_index: The layer's index for the schedule, from 1.
+        layer_count: How many convertible layers the model had.
+        converted_layers: The indices of those that were converted.
+        left_out: Whether the gradient is exact, whatever `method` says. Set where
+            `layers` of `approximate_gradients` doesn't name a layer that can't become
+            one of `stock`, because it is of a user's own class, and by
+            `strip_approximation`.
+        **kwargs: As for `stock`. `groups` must be 1.
 
     Raises:
-      ValueError: If `groups` isn't 1, or an argument isn't allowed.
+        ValueError: If `groups` isn't 1, or an argument isn't allowed.
     """
 
     stock: ClassVar[type[keras.layers.Layer]]

@@ -21,6 +21,27 @@ class ApproxConv2D(ApproximateLayer, keras.layers.Conv2D):
     `input_gradient` says how to make it, and everything where `training` isn't true:
     inference, evaluation and export run TensorFlow's own ops alone.
 
+    Args:
+        *args: As for `keras.layers.Conv2D`.
+        method: The gradient method, or its name, at every step. A schedule set by
+            `approximate_gradients` or by `ApproximationCallback` takes its place.
+        input_gradient: The method, or its name, that makes the input gradient wherever
+            that of the filter gradient isn't full; `None` leaves it exact. Its errors
+            travel to all earlier layers.
+        schedule: A schedule that picks the method by layer index and step. Set by
+            `approximate_gradients`; here so that a saved model keeps it.
+        layer_index: The layer's index for the schedule, from 1.
+        layer_count: How many convertible layers the model had.
+        converted_layers: The indices of those that were converted.
+        left_out: Whether the gradient is exact, whatever `method` says. Set for a layer
+            of a user's own class that is left out of a conversion.
+        **kwargs: As for `keras.layers.Conv2D`. `groups` must be 1.
+
+    Raises:
+        ValueError: If `groups` isn't 1, or an argument isn't allowed.
+
+    Example:
+
     >>> import keras
     >>> import tf_approxgrad as tfag
     >>> model = keras.Sequential([
@@ -31,25 +52,6 @@ class ApproxConv2D(ApproximateLayer, keras.layers.Conv2D):
     ... ])
     >>> model.layers[0].method
     MaxGradient(k=2, scale='batch')
-
-    Args:
-      *args: As for `keras.layers.Conv2D`.
-      method: The gradient method, or its name, at every step. A schedule set by
-        `approximate_gradients` or by `ApproximationCallback` takes its place.
-      input_gradient: The method, or its name, that makes the input gradient wherever
-        that of the filter gradient isn't full; `None` leaves it exact. Its errors
-        travel to all earlier layers.
-      schedule: A schedule that picks the method by layer index and step. Set by
-        `approximate_gradients`; here so that a saved model keeps it.
-      layer_index: The layer's index for the schedule, from 1.
-      layer_count: How many convertible layers the model had.
-      converted_layers: The indices of those that were converted.
-      left_out: Whether the gradient is exact, whatever `method` says. Set for a layer
-        of a user's own class that is left out of a conversion.
-      **kwargs: As for `keras.layers.Conv2D`. `groups` must be 1.
-
-    Raises:
-      ValueError: If `groups` isn't 1, or an argument isn't allowed.
     """
 
     stock = keras.layers.Conv2D
@@ -95,18 +97,20 @@ class ApproxConv1D(_ConvolvingLayer, keras.layers.Conv1D):
 
     A convolution along one axis is one along two, the other of size 1.
 
+    Args:
+        *args: As for `keras.layers.Conv1D`.
+        method: As for `ApproxConv2D`, and so are `input_gradient`, `schedule`,
+            `layer_index`, `layer_count`, `converted_layers` and `left_out`.
+        **kwargs: As for `keras.layers.Conv1D`. `groups` must be 1.
+
+    Raises:
+        ValueError: If `groups` isn't 1, or an argument isn't allowed.
+
+    Example:
+
     >>> import tf_approxgrad as tfag
     >>> tfag.ApproxConv1D(8, 3, padding="causal", method="max").method
     MaxGradient(k=1, scale='batch')
-
-    Args:
-      *args: As for `keras.layers.Conv1D`.
-      method: As for `ApproxConv2D`, and so are `input_gradient`, `schedule`,
-        `layer_index`, `layer_count`, `converted_layers` and `left_out`.
-      **kwargs: As for `keras.layers.Conv1D`. `groups` must be 1.
-
-    Raises:
-      ValueError: If `groups` isn't 1, or an argument isn't allowed.
     """
 
     stock = keras.layers.Conv1D
@@ -144,18 +148,20 @@ class ApproxSeparableConv2D(_ConvolvingLayer, keras.layers.SeparableConv2D):
     cost. The gradient of the depthwise filters is exact. `input_gradient` makes what
     the pointwise convolution hands on, to the depthwise filters and to the input.
 
+    Args:
+        *args: As for `keras.layers.SeparableConv2D`.
+        method: As for `ApproxConv2D`, and so are `input_gradient`, `schedule`,
+            `layer_index`, `layer_count`, `converted_layers` and `left_out`.
+        **kwargs: As for `keras.layers.SeparableConv2D`.
+
+    Raises:
+        ValueError: If an argument isn't allowed.
+
+    Example:
+
     >>> import tf_approxgrad as tfag
     >>> tfag.ApproxSeparableConv2D(8, 3, method=tfag.MaxGradient(k=2)).method
     MaxGradient(k=2, scale='batch')
-
-    Args:
-      *args: As for `keras.layers.SeparableConv2D`.
-      method: As for `ApproxConv2D`, and so are `input_gradient`, `schedule`,
-        `layer_index`, `layer_count`, `converted_layers` and `left_out`.
-      **kwargs: As for `keras.layers.SeparableConv2D`.
-
-    Raises:
-      ValueError: If an argument isn't allowed.
     """
 
     stock = keras.layers.SeparableConv2D
@@ -187,18 +193,20 @@ class ApproxConv2DTranspose(_ConvolvingLayer, keras.layers.Conv2DTranspose):
     The positions that a method keeps are those of the gradient of the layer's output,
     as they are for `ApproxConv2D`.
 
+    Args:
+        *args: As for `keras.layers.Conv2DTranspose`.
+        method: As for `ApproxConv2D`, and so are `input_gradient`, `schedule`,
+            `layer_index`, `layer_count`, `converted_layers` and `left_out`.
+        **kwargs: As for `keras.layers.Conv2DTranspose`.
+
+    Raises:
+        ValueError: If an argument isn't allowed.
+
+    Example:
+
     >>> import tf_approxgrad as tfag
     >>> tfag.ApproxConv2DTranspose(8, 3, strides=2, method="max").method
     MaxGradient(k=1, scale='batch')
-
-    Args:
-      *args: As for `keras.layers.Conv2DTranspose`.
-      method: As for `ApproxConv2D`, and so are `input_gradient`, `schedule`,
-        `layer_index`, `layer_count`, `converted_layers` and `left_out`.
-      **kwargs: As for `keras.layers.Conv2DTranspose`.
-
-    Raises:
-      ValueError: If an argument isn't allowed.
     """
 
     stock = keras.layers.Conv2DTranspose

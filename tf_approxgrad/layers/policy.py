@@ -31,20 +31,20 @@ class LayerPolicy:
     a weight of the layer.
 
     Attributes:
-      layer_name: For messages.
-      method: The method at every step while there is no schedule.
-      input_method: Makes the input gradient wherever the method isn't full; `None`
-        leaves it exact.
-      schedule: Picks the method by (layer index, step).
-      index: The layer's index in its model, from 1; 0 until it is known.
-      step: Reads the training step; `None` until it is bound.
-      stream: The number that its random draws go by; 0 until the step is bound.
-      count: How many convertible layers the model had when it was converted; 0 if
-        unknown.
-      converted: The indices of those that were converted, this one among them.
-      left_out: Whether the gradient is exact, whatever `method` says.
-      warned_of_xla: The method of which a warning said that XLA can't compile it.
-      traced: This, as it was when the layer was last called in training.
+        layer_name: For messages.
+        method: The method at every step while there is no schedule.
+        input_method: Makes the input gradient wherever the method isn't full; `None`
+            leaves it exact.
+        schedule: Picks the method by (layer index, step).
+        index: The layer's index in its model, from 1; 0 until it is known.
+        step: Reads the training step; `None` until it is bound.
+        stream: The number that its random draws go by; 0 until the step is bound.
+        count: How many convertible layers the model had when it was converted; 0 if
+            unknown.
+        converted: The indices of those that were converted, this one among them.
+        left_out: Whether the gradient is exact, whatever `method` says.
+        warned_of_xla: The method of which a warning said that XLA can't compile it.
+        traced: This, as it was when the layer was last called in training.
     """
 
     layer_name: str
@@ -146,11 +146,11 @@ class LayerPolicy:
         branch of a `tf.switch_case`, and only that branch runs.
 
         Args:
-          inputs: Inputs of the gradient.
-          compute: The gradient by one method.
+            inputs: Inputs of the gradient.
+            compute: The gradient by one method.
 
         Raises:
-          RuntimeError: If the step is needed and not bound.
+            RuntimeError: If the step is needed and not bound.
         """
         observer = current_observer()
         if observer is not None:

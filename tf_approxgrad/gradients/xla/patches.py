@@ -14,12 +14,12 @@ class PatchGeometry:
     """Where in the input the filter lies at each row.
 
     Attributes:
-      batch: N.
-      in_sizes: H and W.
-      out_sizes: Ho and Wo.
-      kernel: KH and KW.
-      strides, dilations: Of the two spatial axes.
-      before: The padding's zeros before each axis.
+        batch: N.
+        in_sizes: H and W.
+        out_sizes: Ho and Wo.
+        kernel: KH and KW.
+        strides, dilations: Of the two spatial axes.
+        before: The padding's zeros before each axis.
     """
 
     batch: tf.Tensor

@@ -22,7 +22,7 @@ def random_filter_gradient(
     XLA's own, which differ from the op's in the last places.
 
     Returns:
-      A float32 tensor of the shape `filter_sizes`.
+        A float32 tensor of the shape `filter_sizes`.
     """
     size = tf.reduce_prod(filter_sizes)
     groups = (size + 4 * _BLOCKS - 1) // (4 * _BLOCKS)
@@ -43,12 +43,12 @@ def uniforms(
     """Numbers in [0, 1) from the first words of Philox's blocks.
 
     Args:
-      block: Which blocks, uint64.
-      layer, step, seed: Of the random numbers.
-      bits: How many bits a number has, at most 53.
+        block: Which blocks, uint64.
+        layer, step, seed: Of the random numbers.
+        bits: How many bits a number has, at most 53.
 
     Returns:
-      A float64 tensor of the shape of `block`.
+        A float64 tensor of the shape of `block`.
     """
     high, low, _, _ = _philox(block, layer, step, seed)
     number = tf.bitwise.left_shift(high, _uint64(32)) | low

@@ -46,7 +46,7 @@ def position_filter_gradient(
     It is the exact gradient of what `sparse_out_backprop` makes of `out_backprop`.
 
     Returns:
-      A tensor of the shape `filter_sizes`, in the type of the accumulators.
+        A tensor of the shape `filter_sizes`, in the type of the accumulators.
     """
     return tf.raw_ops.Conv2DBackpropFilter(
         input=tf.cast(input, accumulator_dtype(input.dtype)),
@@ -64,11 +64,11 @@ def sparse_out_backprop(
     """`out_backprop` with weights at the positions that a method keeps, else zero.
 
     Args:
-      weights: Makes these from the channels of all examples, `[N * Co, Ho * Wo]` in the
-        type of the accumulators.
+        weights: Makes these from the channels of all examples, `[N * Co, Ho * Wo]` in
+            the type of the accumulators.
 
     Returns:
-      A tensor of the shape of `out_backprop`, in the type of the accumulators.
+        A tensor of the shape of `out_backprop`, in the type of the accumulators.
     """
     dtype = accumulator_dtype(out_backprop.dtype)
     to_planes = [0, 3, 1, 2] if arguments.channel_axis == 3 else [0, 1, 2, 3]
@@ -101,13 +101,13 @@ def sampled_weights(
     """What the op ApproxSampledConv2DBackpropFilter makes of channels, one a row.
 
     Args:
-      rows: `[N * Co, Ho * Wo]`, in the type of the accumulators.
-      k: How many positions, or which share of them, is drawn.
-      step: The training step, an integer scalar.
-      seed, layer: Of the random numbers.
+        rows: `[N * Co, Ho * Wo]`, in the type of the accumulators.
+        k: How many positions, or which share of them, is drawn.
+        step: The training step, an integer scalar.
+        seed, layer: Of the random numbers.
 
     Returns:
-      The weight of each position, zero where it isn't drawn.
+        The weight of each position, zero where it isn't drawn.
     """
     count = position_count(k, tf.shape(rows)[1])
     draws = tf.cast(count, tf.float64)

@@ -40,7 +40,7 @@ def row_sampled_filter_gradient(
     of the two is the result.
 
     Returns:
-      A tensor of the shape `filter_sizes`, in the type of the accumulators.
+        A tensor of the shape `filter_sizes`, in the type of the accumulators.
     """
     dtype = accumulator_dtype(input.dtype)
     if input.shape.num_elements() == 0 or out_backprop.shape.num_elements() == 0:
@@ -71,7 +71,7 @@ def row_sampled_input_gradient(
     patch of the result, and the patches are added up.
 
     Returns:
-      A tensor of the shape of `input`, in the type of the accumulators.
+        A tensor of the shape of `input`, in the type of the accumulators.
     """
     dtype = accumulator_dtype(input.dtype)
     if input.shape.num_elements() == 0 or out_backprop.shape.num_elements() == 0:
@@ -92,13 +92,13 @@ class _DrawnRows:
     """The rows that are drawn at a step.
 
     Attributes:
-      windows: Where the rows' patches are.
-      pixels: The input, `[N*H*W, Ci]`.
-      places: The drawn rows in order, each as often as it is drawn. Places that nothing
-        was drawn for come last and name the row behind the last.
-      weighted: dY of these rows times its weight, `[places, Co]`, in the type of the
-        accumulators; zero where nothing was drawn.
-      is_finite: Whether the probabilities are.
+        windows: Where the rows' patches are.
+        pixels: The input, `[N*H*W, Ci]`.
+        places: The drawn rows in order, each as often as it is drawn. Places that
+            nothing was drawn for come last and name the row behind the last.
+        weighted: dY of these rows times its weight, `[places, Co]`, in the type of the
+            accumulators; zero where nothing was drawn.
+        is_finite: Whether the probabilities are.
     """
 
     windows: PatchGeometry

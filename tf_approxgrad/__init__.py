@@ -1,7 +1,6 @@
 """Cheaper filter gradients for training CNNs in TensorFlow and Keras.
 
-See README.md for a first example, and `approximate_gradients` for the call that
-converts a model.
+Start with `approximate_gradients`, which converts a Keras model.
 """
 
 import keras

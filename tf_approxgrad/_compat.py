@@ -1,8 +1,8 @@
-"""Every private name of TensorFlow and Keras that this package uses.
+"""The private names of TensorFlow and Keras that this package uses.
 
-None has a public counterpart in the versions supported, TensorFlow 2.18 to 2.21 and
-Keras 3.12 to 3.15. Where another version lacks one, the functions here say so in a
-sentence when they are called; whatever doesn't need them works on.
+None has a public counterpart in the supported versions, TensorFlow 2.18 to 2.21 and
+Keras 3.12 to 3.15. Where another version lacks a name, the function that needs it
+raises an error when called; everything else works.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _lacking(name: str, purpose: str) -> NotImplementedError:
 
 
 def _function(module: str, name: str, purpose: str) -> Callable[..., Any]:
-    """A function of TensorFlow's, or one that raises where there is none."""
+    """A private function, or one that raises if this version lacks it."""
     try:
         function: Callable[..., Any] = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError):
@@ -35,13 +35,13 @@ def _function(module: str, name: str, purpose: str) -> Callable[..., Any]:
     return function
 
 
-# tf.GradientTape answers only for one tape. Since TensorFlow 2.1; 0 means none.
+# tf.GradientTape covers one tape only. Since TensorFlow 2.1; 0 means none.
 _possible_gradient_types = _function(
     "tensorflow.python.ops.gradients_util",
     "PossibleTapeGradientTypes",
     "leave out input gradients that nobody asks for",
 )
-# What tf.cond and tf.switch_case ask as well. Since TensorFlow 1.14.
+# The test that tf.cond and tf.switch_case use. Since TensorFlow 1.14.
 _in_xla_context = _function(
     "tensorflow.python.ops.control_flow_util",
     "GraphOrParentsInXlaContext",
@@ -72,16 +72,16 @@ def in_xla_context() -> bool:
 
 
 def copy_rematerialization(source: Any, target: Any) -> None:
-    """Gives a layer the rematerialisation of another, which its constructor sets.
+    """Copies the rematerialisation mode, which a layer's constructor sets.
 
-    Since Keras 3.9, which introduced it; nothing is to be copied before.
+    Since Keras 3.9, which introduced it.
     """
     if hasattr(source, "_remat_mode"):
         target._remat_mode = source._remat_mode
 
 
 def compile_arguments(model: keras.Model) -> dict[str, Any]:
-    """The arguments of a model's last `compile`; `get_compile_config` serialises them.
+    """The arguments of the last `compile`, which `get_compile_config` only serialises.
 
     Since Keras 3.0.
     """
@@ -92,7 +92,7 @@ def compile_arguments(model: keras.Model) -> dict[str, Any]:
 
 
 def call_signature(layer: keras.layers.Layer) -> dict[str, Any]:
-    """What a layer's constructor remembers of the signature of its `call`.
+    """The attributes in which a layer's constructor stores the signature of `call`.
 
     Since Keras 3.0.
     """
@@ -103,8 +103,8 @@ def call_signature(layer: keras.layers.Layer) -> dict[str, Any]:
 
 
 def own_attributes(layer: keras.layers.Layer) -> list[Any]:
-    """Attributes of a layer, without the model that a Sequential model wraps.
+    """A layer's attributes, without the Functional model inside a Sequential one.
 
-    Since Keras 3.0; it holds the same layers again, in another order.
+    Since Keras 3.0. That model holds the same layers in another order.
     """
     return [x for name, x in vars(layer).items() if name != "_functional"]

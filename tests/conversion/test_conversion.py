@@ -256,7 +256,7 @@ def test_bad_arguments_are_refused_and_change_nothing(model, schedule, error, wo
 def test_layers_that_the_schedule_leaves_out_are_refused():
     """The schedule's layers are those of the model, not of `layers`."""
     schedule = tfag.EveryNthLayer("max", n=4, start=2)
-    words = r"layers=\[1\] names convolutions \[1\], and schedule=Every.* but \[2\]"
+    words = r"layers=\[1\] selects convolutions \[1\], and schedule=Every.* but \[2\]"
     with pytest.raises(ValueError, match=words):
         tfag.approximate_gradients(sequential(), schedule, layers=[1])
     model = tfag.approximate_gradients(sequential(), schedule, layers=[1, 2])

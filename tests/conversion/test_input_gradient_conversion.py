@@ -90,7 +90,9 @@ def test_conversion_warns_once_of_a_biased_input_gradient(input_gradient, is_war
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         make_model(tfag.Constant("max"), input_gradient)
-    said = [str(w.message) for w in caught if "travel to all earlier" in str(w.message)]
+    said = [
+        str(w.message) for w in caught if "propagate to all earlier" in str(w.message)
+    ]
     assert len(said) == is_warned
     for message in said:
         assert "biased" in message

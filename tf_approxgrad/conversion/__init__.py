@@ -1,1 +1,1 @@
-"""Turning a Keras model into one of approximate layers, and back."""
+"""Conversion of Keras models to approximate layers, and back."""

@@ -1,7 +1,4 @@
-"""A copy of a model in which the classes of some layers are others.
-
-Or the model itself, with the classes changed in place, where Keras can't copy it.
-"""
+"""Replacement of layer classes, in a copy of a model or in place."""
 
 from __future__ import annotations
 
@@ -25,19 +22,19 @@ def with_classes(model: keras.Model, classes: Mapping[int, LayerClass]) -> keras
     """Returns a model like `model` with some layers' classes replaced.
 
     Args:
-      model: A built model. It stays as it is if Keras can copy it: if it and the models
-        in it are of Keras' own classes, and its layers can be made from their
-        configurations. Otherwise it is changed and returned.
-      classes: The new class of a layer, by the layer's `id`.
+        model: A built model. It is copied if it and its nested models are Sequential or
+            Functional models and its layers can be made from their configurations.
+            Otherwise it is changed in place and returned.
+        classes: New classes, by the `id` of the layer.
 
     Returns:
-      A model of the same weights, layer names and outputs, compiled alike.
+        A model of the same weights, layer names, outputs and compilation.
     """
-    # A copy of a user's class would be one of Keras' class, without its methods.
+    # Keras' copy of a model of a user's class lacks the methods of that class.
     if all(map(is_model_of_keras, _models(model))):
         try:
             return _copy(model, classes)
-        # Keras raises many types of error for a layer that it can't make again.
+        # Keras raises many types of error for layers that it can't reconstruct.
         except Exception as error:
             warnings.warn(
                 f"Keras can't copy model {model.name!r} ({_first_line(error)}); it is "
@@ -47,7 +44,7 @@ def with_classes(model: keras.Model, classes: Mapping[int, LayerClass]) -> keras
     change_in_place(all_layers(model), [classes.get(id(x)) for x in all_layers(model)])
     for part in _models(model):
         if part.compiled and part.train_function is not None:
-            # It was traced with the layers as they were.
+            # It was traced with the layers' former classes.
             part.make_train_function(force=True)
     return model
 
@@ -57,7 +54,7 @@ def _models(model: keras.Model) -> list[keras.Model]:
 
 
 def _copy(model: keras.Model, classes: Mapping[int, LayerClass]) -> keras.Model:
-    # Of layers, and of the operations between them.
+    # Keras calls this for layers and for the operations between them.
     def clone_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
         cls = classes.get(id(layer), type(layer))
         copy = cls.from_config(_config_for(layer, cls))
@@ -68,9 +65,9 @@ def _copy(model: keras.Model, classes: Mapping[int, LayerClass]) -> keras.Model:
         clone = keras.models.clone_model(
             model, clone_function=clone_layer, recursive=True
         )
-    # In the copy each model has inputs of its own, where models may have shared them.
+    # Models may share input layers; in the copy each has its own.
     old, new = _layers_but_inputs(model), _layers_but_inputs(clone)
-    # Layers inside a layer of the user's own were copied by that layer.
+    # Layers inside a user-defined layer were copied by that layer.
     change_in_place(new, [classes.get(id(layer)) for layer in old])
     _copy_state([model, *old], [clone, *new])
     _copy_compilation(model, clone)
@@ -87,7 +84,7 @@ def _is_input(layer: keras.layers.Layer) -> bool:
 
 @contextlib.contextmanager
 def _uncompiled(model: keras.Model) -> Iterator[None]:
-    """Keeps Keras from compiling the copy, which fails for a loss of the user's own."""
+    """Keeps Keras from compiling the copy, which fails for user-defined losses."""
     compiled = [part for part in _models(model) if part.compiled]
     for part in compiled:
         part.compiled = False
@@ -104,7 +101,7 @@ def _config_for(layer: keras.layers.Layer, cls: LayerClass) -> dict[str, Any]:
         for name in ApproximateLayer.OWN_ARGUMENTS:
             config.pop(name, None)
     elif issubclass(cls, ApproximateLayer) and not isinstance(layer, ApproximateLayer):
-        # Until a schedule says otherwise.
+        # Until a schedule is set.
         config["method"] = FullGradient()
     return config
 
@@ -112,7 +109,7 @@ def _config_for(layer: keras.layers.Layer, cls: LayerClass) -> dict[str, Any]:
 def change_in_place(
     layers: Sequence[keras.layers.Layer], classes: Sequence[LayerClass | None]
 ) -> None:
-    """Changes the classes of layers that can't be replaced in their owner.
+    """Changes the classes of layers in place.
 
     Their variables stay the same objects, so that optimizers keep their slots.
     """
@@ -133,19 +130,19 @@ def change_in_place(
 def _copy_state(
     old: Sequence[keras.layers.Layer], new: Sequence[keras.layers.Layer]
 ) -> None:
-    """Copies names, weights, random seeds, what is trainable and rematerialised.
+    """Copies names, variables, dtype policies, `trainable` and rematerialisation.
 
-    Owners come before the layers in them, so that what is set on a layer is not
-    overwritten by its owner.
+    Owners come before the layers in them, so that an owner's setting doesn't overwrite
+    that of a layer.
 
     Raises:
-      ValueError: If the copy isn't like the original.
+        ValueError: If the copy differs from the original.
     """
     for source, target in zip(old, new, strict=True):
-        # Layers of a user's own may leave their name out of their configuration.
+        # User-defined layers may omit their name from their configuration.
         target.name = source.name
         if isinstance(target, keras.Model):
-            # It has no variables of its own, whose dtype this would be.
+            # A model has no variables of its own, so its policy can be set afterwards.
             target.dtype_policy = source.dtype_policy
             inputs = (filter(_is_input, part.layers) for part in (source, target))
             for layer, copied_layer in zip(*inputs, strict=True):
@@ -174,16 +171,16 @@ def _copy_compilation(model: keras.Model, clone: keras.Model) -> None:
     if not model.compiled:
         return
     try:
-        # The arguments themselves: most users' losses can't be made from a
-        # configuration, and need not be, since they have no state.
+        # The objects themselves: user-defined losses often lack a configuration, and
+        # can be shared as they have no state.
         arguments = {
             name: keras.tree.map_structure(_without_state, argument)
             for name, argument in _compat.compile_arguments(model).items()
         }
         if arguments["jit_compile"] and tf.config.list_physical_devices("GPU"):
-            # What Keras made of "auto", which it decides for each model.
+            # Keras has resolved "auto", which depends on the model's layers.
             arguments["jit_compile"] = "auto"
-        # Not the argument: Keras may have wrapped it, to scale the loss.
+        # Not the argument, which Keras may have wrapped for loss scaling.
         arguments["optimizer"] = _copy_of(model.optimizer)
         clone.compile(**arguments, auto_scale_loss=False)
     except Exception as error:
@@ -225,5 +222,5 @@ def _copy_optimizer_state(model: keras.Model, clone: keras.Model) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    # Keras appends whole configurations.
+    # Keras' messages contain whole configurations.
     return str(error).partition("\n")[0]

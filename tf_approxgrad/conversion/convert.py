@@ -1,4 +1,4 @@
-"""Converts a model that the user has, and back."""
+"""`approximate_gradients` and `strip_approximation`: conversion of a model and back."""
 
 from __future__ import annotations
 
@@ -36,17 +36,45 @@ def approximate_gradients(
     layers: LayerReference | Iterable[LayerReference] | None = None,
     input_gradient: MethodLike | None = None,
 ) -> keras.Model:
-    """Converts a model's convolutions to layers whose filter gradient is approximated.
+    """Converts a model's convolutions to layers with approximate filter gradients.
 
     `keras.layers.Conv2D` becomes `ApproxConv2D`, and likewise `Conv1D`,
-    `SeparableConv2D` and `Conv2DTranspose`; `conversion_report` lists what can't be
-    converted and why. The result has the same weights, layer names and outputs. If the
-    model was compiled, the result is compiled alike, optimizer state included.
+    `SeparableConv2D` and `Conv2DTranspose`. `conversion_report` lists the other
+    convolutions and the reasons. The result has the same weights, layer names and
+    outputs. If the model is compiled, so is the result, with the same arguments and
+    optimizer state.
 
-    Sequential and Functional models are copied and stay as they are. A model of a class
-    of the user's own, or with layers that Keras can't make from their configuration, is
-    converted in place and returned. A converted model can be converted again, to
-    another schedule or other layers.
+    Sequential and Functional models are copied. A model of a user-defined class, or
+    with layers that Keras can't make from their configuration, is converted in place
+    and returned. A converted model can be converted again, to another schedule or other
+    layers.
+
+    Args:
+        model: A built Keras model with at least one convertible convolution.
+        schedule: A `Schedule`: which method each convolution uses at each step. Layer
+            indices count all convertible convolutions in the model's layer order, from
+            1, whether or not `layers` selects them.
+        layers: Convolutions to convert: an index, a name, a compiled regular expression
+            to search for in the names, a predicate (a function of the layer that
+            returns a bool), or a list of these. `None` means all. The others are Keras
+            layers in the result; those of a user-defined subclass of an approximate
+            layer keep their class, and their gradients are exact.
+        input_gradient: The method, or its name, of the converted layers' input
+            gradients, at the layers and steps where the schedule's method isn't full.
+            `None` means exact. Errors of input gradients propagate to all earlier
+            layers, so biased methods give a warning: prefer `SampledGradient` or
+            `RowSampledGradient` with scale 1.
+
+    Returns:
+        The converted model. Train it with `ApproximationCallback`, or call `bind_step`.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If the model isn't built or has no convertible convolution, or if
+            `schedule` or `layers` don't fit it, or if the schedule's segments don't
+            describe its methods.
+
+    Example:
 
     >>> import keras
     >>> import tf_approxgrad as tfag
@@ -61,31 +89,6 @@ def approximate_gradients(
     ... )
     >>> model.get_layer("conv2").input_gradient
     SampledGradient(k=1, scale=1.0, seed=0)
-
-    Args:
-      model: A built Keras model with at least one convertible convolution.
-      schedule: Which method each convolution uses at each step. Layer indices count the
-        convertible convolutions in the model's layer order, from 1, whether `layers`
-        names them or not.
-      layers: Which convolutions to convert: an index, a name, a compiled regular
-        expression that is searched for in the names, a predicate, which is a function
-        of the layer; or a list of these. `None` means all. The others are plain layers
-        of Keras in the result; of a user's subclass of `ApproxConv2D` or its like, the
-        gradient is exact.
-      input_gradient: The method, or its name, that makes the input gradients of the
-        converted layers as well, at the layers and steps where the schedule's method
-        isn't full. `None` leaves them exact. The errors of an input gradient travel to
-        all earlier layers, so that a biased method gets a warning: take
-        `SampledGradient` or `RowSampledGradient`, with scale 1.
-
-    Returns:
-      The converted model. Train it with `ApproximationCallback`, or call `bind_step`.
-
-    Raises:
-      TypeError: If an argument has the wrong type.
-      ValueError: If the model isn't built or has no convertible convolution, or if
-        the schedule or `layers` don't fit it, or if the schedule breaks the promise
-        of its segments.
     """
     check_model(model)
     if not isinstance(schedule, Schedule):
@@ -101,7 +104,7 @@ def approximate_gradients(
             f"model {model.name!r} has no convolution that can be approximated.\n"
             f"{conversion_report(model)}"
         )
-    # Before any work, so that a schedule that doesn't fit changes nothing.
+    # First, so that a schedule that doesn't fit leaves the model unchanged.
     resolved = schedule.resolve(convertible)
     chosen = set(range(1, len(convertible) + 1))
     if references is not None:
@@ -118,15 +121,15 @@ def approximate_gradients(
     reason = why_fit_is_exact(model)
     if reason is not None:
         warnings.warn(
-            f"{reason} A training loop of your own can call model(x, training=True).",
+            f"{reason} A custom training loop can call model(x, training=True).",
             stacklevel=2,
         )
     if input_method is not None and is_biased(input_method):
         warnings.warn(
-            f"input_gradient={input_method!r} is biased. The errors of an input "
-            "gradient travel to all earlier layers, and a bias doesn't average out "
-            "over the steps. Recommended are only SampledGradient and "
-            'RowSampledGradient with scale=1, and the latter with probability="norm".',
+            f"input_gradient={input_method!r} is biased. Errors of input gradients "
+            "propagate to all earlier layers, and a bias doesn't average out over the "
+            "steps. Use SampledGradient(scale=1), or RowSampledGradient with scale=1 "
+            'and probability="norm".',
             stacklevel=2,
         )
     converted = with_classes(model, classes)
@@ -147,22 +150,38 @@ def _check_overlap(
     rows: Mapping[int, tuple[GradientMethod, ...]],
     count: int,
 ) -> None:
-    """Refuses `layers` that a schedule leaves out, if it approximates any others."""
+    """Raises if the schedule approximates none of the chosen layers, but others."""
     if not all(map(are_full, rows.values())):
         return
     others = [index for index in range(1, count + 1) if index not in rows]
     missed = [index for index in others if not are_full(schedule.row(index))]
     if missed:
         raise ValueError(
-            f"layers={layers!r} names convolutions {sorted(rows)}, and "
-            f"schedule={schedule!r} approximates none of them, but {missed}: it "
-            "counts all of the model's convolutions that could be converted, "
-            "whether layers names them or not."
+            f"layers={layers!r} selects convolutions {sorted(rows)}, and "
+            f"schedule={schedule!r} approximates none of them, but {missed}: its layer "
+            "indices count all of the model's convertible convolutions, whether or not "
+            "layers selects them."
         )
 
 
 def strip_approximation(model: keras.Model) -> keras.Model:
-    """Turns a converted model into one of Keras' own layers again.
+    """Converts a converted model back to Keras' layers.
+
+    Args:
+        model: A built model, as from `approximate_gradients`. A model without converted
+            layers is returned unchanged.
+
+    Returns:
+        A model of the same weights, layer names and outputs, copied or converted in
+        place as by `approximate_gradients`. Layers of a user-defined subclass of an
+        approximate layer keep their class, as Keras' layer may compute something else;
+        their gradients are exact.
+
+    Raises:
+        TypeError: If `model` isn't a Keras model.
+        ValueError: If the model isn't built.
+
+    Example:
 
     >>> import tf_approxgrad as tfag
     >>> model = tfag.models.cnn2(input_shape=(28, 28, 1))
@@ -170,20 +189,6 @@ def strip_approximation(model: keras.Model) -> keras.Model:
     >>> model = tfag.strip_approximation(model)
     >>> tfag.conversion_report(model).converted
     []
-
-    Args:
-      model: A model that `approximate_gradients` returned. One without converted layers
-        is returned as it is.
-
-    Returns:
-      A model of the same weights, layer names and outputs, copied or converted in
-      place as by `approximate_gradients`. A layer of a user's subclass of
-      `ApproxConv2D` or its like keeps its class, because Keras' own may compute
-      something else; its gradient is exact.
-
-    Raises:
-      TypeError: If the argument isn't a model.
-      ValueError: If the model isn't built.
     """
     check_model(model)
     layers = approximated_layers(model)

@@ -1,4 +1,4 @@
-"""What the exact filter gradients of a model's convolutions cost."""
+"""Costs of the exact filter gradients of a model's convolutions."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def filter_gradient_costs(model: keras.Model) -> dict[int, int | None]:
     """Multiply-adds of the exact filter gradient of each convolution, for one example.
 
     Args:
-      model: Any Keras model.
+        model: Any Keras model.
 
     Returns:
-      The cost by the `id` of the layer, summed over the places where the model calls
-      it; `None` if the size of its input isn't known.
+        Costs by the `id` of the layer, summed over the layer's calls in the model;
+        `None` if the size of an input isn't known.
     """
     costs: dict[int, int | None] = {}
     for layer, shape, times in _calls(model, 1):
@@ -44,9 +44,9 @@ def filter_gradient_costs(model: keras.Model) -> dict[int, int | None]:
 
 
 def convertible_share(layer: keras.layers.Layer) -> float:
-    """The part of a convolution's cost that is that of the filters that are converted.
+    """The share, from 0 to 1, of a convolution's cost that methods can replace.
 
-    Of a separable layer these are the pointwise ones. From 0 to 1.
+    For a separable layer this is the share of the pointwise filters.
     """
     if not isinstance(layer, _SEPARABLE):
         return 1.0
@@ -54,7 +54,7 @@ def convertible_share(layer: keras.layers.Layer) -> float:
 
 
 def output_shape(layer: keras.layers.Layer) -> Shape | None:
-    """The shape of what a convolution returns; `None` if it isn't built."""
+    """The output shape of a convolution; `None` if it isn't built."""
     shape = _built_shape(layer)
     return None if shape is None else tuple(layer.compute_output_shape(shape))
 
@@ -62,7 +62,7 @@ def output_shape(layer: keras.layers.Layer) -> Shape | None:
 def _calls(
     owner: keras.layers.Layer, times: int
 ) -> Iterator[tuple[keras.layers.Layer, Shape | None, int]]:
-    """The convolutions in a layer, each with an input's shape, and how often."""
+    """The convolutions in a layer, each with an input shape and a number of calls."""
     nodes = _input_shapes(owner)
     for layer in sublayers(owner):
         shapes: list[Shape | None] = [*nodes.get(layer.name, ())]
@@ -78,12 +78,12 @@ def _calls(
 
 
 def _input_shapes(owner: keras.layers.Layer) -> dict[str, list[Shape]]:
-    """The shape of the first input at each call of each layer of a Functional model."""
+    """Shapes of the first input in each call of a model's layers, by layer name."""
     if isinstance(owner, keras.Sequential) or not hasattr(owner, "operations"):
         return {}
     try:
         layers = owner.get_config()["layers"]
-    # A layer of a user's own may have no configuration.
+    # User-defined layers may have no configuration.
     except (KeyError, NotImplementedError, TypeError, ValueError):
         return {}
     shapes: dict[str, list[Shape]] = {}
@@ -128,9 +128,9 @@ def _cost(layer: keras.layers.Layer, shape: Shape | None) -> int | None:
         return None
     count: int = math.prod(sizes)
     channels: int = shape[-1 if last else 1]  # type: ignore[assignment]
-    window: int = math.prod(layer.kernel_size)
+    taps: int = math.prod(layer.kernel_size)
     if isinstance(layer, _DEPTHWISE):
-        return count * window * channels * layer.depth_multiplier
+        return count * taps * channels * layer.depth_multiplier
     if isinstance(layer, _SEPARABLE):
-        return count * channels * layer.depth_multiplier * (window + layer.filters)
-    return count * window * channels * layer.filters // getattr(layer, "groups", 1)
+        return count * channels * layer.depth_multiplier * (taps + layer.filters)
+    return count * taps * channels * layer.filters // getattr(layer, "groups", 1)

@@ -1,4 +1,4 @@
-"""Which convolutions of a model are approximated, and what they cost."""
+"""`conversion_report`: the convolutions of a model, and which are approximated."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ class ReportRow:
     """One convolution of a model.
 
     Attributes:
-      name: The layer's name.
-      kind: The name of its class.
-      index: Its layer index, from 1, or `None` if it can't be converted.
-      shape: Of its output, `None` where the size isn't known; `None` if the layer isn't
-        built.
-      converted: Whether its filter gradient is approximated when the schedule says so.
-      note: Why it isn't converted, or its methods if it is, and that of its input
-        gradient if that isn't exact.
-      share: Its part of the cost (multiply-adds) of all the model's exact filter
-        gradients, from 0 to 1; `None` if a size isn't known.
-      converted_share: What of `share` a method can replace: 0 if the layer isn't
-        converted; without the depthwise filters, which stay exact, if it is a
-        `SeparableConv2D`.
+        name: Name of the layer.
+        kind: Name of its class.
+        index: Layer index, from 1, or `None` if it can't be converted.
+        shape: Output shape, with `None` for unknown sizes; `None` if the layer isn't
+            built.
+        converted: Whether the layer is converted: its filter gradient follows a
+            schedule or a method.
+        note: The methods of a converted layer, with that of its input gradient if it
+            isn't exact; else the reason why it isn't converted.
+        share: Share of the cost (multiply-adds) of the model's exact filter gradients,
+            from 0 to 1; `None` if a size isn't known.
+        converted_share: The part of `share` that methods can replace: 0 if the layer
+            isn't converted; the share of the pointwise filters for a `SeparableConv2D`.
     """
 
     name: str
@@ -58,9 +58,15 @@ class ReportRow:
 
 @dataclasses.dataclass(frozen=True)
 class ConversionReport:
-    """Which convolutions of a model were converted, which not and why.
+    """The convolutions of a model: which are converted, and why others aren't.
 
-    `print` shows it as a table, and so does `rich.print`, in colours.
+    `print` shows a table; so does `rich.print`, in colours.
+
+    Attributes:
+        model_name: Name of the model.
+        rows: One `ReportRow` for each convolution, in the model's layer order.
+
+    Example:
 
     >>> import keras
     >>> import tf_approxgrad as tfag
@@ -77,10 +83,6 @@ class ConversionReport:
     [('grouped', "groups=4 isn't supported")]
     >>> report.share
     0.8
-
-    Attributes:
-      model_name: The model's name.
-      rows: One for each convolution, in the model's layer order.
     """
 
     model_name: str
@@ -93,12 +95,15 @@ class ConversionReport:
 
     @property
     def skipped(self) -> list[tuple[str, str]]:
-        """The name of each layer that can't be converted, and the reason."""
+        """Names of the layers that can't be converted, each with the reason."""
         return [(row.name, row.note) for row in self.rows if row.index is None]
 
     @property
     def share(self) -> float | None:
-        """What of the cost of the exact filter gradients methods can replace."""
+        """The share of the cost of the exact filter gradients that methods can replace.
+
+        From 0 to 1; `None` if a size isn't known.
+        """
         shares = [row.converted_share for row in self.rows]
         known = [share for share in shares if share is not None]
         return sum(known) if len(known) == len(shares) else None
@@ -133,7 +138,18 @@ class ConversionReport:
 
 
 def conversion_report(model: keras.Model) -> ConversionReport:
-    """Lists the convolutions of a model, converted or not, and why not.
+    """Reports which convolutions of a model are converted, and why others aren't.
+
+    Args:
+        model: Any Keras model.
+
+    Returns:
+        A `ConversionReport`; `str` of it is a table.
+
+    Raises:
+        TypeError: If `model` isn't a Keras model.
+
+    Example:
 
     >>> import tf_approxgrad as tfag
     >>> model = tfag.models.cnn2(input_shape=(28, 28, 1))
@@ -148,15 +164,6 @@ def conversion_report(model: keras.Model) -> ConversionReport:
     │ conv2 (ApproxConv2D) │     2 │ (None, 14, 14, 64) │ 94.1% │ full, max        │
     └──────────────────────┴───────┴────────────────────┴───────┴──────────────────┘
      Converted: 1 of 2 convolutions, 94.1% of the cost of the exact filter gradients
-
-    Args:
-      model: Any Keras model.
-
-    Returns:
-      The report; `str` of it is a table.
-
-    Raises:
-      TypeError: If the argument isn't a model.
     """
     check_model(model, built=False)
     indices = {id(layer): i for i, layer in enumerate(convertible_layers(model), 1)}
@@ -206,7 +213,7 @@ def _row(
 
 
 def _cells(row: ReportRow) -> list[str]:
-    """A row's cells, with the colours of `keras.Model.summary`."""
+    """The cells of a row, in the colours of `keras.Model.summary`."""
     shape = "?"
     if row.shape is not None:
         shape = f"({', '.join(number(size) for size in row.shape)})"

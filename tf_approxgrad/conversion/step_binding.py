@@ -1,4 +1,4 @@
-"""Ties schedule, step counter and layers of a model together."""
+"""Binding of a schedule and a step counter to a model's layers."""
 
 from __future__ import annotations
 
@@ -22,10 +22,26 @@ from tf_approxgrad.schedules import Schedule
 
 
 def bind_step(model: keras.Model, step: Any) -> None:
-    """Tells the converted layers of `model` where to read the training step.
+    """Binds a step counter to the converted layers of a model.
 
-    For training without `fit`: call it once, before the training step is traced.
-    The counter is read inside the graph at every backward pass.
+    For custom training loops: call it once, before the training step is traced. The
+    counter is read in the graph, in every backward pass. `ApproximationCallback` calls
+    it for `fit`.
+
+    Args:
+        model: A model with converted layers. The training step must call
+            `model(x, training=True)`.
+        step: The step counter, from 0: a scalar integer variable such as
+            `optimizer.iterations`; or the optimizer itself, required if it accumulates
+            gradients, as it then has no variable of its steps. If the model is compiled
+            with this optimizer and later with another, its layers raise in training
+            until the step is bound again.
+
+    Raises:
+        TypeError: If `model` isn't a Keras model.
+        ValueError: If the model has no converted layer, or `step` isn't a step counter.
+
+    Example:
 
     >>> import keras
     >>> import tf_approxgrad as tfag
@@ -33,19 +49,6 @@ def bind_step(model: keras.Model, step: Any) -> None:
     >>> model = tfag.approximate_gradients(model, tfag.Alternate("max"))
     >>> optimizer = keras.optimizers.Adam()
     >>> tfag.bind_step(model, optimizer.iterations)
-
-    Args:
-      model: A model with converted layers. The call that is differentiated must be
-        `model(x, training=True)`.
-      step: The step counter, from 0: a scalar integer variable such as
-        `optimizer.iterations`; or the optimizer itself, which is needed where it
-        accumulates gradients, because it then has no variable of its steps. If it is
-        the optimizer that the model was compiled with, and the model is compiled again,
-        with another, the layers refuse to train until they are told anew.
-
-    Raises:
-      TypeError: If `model` isn't a model.
-      ValueError: If the model has no converted layer, or `step` is neither.
     """
     check_model(model, built=False)
     if not isinstance(step, keras.optimizers.Optimizer):
@@ -57,9 +60,9 @@ def bind_step(model: keras.Model, step: Any) -> None:
         layer.gradient_policy.step = read_step
         layer.gradient_policy.index = layer.gradient_policy.index or index
         policies.append(layer.gradient_policy)
-    # Random numbers go by the index, so that two layers of the same seed draw different
-    # ones. In a model of several converted ones layers may share an index: the first
-    # draws by it, each other by the next number that is no index.
+    # Layers of the same seed draw different random numbers, by their index. In a model
+    # composed of several converted models, layers may share an index: the first draws
+    # by it, each other by the next unused number.
     indices, drawn = {policy.index for policy in policies}, set()
     free = (number for number in itertools.count(1) if number not in indices)
     for policy in policies:
@@ -73,18 +76,18 @@ def assign_schedule(
     schedule: Schedule,
     rows: Mapping[int, tuple[GradientMethod, ...]] | None = None,
 ) -> None:
-    """Checks that `schedule` fits the model, and sets it on the converted layers.
+    """Sets a schedule on a model's converted layers, after checking that it fits.
 
     Args:
-      model: A model with converted layers.
-      schedule: The schedule.
-      rows: Its rows by layer index, where they have been computed.
+        model: A model with converted layers.
+        schedule: The schedule.
+        rows: Its rows by layer index; `None` computes them.
     """
     convertible = convertible_layers(model)
     resolved = schedule.resolve(convertible)
     layers = _indexed_layers(model)
     if rows is None:
-        # Before anything changes, as a schedule may break the promise of its segments.
+        # First, as this raises if the segments don't describe the methods.
         rows = {index: resolved.row(index) for index, _ in layers}
     for index, layer in layers:
         layer.gradient_policy.assign(resolved, index, rows[index])
@@ -94,7 +97,7 @@ def assign_schedule(
 
 
 def current_step(model: keras.Model) -> int:
-    """The step that the model's optimizer is at; 0 if it has none."""
+    """The current step of the model's optimizer; 0 if it has none."""
     optimizer = getattr(model, "optimizer", None)
     return 0 if optimizer is None else int(tf.convert_to_tensor(optimizer.iterations))
 
@@ -112,11 +115,11 @@ def require_approximated_layers(model: keras.Model) -> list[ApproximateLayer]:
 
 
 class _StepReader:
-    """Reads the step from a variable or an optimizer; equal if both read the same."""
+    """Reads the step from a counter; equal if both read the same variable."""
 
     def __init__(self, counter: Any, model: keras.Model) -> None:
         self._counter = counter
-        # The layers of the model have this: no circle.
+        # Weak, because the model's layers refer to this object.
         self._model = weakref.ref(model)
         self._was_of_model = False
         self._check_optimizer()
@@ -126,9 +129,9 @@ class _StepReader:
         return tf.convert_to_tensor(_read(self._counter))
 
     def _check_optimizer(self) -> None:
-        """Refuses the steps of an optimizer that the model no longer has.
+        """Raises if the model's optimizer was replaced by another.
 
-        They stand still, and the schedule would with them.
+        The steps of the former one, and so the schedule, would stand still.
         """
         model = self._model()
         optimizer = getattr(model, "optimizer", None)
@@ -138,9 +141,9 @@ class _StepReader:
             self._was_of_model = True
         elif self._was_of_model:
             raise RuntimeError(
-                f"model {model.name!r} was compiled with another optimizer after its "
-                "layers were told to read the step of the one before, which stands "
-                "still now: pass callbacks=[tf_approxgrad.ApproximationCallback()] to "
+                f"model {model.name!r} was compiled with another optimizer after the "
+                "step of the former one, which no longer changes, was bound to its "
+                "layers: pass callbacks=[tf_approxgrad.ApproximationCallback()] to "
                 "fit, or call tf_approxgrad.bind_step(model, model.optimizer)."
             )
 
@@ -159,28 +162,28 @@ def _read(counter: Any) -> Any:
 
 
 def _source(counter: Any) -> Any:
-    """What tells whether two counters are one: the variable that is read, if any."""
-    # An optimizer that accumulates gradients computes its steps afresh.
+    """The identity of a counter: the variable that is read, if there is one."""
+    # An optimizer that accumulates gradients computes its step in each call.
     value = _read(counter)
     return value if isinstance(value, keras.Variable) else counter
 
 
 def _indexed_layers(model: keras.Model) -> list[tuple[int, ApproximateLayer]]:
-    """The converted layers, with their places among those that could be."""
+    """The converted layers, with their places among the convertible layers."""
     layers = enumerate(convertible_layers(model), start=1)
     return [(i, layer) for i, layer in layers if is_approximated(layer)]
 
 
 def _check_still_converted(model: keras.Model) -> None:
-    """Refuses a converted model some of whose convolutions are plain again.
+    """Raises if converted convolutions of a model are plain layers again.
 
-    A layer of a user's own that makes its convolutions itself makes plain ones when it
-    is loaded from a file. Those of a model that was made of some of the layers of a
-    converted one may be plain because they always were.
+    A user-defined layer that creates its convolutions itself creates plain ones when
+    loaded from a file. In a model composed of some layers of a converted model,
+    convolutions that were never converted may be plain.
     """
     convertible, expected = convertible_layers(model), set()
     for place, layer in _indexed_layers(model):
-        # How many come before those of the model that the layer was converted in.
+        # Number of convertible layers before those of the layer's original model.
         before = place - layer.gradient_policy.index
         if 0 <= before <= len(convertible) - layer.gradient_policy.count:
             expected |= {before + index for index in layer.gradient_policy.converted}
@@ -192,7 +195,7 @@ def _check_still_converted(model: keras.Model) -> None:
     if plain:
         raise ValueError(
             f"model {model.name!r} was converted, but its layers {', '.join(plain)} "
-            "are plain layers of Keras, as after loading a layer of your own from a "
+            "are plain Keras layers, as after loading a user-defined layer from a "
             "file: convert it again with "
             "tf_approxgrad.approximate_gradients(model, schedule)."
         )
@@ -203,7 +206,6 @@ def _check_counter(step: Any) -> None:
     if not is_variable or len(step.shape) or "int" not in str(step.dtype):
         raise ValueError(
             f"step={step!r} must be an optimizer, or a scalar integer variable such as "
-            "optimizer.iterations: a number that isn't a variable would stay what it "
-            "is now. An optimizer that accumulates gradients has no such variable: "
-            "pass the optimizer itself."
+            "optimizer.iterations: a number would never change. An optimizer that "
+            "accumulates gradients has no such variable: pass the optimizer itself."
         )

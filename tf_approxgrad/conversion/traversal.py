@@ -1,4 +1,4 @@
-"""The layers of a model in its order, nested ones included."""
+"""A model's layers in order, including nested ones, and their convertibility."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _REASONS = {
 
 
 def all_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """Every layer in `model`, once each, in the order of `model.layers`.
+    """All layers of a model, without repetition, in the order of `model.layers`.
 
-    Nested models are walked in their place, and so are layers that hold other layers
-    in attributes, lists, tuples or dicts.
+    The layers of a nested model follow it, and so do the layers that another layer
+    holds in attributes, lists, tuples or dicts.
     """
     found: dict[int, keras.layers.Layer] = {}
     for layer in _walk(model, seen=set()):
@@ -33,7 +33,7 @@ def all_layers(model: keras.Model) -> list[keras.layers.Layer]:
 
 
 def check_model(model: Any, built: bool = True) -> None:
-    """Refuses what isn't a Keras model, or one whose layers aren't known yet."""
+    """Raises if `model` isn't a Keras model, or isn't built although it must be."""
     if not isinstance(model, keras.Model):
         raise TypeError(f"model={model!r} must be a keras.Model.")
     if built and not model.built:
@@ -44,28 +44,28 @@ def check_model(model: Any, built: bool = True) -> None:
 
 
 def why_fit_is_exact(model: keras.Model) -> str | None:
-    """Why `fit` wouldn't tell the model's layers that they train, or `None` if it does.
+    """The reason why `fit` doesn't run the model's layers in training, or `None`.
 
-    Keras' own training step passes `training=True` to those models only whose `call`
-    takes it. The layers of any other compute what they compute outside training.
+    Keras' training step passes `training=True` only to models whose `call` takes it.
+    The layers of other models compute exact gradients.
     """
     own_step = type(model).train_step is keras.Model.train_step
     if not own_step or "training" in inspect.signature(model.call).parameters:
         return None
     return (
         f"call of model {model.name!r}, a {type(model).__name__}, has no argument "
-        "training, so that its fit can't tell its layers that they train, and their "
+        "training, so that fit doesn't run its layers in training, and their "
         "gradients would be exact: write def call(self, inputs, training=None)."
     )
 
 
 def approximated_layers(model: keras.Model) -> list[ApproximateLayer]:
-    """The converted layers of `model` in order."""
+    """The model's converted layers in order."""
     return [x for x in all_layers(model) if is_approximated(x)]
 
 
 def is_approximated(layer: keras.layers.Layer) -> TypeGuard[ApproximateLayer]:
-    """Whether a layer is a converted one, and neither left out nor always exact."""
+    """Whether a layer is converted: neither left out nor inconvertible."""
     return (
         isinstance(layer, ApproximateLayer)
         and not layer.gradient_policy.left_out
@@ -74,10 +74,10 @@ def is_approximated(layer: keras.layers.Layer) -> TypeGuard[ApproximateLayer]:
 
 
 def approximate_class(layer: keras.layers.Layer) -> type[ApproximateLayer] | None:
-    """The class that takes the place of a layer's, or is it; `None` if there is none.
+    """The approximate class of a layer; `None` if there is none.
 
-    A subclass of one of Keras' layers has none: it may compute something else. One of
-    ours is its own.
+    An approximate layer has its own class. A subclass of a Keras layer has none, as it
+    may compute something else.
     """
     if isinstance(layer, ApproximateLayer):
         return type(layer)
@@ -88,9 +88,10 @@ def approximate_class(layer: keras.layers.Layer) -> type[ApproximateLayer] | Non
 
 
 def plain_class(layer: keras.layers.Layer) -> type[keras.layers.Layer]:
-    """The class of a layer where it isn't converted.
+    """The class of a layer that isn't converted.
 
-    A user's subclass of one of ours stays what it is: it may compute something else.
+    A user-defined subclass of an approximate layer keeps its class, as it may compute
+    something else.
     """
     for cls in APPROXIMATE_LAYERS:
         if type(layer) is cls:
@@ -99,7 +100,7 @@ def plain_class(layer: keras.layers.Layer) -> type[keras.layers.Layer]:
 
 
 def reason_not_convertible(layer: keras.layers.Layer) -> str | None:
-    """Why a layer can't be converted, or `None` if it can."""
+    """The reason why a layer can't be converted, or `None`."""
     if approximate_class(layer) is None:
         reason = _REASONS.get(type(layer))
         if isinstance(layer, tuple(cls.stock for cls in APPROXIMATE_LAYERS)):
@@ -116,25 +117,25 @@ def reason_not_convertible(layer: keras.layers.Layer) -> str | None:
 
 
 def convertible_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """The convolutions that a schedule's layer indices count, in order."""
+    """The convolutions that layer indices count, in order."""
     return [
         layer for layer in all_layers(model) if reason_not_convertible(layer) is None
     ]
 
 
 def sublayers(owner: keras.layers.Layer) -> list[keras.layers.Layer]:
-    """The layers that a model or another layer holds itself, once each."""
+    """The layers directly in a model or another layer, without repetition."""
     found = list(owner.layers) if isinstance(owner, keras.Model) else []
     if not is_model_of_keras(owner):
-        # Keras' public interface lists the layers of models only, and of a subclass of
-        # Sequential or Functional those only that are called one after the other.
+        # Keras lists the layers of models only, and for subclasses of Sequential and
+        # Functional only those in the graph.
         attributes = _compat.own_attributes(owner)
         found += [layer for x in attributes for layer in _layers_in(x)]
     return list({id(layer): layer for layer in found}.values())
 
 
 def is_model_of_keras(layer: keras.layers.Layer) -> bool:
-    """Whether a layer is a Sequential or Functional model, and no subclass of them."""
+    """Whether a layer is a Sequential or Functional model, not of a subclass."""
     return (
         isinstance(layer, keras.Model)
         and type(layer).__module__.partition(".")[0] == "keras"

@@ -1,1 +1,1 @@
-"""Both gradients of a convolution by each method, and the choice by step."""
+"""Filter and input gradients of a convolution by each method, chosen by step."""

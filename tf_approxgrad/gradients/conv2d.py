@@ -1,4 +1,4 @@
-"""Two-dimensional convolution with a choice of how its gradients are made."""
+"""Two-dimensional convolution whose gradients are computed by chosen methods."""
 
 from __future__ import annotations
 
@@ -37,10 +37,36 @@ def conv2d(
     step: Any = None,
     name: str | None = None,
 ) -> tf.Tensor:
-    """Convolves like `tf.nn.conv2d`; `method` makes the filter gradient.
+    """`tf.nn.conv2d` whose filter gradient is computed by `method`.
 
     The output is exact, and so is the gradient with respect to `input`, unless
-    `input_gradient` says how to make it.
+    `input_gradient` is given.
+
+    Args:
+        input: Tensor `[N, H, W, Ci]`, or `[N, Ci, H, W]` if `data_format` is `"NCHW"`;
+            half, bfloat16, float32 or float64.
+        filters: Tensor `[KH, KW, Ci, Co]` of the same dtype.
+        strides: An integer, or 1, 2 or 4 of them, as for `tf.nn.conv2d`.
+        padding: `"SAME"`, `"VALID"`, or a list of a pair `[before, after]` for each
+            axis.
+        data_format: `"NHWC"` or `"NCHW"`.
+        dilations: An integer, or 1, 2 or 4 of them; `None` means 1.
+        method: A gradient method of this package, or its name.
+        input_gradient: The method, or its name, of the gradient with respect to
+            `input`, used unless `method` is full. Its errors propagate to all earlier
+            layers. `None` means exact.
+        step: Training step, from 0, a scalar integer tensor or variable. Required by
+            methods that draw random numbers.
+        name: Name of the operation.
+
+    Returns:
+        A tensor of the shape and the dtype that `tf.nn.conv2d` returns.
+
+    Raises:
+        ValueError: If an argument isn't allowed.
+        TypeError: If the dtype isn't supported.
+
+    Example:
 
     >>> import tensorflow as tf
     >>> import tf_approxgrad as tfag
@@ -51,30 +77,6 @@ def conv2d(
     ...     loss = tf.reduce_mean(y**2)
     >>> tape.gradient(loss, filters).shape
     TensorShape([3, 3, 3, 4])
-
-    Args:
-      input: `[N, H, W, Ci]`, or `[N, Ci, H, W]` if `data_format` is `"NCHW"`; half,
-        bfloat16, float32 or float64.
-      filters: `[KH, KW, Ci, Co]`, of the same dtype.
-      strides: An integer, or 1, 2 or 4 of them, as for `tf.nn.conv2d`.
-      padding: `"SAME"`, `"VALID"`, or a list of a pair `[before, after]` for each
-        axis.
-      data_format: `"NHWC"` or `"NCHW"`.
-      dilations: An integer, or 1, 2 or 4 of them; `None` means 1.
-      method: A gradient method of this package, or its name.
-      input_gradient: The method, or its name, that makes the gradient with respect to
-        `input` unless `method` is full. Its errors travel to all that `input` was
-        computed from. `None` leaves it exact.
-      step: The training step, from 0, a scalar integer (tensor or variable). Methods
-        that draw random numbers need it and raise without.
-      name: A name for the operation.
-
-    Returns:
-      A tensor like that of `tf.nn.conv2d`.
-
-    Raises:
-      ValueError: If an argument isn't allowed, with its name, its value and what is.
-      TypeError: If the dtype isn't supported.
     """
     method = methods.get(method)
     input_method = parse_input_gradient(input_gradient)
@@ -86,16 +88,18 @@ def conv2d(
     check_tensors(input, filters.shape, arguments)
     read_step = _step_reader((method, input_method), step)
 
-    def of_filters(inputs: GradientInputs) -> tf.Tensor:
+    def gradient_of_filters(inputs: GradientInputs) -> tf.Tensor:
         return filter_gradient(method, dataclasses.replace(inputs, step=read_step))
 
-    def of_input(inputs: GradientInputs) -> tf.Tensor:
+    def gradient_of_input(inputs: GradientInputs) -> tf.Tensor:
         return compute_input_gradient(
             input_method, dataclasses.replace(inputs, step=read_step)
         )
 
     with tf.name_scope(name or "approx_conv2d"):
-        return convolve(input, filters, arguments, of_filters, of_input)
+        return convolve(
+            input, filters, arguments, gradient_of_filters, gradient_of_input
+        )
 
 
 def conv2d_backprop_filter(
@@ -113,6 +117,30 @@ def conv2d_backprop_filter(
 ) -> tf.Tensor:
     """Computes the filter gradient of a convolution by `method`.
 
+    Args:
+        input: Tensor `[N, H, W, Ci]`, or `[N, Ci, H, W]` if `data_format` is `"NCHW"`;
+            half, bfloat16, float32 or float64.
+        filter_sizes: The filters' shape, `KH, KW, Ci, Co`; a list or an int32 vector.
+        out_backprop: Gradient of the convolution's output, `[N, Ho, Wo, Co]` or
+            `[N, Co, Ho, Wo]`, of the dtype of `input`.
+        strides: As for `conv2d`.
+        padding: As for `conv2d`.
+        data_format: `"NHWC"` or `"NCHW"`.
+        dilations: As for `conv2d`.
+        method: A gradient method of this package, or its name.
+        step: Training step, from 0. Required by methods that draw random numbers.
+        name: Name of the operation.
+
+    Returns:
+        A tensor of the shape `filter_sizes` and the dtype of `input`.
+
+    Raises:
+        ValueError: If an argument isn't allowed.
+        TypeError: If the dtype isn't supported.
+        tf.errors.InvalidArgumentError: If sizes known only at run time don't match.
+
+    Example:
+
     >>> import tensorflow as tf
     >>> import tf_approxgrad as tfag
     >>> x = tf.random.normal([8, 16, 16, 3])
@@ -121,29 +149,6 @@ def conv2d_backprop_filter(
     ...     x, [3, 3, 3, 4], dy, 1, "SAME", method=tfag.MaxGradient()
     ... ).shape
     TensorShape([3, 3, 3, 4])
-
-    Args:
-      input: `[N, H, W, Ci]`, or `[N, Ci, H, W]` if `data_format` is `"NCHW"`; half,
-        bfloat16, float32 or float64.
-      filter_sizes: The filters' shape, `KH, KW, Ci, Co`; a list or an int32 vector.
-      out_backprop: Gradient of the convolution's output, `[N, Ho, Wo, Co]` or
-        `[N, Co, Ho, Wo]`, of the dtype of `input`.
-      strides: As for `conv2d`.
-      padding: As for `conv2d`.
-      data_format: `"NHWC"` or `"NCHW"`.
-      dilations: As for `conv2d`.
-      method: A gradient method of this package, or its name.
-      step: The training step, from 0; needed by methods that draw random numbers.
-      name: A name for the operation.
-
-    Returns:
-      A tensor of the shape `filter_sizes` and the dtype of `input`.
-
-    Raises:
-      ValueError: If an argument isn't allowed, with its name, its value and what is.
-      TypeError: If the dtype isn't supported.
-      tf.errors.InvalidArgumentError: If sizes that are known only at run time don't
-        match.
     """
     method = methods.get(method)
     arguments = ConvArguments.parse(strides, padding, data_format, dilations)
@@ -180,7 +185,7 @@ def convolve(
     filter_gradient: Callable[[GradientInputs], tf.Tensor],
     input_gradient: Callable[[GradientInputs], tf.Tensor],
 ) -> tf.Tensor:
-    """TensorFlow's convolution with these two in place of its gradients."""
+    """TensorFlow's convolution with the given functions as its gradients."""
     needs_input_gradient = may_be_differentiated(input)
 
     @tf.custom_gradient

@@ -1,4 +1,4 @@
-"""The arguments of a convolution, checked and brought into one form."""
+"""The arguments of a convolution, checked and in canonical form."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ _SPATIAL_AXES = {"NHWC": (1, 2), "NCHW": (2, 3)}
 
 @dataclasses.dataclass(frozen=True)
 class ConvArguments:
-    """A convolution's strides, padding, layout and dilations as TensorFlow's ops
-    take them.
+    """Strides, padding, layout and dilations of a convolution, as of TensorFlow's ops.
 
     Attributes:
-      strides: Four integers in the order of `data_format`.
-      padding: `"SAME"`, `"VALID"` or `"EXPLICIT"`.
-      explicit_paddings: Eight integers if `padding` is `"EXPLICIT"`, else none.
-      data_format: `"NHWC"` or `"NCHW"`.
-      dilations: Four integers in the order of `data_format`.
+        strides: Four integers in the order of `data_format`.
+        padding: `"SAME"`, `"VALID"` or `"EXPLICIT"`.
+        explicit_paddings: Eight integers if `padding` is `"EXPLICIT"`, else none.
+        data_format: `"NHWC"` or `"NCHW"`.
+        dilations: Four integers in the order of `data_format`.
     """
 
     strides: tuple[int, ...]
@@ -36,10 +35,10 @@ class ConvArguments:
     def parse(
         cls, strides: Any, padding: Any, data_format: Any, dilations: Any
     ) -> ConvArguments:
-        """Reads the arguments as `tf.nn.conv2d` takes them.
+        """Parses the arguments of `tf.nn.conv2d`.
 
         Raises:
-          ValueError: If one of them isn't allowed; the message says which.
+            ValueError: If an argument isn't allowed.
         """
         data_format = data_format or "NHWC"
         if data_format not in _SPATIAL_AXES:
@@ -48,11 +47,11 @@ class ConvArguments:
             )
         padding_name, explicit_paddings = _parse_padding(padding, data_format)
         return cls(
-            strides=_parse_window("strides", strides, data_format),
+            strides=_parse_per_axis("strides", strides, data_format),
             padding=padding_name,
             explicit_paddings=explicit_paddings,
             data_format=data_format,
-            dilations=_parse_window(
+            dilations=_parse_per_axis(
                 "dilations", 1 if dilations is None else dilations, data_format
             ),
         )
@@ -63,12 +62,12 @@ class ConvArguments:
 
     @property
     def needs_decomposition(self) -> bool:
-        """Whether the exact gradients take the detour by `tf.nn.convolution`.
+        """Whether the exact gradients are computed through `tf.nn.convolution`.
 
-        TensorFlow has no CPU kernel of every type for the gradients of a dilated
-        convolution. `tf.nn.convolution` does without one: it rearranges the input
-        so that a convolution without dilation remains. It knows neither explicit
-        padding nor strides together with dilations.
+        TensorFlow lacks CPU kernels for the gradients of dilated convolutions of some
+        dtypes. `tf.nn.convolution` needs none: it rearranges the input for a
+        convolution without dilation. It supports neither explicit padding nor strides
+        together with dilations.
         """
         return (
             max(self.dilations) > 1
@@ -77,7 +76,7 @@ class ConvArguments:
         )
 
     def for_op(self) -> dict[str, Any]:
-        """As keyword arguments of a `tf.raw_ops` convolution."""
+        """The keyword arguments of a `tf.raw_ops` convolution."""
         return {
             **dataclasses.asdict(self),
             "strides": list(self.strides),
@@ -87,7 +86,7 @@ class ConvArguments:
 
 
 def accumulator_dtype(dtype: tf.DType) -> tf.DType:
-    """The type in which sums of elements of a type are accumulated."""
+    """The dtype in which sums of elements of `dtype` are accumulated."""
     return tf.float64 if dtype == tf.float64 else tf.float32
 
 
@@ -97,17 +96,17 @@ def check_tensors(
     arguments: ConvArguments,
     out_backprop: tf.Tensor | None = None,
 ) -> None:
-    """Refuses tensors whose static shapes or dtypes can't make a convolution.
+    """Checks that static shapes and dtypes are those of a convolution.
 
     Args:
-      input: Input activations, `[N, H, W, Ci]` or `[N, Ci, H, W]`.
-      filter_sizes: `KH, KW, Ci, Co`, `None` where unknown.
-      arguments: The convolution's other arguments.
-      out_backprop: Gradient of the output, in the layout of `input`.
+        input: Input activations, `[N, H, W, Ci]` or `[N, Ci, H, W]`.
+        filter_sizes: `KH, KW, Ci, Co`, `None` where unknown.
+        arguments: The convolution's other arguments.
+        out_backprop: Gradient of the output, in the layout of `input`.
 
     Raises:
-      ValueError: If ranks, channels, batch sizes or dtypes don't match.
-      TypeError: If the dtype isn't a supported floating-point type.
+        ValueError: If ranks, channels, batch sizes or dtypes don't match.
+        TypeError: If the dtype isn't a supported floating-point type.
     """
     if input.dtype.name not in _DTYPES:
         raise TypeError(
@@ -147,8 +146,8 @@ def check_tensors(
             )
 
 
-def _parse_window(name: str, value: Any, data_format: str) -> tuple[int, ...]:
-    """Brings strides or dilations to four integers in the order of data_format."""
+def _parse_per_axis(name: str, value: Any, data_format: str) -> tuple[int, ...]:
+    """Strides or dilations as four integers in the order of `data_format`."""
     allowed = (
         f"{name}={value!r} must be an integer of at least 1, or a sequence of 1, 2 or "
         f"4 such integers (4: 1 along the batch and channel axes of {data_format})."
@@ -161,9 +160,9 @@ def _parse_window(name: str, value: Any, data_format: str) -> tuple[int, ...]:
         if any(elements[axis] != 1 for axis in range(4) if axis not in (rows, cols)):
             raise ValueError(allowed)
         return elements
-    window = [1, 1, 1, 1]
-    window[rows], window[cols] = elements[0], elements[-1]
-    return tuple(window)
+    per_axis = [1, 1, 1, 1]
+    per_axis[rows], per_axis[cols] = elements[0], elements[-1]
+    return tuple(per_axis)
 
 
 def _parse_padding(padding: Any, data_format: str) -> tuple[str, tuple[int, ...]]:
@@ -194,7 +193,7 @@ def _parse_padding(padding: Any, data_format: str) -> tuple[str, tuple[int, ...]
 
 
 def _integers(values: Any) -> tuple[int, ...] | None:
-    """The values as Python integers, or `None` if they aren't a list of integers."""
+    """The values as Python integers, or `None` if they aren't integers."""
     if isinstance(values, (str, bytes)):
         return None
     try:

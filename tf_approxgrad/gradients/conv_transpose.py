@@ -1,4 +1,4 @@
-"""Transposed two-dimensional convolution with a choice of its gradients."""
+"""Transposed two-dimensional convolution whose gradients methods compute."""
 
 from __future__ import annotations
 
@@ -27,59 +27,62 @@ def transposed_convolution(
     of_kernel: Callable[[GradientInputs, GradientFunction], tf.Tensor],
     of_input: Callable[[GradientInputs, GradientFunction], tf.Tensor] | None,
 ) -> tf.Tensor:
-    """The convolution of `layer`, with others in place of its gradients.
+    """The convolution of `layer` with the given functions as its gradients.
 
     TensorFlow computes the exact filter gradient as that of a convolution from the
-    output to the input, in which input and dY change places; there a method would pick
-    positions of the input. So that it picks those of dY, the layer is read as a
-    convolution of stride 1 over its input spread out with zeros,
+    output to the input, in which input and dY change places. A method would then pick
+    positions of the input. To pick those of dY, the layer is treated as a convolution
+    of stride 1 over its input with zeros inserted:
 
-    `Y[o] = sum_k U[o + k*d - before] F[K-1-k]`, where `U[i*s] = X[i]`, and else 0.
+    `Y[o] = sum_k U[o + k*d - before] F[K-1-k]`, where `U[i*s] = X[i]` and U is 0
+    elsewhere.
 
     Args:
-      layer: Where strides, padding and the like are read.
-      input: `[N, H, W, Ci]` or `[N, Ci, H, W]`.
-      kernel: `[KH, KW, Co, Ci]`.
-      of_kernel: The filter gradient, from the inputs of the convolution of stride 1 and
-        a function for each method. Their `input` is not spread out yet, so that no
-        method pays for it that doesn't read it.
-      of_input: The input gradient likewise; `None` leaves it to Keras.
+        layer: The layer whose strides, padding and dilations apply.
+        input: `[N, H, W, Ci]` or `[N, Ci, H, W]`.
+        kernel: `[KH, KW, Co, Ci]`.
+        of_kernel: Computes the filter gradient from the inputs of the convolution of
+            stride 1 and the gradient by one method. In these inputs, `input` has no
+            zeros inserted yet, which spares methods that don't read it the cost.
+        of_input: Computes the input gradient likewise; `None` leaves it to Keras.
 
     Returns:
-      The layer's output before bias and activation.
+        The layer's output before bias and activation.
     """
     data_format = "NHWC" if layer.data_format == "channels_last" else "NCHW"
     axes = (1, 2) if data_format == "NHWC" else (2, 3)
-    spreads = [
-        _spread(kernel.shape[i], layer.strides[i], layer.dilation_rate[i], *ends)
-        for i, ends in enumerate(_ends(layer, axes))
+    insertions = [
+        _zero_insertion(
+            kernel.shape[i], layer.strides[i], layer.dilation_rate[i], *overhang
+        )
+        for i, overhang in enumerate(_overhangs(layer, axes))
     ]
     paddings = [[0, 0] for _ in range(4)]
-    for axis, spread in zip(axes, spreads, strict=True):
-        paddings[axis] = [spread.before, max(spread.after, 0)]
+    for axis, insertion in zip(axes, insertions, strict=True):
+        paddings[axis] = [insertion.before, max(insertion.after, 0)]
     arguments = ConvArguments.parse(1, paddings, data_format, layer.dilation_rate)
     input = keras.ops.convert_to_tensor(input)
 
-    def spread_out(input: tf.Tensor) -> tf.Tensor:
-        for axis, spread in zip(axes, spreads, strict=True):
-            input = _spread_out(input, axis, spread)
+    def insert_zeros(input: tf.Tensor) -> tf.Tensor:
+        for axis, insertion in zip(axes, insertions, strict=True):
+            input = _insert_zeros(input, axis, insertion)
         return input
 
     def compute_of_kernel(method: GradientMethod, inputs: GradientInputs) -> tf.Tensor:
         input, out_backprop = inputs.input, inputs.out_backprop
         if isinstance(method, FullGradient):
             return _gradient(lambda x: _convolve(layer, input, x), kernel, out_backprop)
-        inputs = dataclasses.replace(inputs, input=spread_out(input))
-        return _turned(filter_gradient(method, inputs))
+        inputs = dataclasses.replace(inputs, input=insert_zeros(input))
+        return _flipped(filter_gradient(method, inputs))
 
     def compute_of_input(method: GradientMethod, inputs: GradientInputs) -> tf.Tensor:
         input, out_backprop = inputs.input, inputs.out_backprop
         if isinstance(method, FullGradient):
             return _gradient(lambda x: _convolve(layer, x, kernel), input, out_backprop)
         inputs = dataclasses.replace(
-            inputs, input=spread_out(input), filters=_turned(kernel)
+            inputs, input=insert_zeros(input), filters=_flipped(kernel)
         )
-        return _gradient(spread_out, input, input_gradient(method, inputs))
+        return _gradient(insert_zeros, input, input_gradient(method, inputs))
 
     if not may_be_differentiated(input):
         of_input = None
@@ -102,27 +105,27 @@ def transposed_convolution(
 
         return tf.identity(outputs), gradients
 
-    # Keras' own convolution gives the output, and the input gradient unless another
-    # takes its place.
+    # Keras' convolution computes the output, and the input gradient unless `of_input`
+    # does.
     source = input if of_input is None else tf.stop_gradient(input)
     outputs = _convolve(layer, source, tf.stop_gradient(kernel))
     return attach(outputs, input, kernel)
 
 
-def _turned(kernel: tf.Tensor) -> tf.Tensor:
-    """The kernel of the convolution of stride 1 from the layer's, or the reverse."""
+def _flipped(kernel: tf.Tensor) -> tf.Tensor:
+    """The layer's kernel as that of the convolution of stride 1, or the reverse."""
     return tf.transpose(tf.reverse(kernel, [0, 1]), [0, 1, 3, 2])
 
 
 @dataclasses.dataclass(frozen=True)
-class _Spread:
-    """How the input is spread out along one axis.
+class _ZeroInsertion:
+    """Zeros inserted into the input along one axis.
 
     Attributes:
-      stride: An element of the input, and `stride - 1` zeros after it.
-      before: Zeros before the first element.
-      after: Zeros after the last element's own; if it is negative, so many of those
-        are cut off.
+        stride: Distance between elements: `stride - 1` zeros follow each.
+        before: Number of zeros before the first element.
+        after: Number of zeros after those of the last element; if negative, the number
+            cut off.
     """
 
     stride: int
@@ -130,25 +133,27 @@ class _Spread:
     after: int
 
 
-def _spread(size: int, stride: int, dilation: int, ends: int, same: bool) -> _Spread:
-    """Works out the padding of the convolution of stride 1.
+def _zero_insertion(
+    size: int, stride: int, dilation: int, overhang: int, same: bool
+) -> _ZeroInsertion:
+    """Computes the padding of the convolution of stride 1.
 
     Args:
-      size: Of the kernel.
-      stride: Of the layer.
-      dilation: Of the layer.
-      ends: The output's size less `stride * (input's size - 1)`.
-      same: Whether the layer's padding is "same".
+        size: Kernel size.
+        stride: Stride of the layer.
+        dilation: Dilation of the layer.
+        overhang: Output size minus `stride * (input size - 1)`.
+        same: Whether the layer's padding is "same".
     """
     extent = (size - 1) * dilation
-    cut = max(extent + 1 - ends, 0) // 2 if same else 0
-    return _Spread(stride, extent - cut, ends + cut - stride)
+    cut = max(extent + 1 - overhang, 0) // 2 if same else 0
+    return _ZeroInsertion(stride, extent - cut, overhang + cut - stride)
 
 
-def _ends(
+def _overhangs(
     layer: keras.layers.Conv2DTranspose, axes: tuple[int, int]
 ) -> list[tuple[int, bool]]:
-    # The same for every size of the input, which may be unknown.
+    # The result doesn't depend on the input's size, which may be unknown.
     shape = [1, 2, 2, 2]
     sizes = layer.compute_output_shape(tuple(shape))
     return [
@@ -157,18 +162,18 @@ def _ends(
     ]
 
 
-def _spread_out(input: tf.Tensor, axis: int, spread: _Spread) -> tf.Tensor:
-    if spread.stride > 1:
+def _insert_zeros(input: tf.Tensor, axis: int, insertion: _ZeroInsertion) -> tf.Tensor:
+    if insertion.stride > 1:
         shape = tf.shape(input)
         pads = [[0, 0]] * 5
-        pads[axis + 1] = [0, spread.stride - 1]
+        pads[axis + 1] = [0, insertion.stride - 1]
         shape = tf.tensor_scatter_nd_update(
-            shape, [[axis]], [shape[axis] * spread.stride]
+            shape, [[axis]], [shape[axis] * insertion.stride]
         )
         input = tf.reshape(tf.pad(tf.expand_dims(input, axis + 1), pads), shape)
-    if spread.after < 0:
+    if insertion.after < 0:
         sizes = [-1] * 4
-        sizes[axis] = tf.shape(input)[axis] + spread.after
+        sizes[axis] = tf.shape(input)[axis] + insertion.after
         input = tf.slice(input, [0] * 4, sizes)
     return input
 

@@ -10,7 +10,7 @@ from tf_approxgrad.gradients.conv_arguments import ConvArguments
 def convolution(
     input: tf.Tensor, filters: tf.Tensor, arguments: ConvArguments
 ) -> tf.Tensor:
-    """What `tf.nn.conv2d` computes."""
+    """The convolution that `tf.nn.conv2d` computes."""
     if arguments.needs_decomposition:
         return _decomposed(input, filters, arguments)
     return tf.raw_ops.Conv2D(input=input, filter=filters, **arguments.for_op())
@@ -22,7 +22,7 @@ def filter_gradient(
     out_backprop: tf.Tensor,
     arguments: ConvArguments,
 ) -> tf.Tensor:
-    """What `tf.raw_ops.Conv2DBackpropFilter` computes, also where it has no kernel."""
+    """The exact filter gradient, also where `Conv2DBackpropFilter` lacks a kernel."""
     if arguments.needs_decomposition:
         # The gradient of a convolution doesn't depend on the filters' values.
         filters = tf.zeros(filter_sizes, input.dtype)
@@ -44,9 +44,9 @@ def input_gradient(
     out_backprop: tf.Tensor,
     arguments: ConvArguments,
 ) -> tf.Tensor:
-    """What `tf.raw_ops.Conv2DBackpropInput` computes, also where it has no kernel.
+    """The exact input gradient, also where `Conv2DBackpropInput` lacks a kernel.
 
-    Only the shape of `input` counts.
+    Only the shape of `input` is used.
     """
     if arguments.needs_decomposition:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -64,7 +64,7 @@ def input_gradient(
 def _decomposed(
     input: tf.Tensor, filters: tf.Tensor, arguments: ConvArguments
 ) -> tf.Tensor:
-    """The convolution, its dilation made from rearranged inputs."""
+    """A dilated convolution, through one without dilation over the rearranged input."""
     spatial = slice(1, 3) if arguments.data_format == "NHWC" else slice(2, 4)
     return tf.nn.convolution(
         input,

@@ -1,7 +1,7 @@
 """The filter gradient of each method.
 
-Every function here takes a method and the `GradientInputs` of a convolution. One whose
-method says `supports_jit` uses ops that XLA knows where `xla.is_compiling()`.
+Each function takes a method and the `GradientInputs` of a convolution. Methods with
+`supports_jit` use ops that XLA compiles where `xla.is_compiling()`.
 """
 
 from __future__ import annotations
@@ -40,11 +40,14 @@ def filter_gradient(method: GradientMethod, inputs: GradientInputs) -> tf.Tensor
     """Computes the filter gradient of a convolution by `method`.
 
     Args:
-      method: Gradient method.
-      inputs: Input, output gradient and geometry of the convolution.
+        method: Gradient method.
+        inputs: Input, output gradient and geometry of the convolution.
 
     Returns:
-      A tensor of the shape `inputs.filter_sizes` and the dtype of the input.
+        A tensor of the shape `inputs.filter_sizes` and the dtype of the input.
+
+    Raises:
+        TypeError: If no function is registered for the method.
     """
     del inputs
     raise TypeError(
@@ -78,13 +81,16 @@ def _random(method: RandomGradient, inputs: GradientInputs) -> tf.Tensor:
 def normal_numbers(
     method: RandomGradient, inputs: GradientInputs, sizes: tf.Tensor, seed: int
 ) -> tf.Tensor:
-    """What `random` puts in the place of a gradient.
+    """Normal numbers in place of a gradient, for `random`.
 
     Args:
-      method: Says the deviation.
-      inputs: Says the layer, the step and the dtype.
-      sizes: The gradient's shape, an int32 vector of 4 elements.
-      seed: Of the numbers, from -2**63 to 2**63 - 1.
+        method: The method, for its standard deviation.
+        inputs: Inputs of the gradient, for layer, step and dtype.
+        sizes: The gradient's shape, an int32 vector of 4 elements.
+        seed: Seed of the numbers, from -2**63 to 2**63 - 1.
+
+    Returns:
+        A tensor of the shape `sizes` and the dtype of the input.
     """
     step = required_step(method, inputs)
     if xla.is_compiling():
@@ -122,7 +128,7 @@ def _from_positions(
     inputs: GradientInputs,
     op: Callable[..., tf.Tensor],
 ) -> tf.Tensor:
-    """The gradient from the positions kept, by the kernel or as XLA can compile it."""
+    """The gradient from the kept positions, by the kernel or by TensorFlow's ops."""
     if xla.is_compiling():
         gradient = positions.position_filter_gradient(
             inputs.input,
@@ -164,7 +170,7 @@ def _row_sampled(method: RowSampledGradient, inputs: GradientInputs) -> tf.Tenso
         **op_inputs.row_inputs(method, inputs),
     }
     if may_be_on_gpu(inputs.input):
-        # The product is the platform's own, which knows the GPU's tensor cores.
+        # TensorFlow's matrix product uses the GPU's tensor cores.
         patches, rows = op_library.approx_sample_rows(
             out_backprop=inputs.out_backprop,
             accumulator=accumulator_dtype(inputs.input.dtype),

@@ -1,8 +1,8 @@
 """The input gradient of each method that has one.
 
-As for the filter gradient, a method keeps positions of the output gradient and gives
-them weights. The exact input gradient of what is left is the approximation. At the same
-layer and step the positions are those of the filter gradient.
+As for the filter gradient, a method keeps weighted positions of the output gradient.
+The approximation is the exact input gradient of this sparse output gradient. At the
+same layer and step, both gradients keep the same positions.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from tf_approxgrad.methods import (
     parse,
 )
 
-# "INPT": the key's high word differs by it from that of the filter gradient's normal
-# numbers, so that no two numbers come from the same block.
+# "INPT", XORed into the key's high word: input gradients and filter gradients draw from
+# different streams.
 _STREAM = 0x494E5054
 
 
@@ -49,11 +49,14 @@ def input_gradient(method: GradientMethod, inputs: GradientInputs) -> tf.Tensor:
     """Computes the input gradient of a convolution by `method`.
 
     Args:
-      method: Gradient method.
-      inputs: Input, filters, output gradient and geometry of the convolution.
+        method: Gradient method.
+        inputs: Input, filters, output gradient and geometry of the convolution.
 
     Returns:
-      A tensor of the shape and the dtype of `inputs.input`.
+        A tensor of the shape and the dtype of `inputs.input`.
+
+    Raises:
+        TypeError: If no function is registered for the method.
     """
     del inputs
     raise _unknown(method)
@@ -68,11 +71,11 @@ def _unknown(method: GradientMethod) -> TypeError:
 
 
 def parse_input_gradient(identifier: MethodLike | None) -> GradientMethod | None:
-    """Reads the argument `input_gradient`, as `methods.get` does, or `None`.
+    """Parses the argument `input_gradient`: `None`, or as for `methods.get`.
 
     Raises:
-      TypeError: If it has the wrong type, or is a method without an input gradient.
-      ValueError: If the name is unknown, or the dict doesn't describe a method.
+        TypeError: If it has the wrong type, or the method has no input gradient.
+        ValueError: If the name is unknown, or the dict doesn't describe a method.
     """
     if identifier is None:
         return None
@@ -83,13 +86,12 @@ def parse_input_gradient(identifier: MethodLike | None) -> GradientMethod | None
 
 
 def is_biased(method: GradientMethod) -> bool:
-    """Whether the mean input gradient of many steps is known to be another than the
-    exact one."""
+    """Whether the method's input gradient is known to be biased."""
     if isinstance(method, SampledGradient):
         return method.scale != 1
     if isinstance(method, RowSampledGradient):
-        # By "product" a row is never drawn if its patch is zero, which counts for the
-        # input gradient all the same.
+        # With "product", rows of zero patches are never drawn, but contribute to the
+        # input gradient.
         by_product = method.probability == "product" and method.share < 1
         return method.scale != 1 or by_product
     return isinstance(method, ZeroGradient | RandomGradient | MaxGradient)
@@ -132,7 +134,7 @@ def _from_positions(
     inputs: GradientInputs,
     op: Callable[..., tf.Tensor],
 ) -> tf.Tensor:
-    """The gradient from the positions kept."""
+    """The gradient from the kept positions."""
     if not _needs_composition(inputs):
         return call_op(
             op,
@@ -159,9 +161,9 @@ def _exact(
     out_backprop: tf.Tensor,
     arguments: ConvArguments,
 ) -> tf.Tensor:
-    """`exact.input_gradient`, with every explicit padding on a CPU as well.
+    """`exact.input_gradient`, with any explicit padding on the CPU too.
 
-    Transposed convolutions have it also with dilation and in the layout NCHW, for which
+    Transposed convolutions combine it with dilation and with the layout NCHW, for which
     TensorFlow has no kernel.
     """
     if arguments.padding != "EXPLICIT":
@@ -200,5 +202,5 @@ def _row_sampled(method: RowSampledGradient, inputs: GradientInputs) -> tf.Tenso
 
 
 def _needs_composition(inputs: GradientInputs) -> bool:
-    """Whether TensorFlow's own ops are needed: the kernels are the CPU's alone."""
+    """Whether to compose TensorFlow's ops, as the kernels are for CPUs only."""
     return xla.is_compiling() or may_be_on_gpu(inputs.input)

@@ -1,4 +1,4 @@
-"""Inputs of a convolution's gradients, and what every method makes of them."""
+"""Inputs of a convolution's gradients, and computations that methods share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tf_approxgrad import _compat
 from tf_approxgrad.gradients.conv_arguments import ConvArguments, accumulator_dtype
 from tf_approxgrad.methods import GradientMethod
 
-# Reads the training step, a scalar integer tensor, where the gradient is computed.
+# Reads the training step, a scalar integer tensor, in the backward pass.
 StepReader = Callable[[], tf.Tensor]
 
 
@@ -21,15 +21,15 @@ class GradientInputs:
     """Inputs of the gradients of one call of a convolution.
 
     Attributes:
-      input: Input activations, `[N, H, W, Ci]` or `[N, Ci, H, W]`.
-      filter_sizes: int32 vector of 4 elements, `KH, KW, Ci, Co`.
-      out_backprop: Gradient of the output, in the layout of `input`.
-      arguments: Strides, padding, layout and dilations.
-      filters: `[KH, KW, Ci, Co]`, for input gradients; `None` where there is none.
-      layer: Layer index, from 1; 0 outside a model.
-      step: Reads the training step; needed if the method's `needs_step` is true.
-      stream: What keeps the random numbers of a model's layers apart: the layer index,
-        or a number of its own for a layer whose index another has as well.
+        input: Input activations, `[N, H, W, Ci]` or `[N, Ci, H, W]`.
+        filter_sizes: int32 vector of 4 elements, `KH, KW, Ci, Co`.
+        out_backprop: Gradient of the output, in the layout of `input`.
+        arguments: Strides, padding, layout and dilations.
+        filters: `[KH, KW, Ci, Co]`, for input gradients; else `None`.
+        layer: Layer index, from 1; 0 outside a model.
+        step: Reads the training step; required if the method's `needs_step` is true.
+        stream: Number of the layer's random stream: its index, or an unused number if
+            another layer has the same index.
     """
 
     input: tf.Tensor
@@ -42,13 +42,13 @@ class GradientInputs:
     stream: int = 0
 
 
-# Computes a gradient by one method: those of a two-dimensional convolution, or what
-# brings a layer's into their form.
+# Computes a gradient by one method: of a two-dimensional convolution, or of a layer
+# that is reduced to one.
 GradientFunction = Callable[[GradientMethod, GradientInputs], tf.Tensor]
 
 
 def required_step(method: GradientMethod, inputs: GradientInputs) -> tf.Tensor:
-    """The training step, for a method that draws by it."""
+    """The training step; raises if none is given."""
     if inputs.step is None:
         raise ValueError(
             f"step=None, but {method!r} draws its numbers from (seed, layer, step): "
@@ -58,14 +58,14 @@ def required_step(method: GradientMethod, inputs: GradientInputs) -> tf.Tensor:
 
 
 def factor_of(scale: float | str) -> float | None:
-    """A method's scale as `scaled` takes it."""
+    """The factor of a method's scale, for `scaled`."""
     return None if isinstance(scale, str) else float(scale)
 
 
 def scaled(
     gradient: tf.Tensor, factor: float | None, inputs: GradientInputs
 ) -> tf.Tensor:
-    """`factor * gradient` in the dtype of the input; `None` means 1/N."""
+    """`factor * gradient` in the dtype of the input; factor `None` means 1/N."""
     gradient = tf.cast(gradient, accumulator_dtype(inputs.input.dtype))
     if factor is None:
         batch = tf.shape(inputs.out_backprop)[0]
@@ -81,7 +81,7 @@ def call_op(
     inputs: GradientInputs,
     **arguments: Any,
 ) -> tf.Tensor:
-    """What an op of ours makes of a method's scale, and of other arguments."""
+    """Calls an op of this package with a method's scale and other arguments."""
     factor = factor_of(scale)
     # The op's attribute is a float32, too coarse for a float64 gradient.
     scaled_after = factor is not None and inputs.input.dtype == tf.float64
@@ -96,16 +96,16 @@ def call_op(
 
 
 def may_be_on_gpu(tensor: tf.Tensor) -> bool:
-    """Whether an op of a tensor may run on a GPU; a graph seldom says where."""
+    """Whether an op on a tensor may run on a GPU; a graph rarely has the device."""
     if tensor.device:
         return "GPU" in tensor.device
     return bool(tf.config.list_logical_devices("GPU"))
 
 
 def may_be_differentiated(tensor: tf.Tensor) -> bool:
-    """Whether a gradient with respect to a tensor may be asked for.
+    """Whether a gradient with respect to a tensor may be requested.
 
-    Of a graph nobody knows yet; there what isn't asked for doesn't run.
+    In a graph this isn't known yet; gradients that aren't used don't run there.
     """
     if not tf.executing_eagerly():
         return True

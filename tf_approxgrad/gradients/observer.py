@@ -1,4 +1,4 @@
-"""Recording the gradients of a backward pass, to compare methods afterwards."""
+"""Recording of the gradients in a backward pass, to compare methods afterwards."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tf_approxgrad.methods import FullGradient, GradientMethod
 
 @dataclasses.dataclass(frozen=True)
 class RecordedCall:
-    """One gradient of one call of a layer, which any method can compute afterwards.
+    """One gradient of one call of a layer, computable by any method afterwards.
 
     Attributes:
-      inputs: Inputs of the gradient.
-      compute: The gradient by one method.
+        inputs: Inputs of the gradient.
+        compute: Computes the gradient by one method.
     """
 
     inputs: GradientInputs
@@ -42,22 +42,22 @@ class RecordedCall:
 
 
 class Observer:
-    """Computes the gradients of layers while it observes, and records their inputs.
+    """Computes the gradients of layers in place of their policies, and records them.
 
-    Layers are named by their policies. Within a `tf.function` what is recorded are
-    tensors of its graph.
+    Layers are identified by their policies. Within a `tf.function`, the tensors
+    recorded are those of its graph.
 
     Args:
-      policies: Policies of the layers to record; `None` means all. Of the others both
-        gradients are exact.
-      filter_method: Method of the filter gradients meanwhile.
-      eager: Whether a layer that is called in a graph is refused, because its tensors
-        have no values.
+        policies: Policies of the layers to record; `None` means all. Other layers'
+            gradients are exact.
+        filter_method: Method of the observed filter gradients; `None` means exact.
+        eager: Whether to raise if a layer is called in a graph, where tensors have no
+            values.
 
     Attributes:
-      input_method: Method of the input gradients meanwhile.
-      step: Reads the step of the input gradients; `None` means the layers' own.
-      filter_calls, input_calls: By policy, what was recorded of each gradient.
+        input_method: Method of the observed input gradients.
+        step: Reads the step of the input gradients; `None` means the layers' own.
+        filter_calls, input_calls: Recorded gradients, by policy.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ def current_observer() -> Observer | None:
 
 @contextlib.contextmanager
 def observed_by(observer: Observer) -> Iterator[Observer]:
-    """Makes every approximate layer hand its gradients to an observer."""
+    """Lets an observer compute the gradients of all approximate layers."""
     token = _current.set(observer)
     try:
         yield observer

@@ -1,4 +1,4 @@
-"""Inputs and attributes that the compiled ops of both gradients have in common."""
+"""Inputs and attributes shared by the compiled ops of both gradients."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tf_approxgrad.methods import MaxGradient, RowSampledGradient, SampledGradie
 def position_inputs(
     method: MaxGradient | SampledGradient, inputs: GradientInputs
 ) -> dict[str, Any]:
-    """What the ops that keep positions are told of them."""
+    """Arguments of the ops that keep positions."""
     if isinstance(method, MaxGradient):
         return _count_attributes(method.k)
     return _count_attributes(method.k) | _stream_inputs(method, inputs)
 
 
 def row_inputs(method: RowSampledGradient, inputs: GradientInputs) -> dict[str, Any]:
-    """What the ops that draw rows are told of the draw."""
+    """Arguments of the ops that draw rows."""
     return {
         "draws": rows_to_draw(method.share, inputs.out_backprop, inputs.arguments),
         "probability": method.probability,
@@ -33,7 +33,7 @@ def row_inputs(method: RowSampledGradient, inputs: GradientInputs) -> dict[str, 
 
 
 def share_attribute(share: float) -> float:
-    """A share of the positions, in (0, 1), as the ops' float32 attribute holds it."""
+    """A share of the positions, in (0, 1), as the ops' float32 attribute."""
     return float(np.clip(np.float32(share), np.float32(1e-30), 1 - np.float32(2**-24)))
 
 
@@ -47,7 +47,7 @@ def _count_attributes(k: int | float) -> dict[str, Any]:
 def rows_to_draw(
     share: float, out_backprop: tf.Tensor, arguments: ConvArguments
 ) -> tf.Tensor:
-    """M = max(1, floor(share * N*Ho*Wo)), an int64 scalar; constant if it can be."""
+    """M = max(1, floor(share * N*Ho*Wo)), an int64 scalar; constant if possible."""
     channel = arguments.channel_axis
     shape = out_backprop.shape
     if shape.rank is not None:

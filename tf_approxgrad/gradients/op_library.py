@@ -1,11 +1,4 @@
-"""Loads the compiled library and gives access to its ops.
-
-The library is built for one minor version of TensorFlow and works with no
-other, so the version it was built for is compared before it is loaded.
-
-The names at the end are the ops as registered in `cc/ops`; the functions of
-`tf_approxgrad.gradients.conv2d` are the ones to call.
-"""
+"""The compiled op library, loaded, and its ops as registered in `cc/ops`."""
 
 from __future__ import annotations
 
@@ -28,7 +21,7 @@ def _minor_version(version: str) -> str:
 
 
 def _load(library: Path) -> ModuleType:
-    """Loads `library` after checking that it fits the running TensorFlow."""
+    """Loads `library` if it was built for the running minor version of TensorFlow."""
     build_info = library.with_suffix(".json")
     for path in (library, build_info):
         if not path.exists():
@@ -50,7 +43,7 @@ def _load(library: Path) -> ModuleType:
             f"tf_approxgrad's compiled op was built for TensorFlow {built_for}, but "
             f"TensorFlow {running} is running; {_HOW_TO_BUILD}."
         )
-    # The dynamic linker trusts what it maps, and crashes the process on half a file.
+    # The dynamic linker doesn't check a file's length: half a file crashes the process.
     found = library.stat().st_size
     if found < size:
         raise ImportError(
@@ -81,7 +74,7 @@ approx_sampled_conv2d_backprop_input = _ops.approx_sampled_conv2d_backprop_input
 
 
 def _refuse_gradient(op: tf.Operation, *gradients: Any) -> NoReturn:
-    """Says what TensorFlow's own message, that no gradient is registered, doesn't."""
+    """Raises with a remedy, in place of TensorFlow's "no gradient registered"."""
     del gradients
     raise NotImplementedError(
         f"{op.type} has no gradient: approximate gradients can't be differentiated "

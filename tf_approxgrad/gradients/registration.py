@@ -1,4 +1,4 @@
-"""`register_filter_gradient`: methods of the user's own."""
+"""`register_filter_gradient`: methods defined by users."""
 
 from __future__ import annotations
 
@@ -18,11 +18,38 @@ def register_filter_gradient(
     *,
     input_gradient: GradientFunction | None = None,
 ) -> None:
-    """Registers the computation of a gradient method of your own.
+    """Registers a user's own gradient method and its computation.
 
-    The method then goes wherever one of this package's does: schedules, layers,
-    `tfag.conv2d`, `tfag.fidelity`; also by its name. Registering a name again replaces
+    The method, or its name, is then accepted wherever one of this package's is: in
+    schedules, layers, `tfag.conv2d`, `tfag.fidelity`. Registering a name again replaces
     the method, as when a notebook's cell runs twice.
+
+    Args:
+        method_class: A subclass of `GradientMethod`: a frozen dataclass whose fields,
+            the settings, all have defaults. Set `needs_step = True` if the result
+            depends on the training step, and `supports_jit = True` if `function` uses
+            only ops that XLA compiles. Register it with
+            `keras.saving.register_keras_serializable` too, for saved models.
+        function: Called as `function(method, inputs)` in the backward pass, eagerly or
+            while a graph is traced. Returns the filter gradient, of the shape
+            `inputs.filter_sizes` and the dtype of `inputs.input`. `inputs` has
+
+            - `input`: `[N, H, W, Ci]` or `[N, Ci, H, W]`;
+            - `filter_sizes`: int32 vector of 4 elements, `KH, KW, Ci, Co`;
+            - `out_backprop`: gradient of the output, in the layout of `input`;
+            - `arguments`: `strides`, `padding`, `explicit_paddings`, `data_format` and
+              `dilations`; `arguments.for_op()` are those of TensorFlow's raw ops;
+            - `step`: reads the training step, an int64 scalar; `None` if none is bound;
+            - `layer`: layer index from 1, 0 outside a model.
+        input_gradient: Called likewise. Returns the input gradient, of the shape and
+            the dtype of `inputs.input`; `inputs.filters` is `[KH, KW, Ci, Co]`. `None`
+            means that the method has no input gradient.
+
+    Raises:
+        TypeError: If an argument has the wrong type, or the class needs arguments.
+        ValueError: If the class, or its name, is one of this package's.
+
+    Example:
 
     >>> import dataclasses
     >>> import keras
@@ -47,31 +74,6 @@ def register_filter_gradient(
     ... )
     >>> float(gradient[1, 1, 0, 0])
     256.0
-
-    Args:
-      method_class: A subclass of `GradientMethod`: a frozen dataclass whose fields, its
-        settings, all have defaults. Set `needs_step = True` if the result depends on
-        the training step, and `supports_jit = True` if `function` uses only ops that
-        XLA compiles. Register it with `keras.saving.register_keras_serializable` too,
-        so that saved models can hold it.
-      function: Called as `function(method, inputs)` in the backward pass, eagerly or
-        while a graph is traced. Returns the filter gradient, of the shape
-        `inputs.filter_sizes` and the dtype of `inputs.input`. `inputs` has
-
-        - `input`: `[N, H, W, Ci]` or `[N, Ci, H, W]`;
-        - `filter_sizes`: int32 vector of 4 elements, `KH, KW, Ci, Co`;
-        - `out_backprop`: gradient of the output, in the layout of `input`;
-        - `arguments`: `strides`, `padding`, `explicit_paddings`, `data_format` and
-          `dilations`; `arguments.for_op()` are those of TensorFlow's raw ops;
-        - `step`: reads the training step, an int64 scalar; `None` where none is bound;
-        - `layer`: layer index from 1, 0 outside a model.
-      input_gradient: Called likewise, returns the input gradient, of the shape and the
-        dtype of `inputs.input`; `inputs.filters` is `[KH, KW, Ci, Co]`. `None` leaves
-        the method without one, and `input_gradient=` refuses it.
-
-    Raises:
-      TypeError: If an argument has the wrong type, or the class needs arguments.
-      ValueError: If the class, or its name, is one of this package's.
     """
     if not (inspect.isclass(method_class) and issubclass(method_class, GradientMethod)):
         raise TypeError(

@@ -1,4 +1,4 @@
-"""The choice of a method by the training step, in the graph."""
+"""Selection of a method by the training step, in the graph."""
 
 from __future__ import annotations
 
@@ -22,19 +22,22 @@ def switch_by_step(
     inputs: GradientInputs,
     compute: GradientFunction,
 ) -> tf.Tensor:
-    """Computes a gradient by the method of a step; only that method runs.
+    """Computes a gradient by the method of the step; no other method runs.
 
     Args:
-      row: The methods, as `Schedule.row` has them.
-      schedule: The schedule of that row.
-      step: The training step, an integer scalar.
-      inputs: What to compute the gradient from.
-      compute: Computes it by one method.
+        row: The layer's methods, as from `Schedule.row`.
+        schedule: The schedule of that row.
+        step: Training step, an integer scalar.
+        inputs: Inputs of the gradient.
+        compute: Computes the gradient by one method.
+
+    Returns:
+        The gradient.
     """
     methods = list(dict.fromkeys(row))
     branches = tf.constant([methods.index(method) for method in row], tf.int32)
     column = _column(periods.segments_of(schedule), tf.cast(step, tf.int64))
-    # A branch that reads a variable runs even where nobody uses its result.
+    # A branch that reads a variable runs even if its result is unused.
     inputs = dataclasses.replace(inputs, step=lambda: step)
     return tf.switch_case(
         tf.gather(branches, column),
@@ -59,10 +62,10 @@ def _column(pieces: tuple[periods.Segment, ...], step: tf.Tensor) -> tf.Tensor:
 def _branch_function(
     compute: GradientFunction, method: GradientMethod, inputs: GradientInputs
 ) -> Any:
-    if xla.is_compiling():  # XLA orders an update after what reads the old value.
+    if xla.is_compiling():  # XLA orders updates after reads of the old value.
         return lambda: compute(method, inputs)
-    # A branch that doesn't read out_backprop would be done before the forward pass,
-    # and could update the filters under it: see cc/ops/await_ops.cc.
+    # A branch that doesn't read out_backprop could run before the forward pass, whose
+    # filters would then be updated too early: see cc/ops/await_ops.cc.
     return lambda: op_library.approx_await_backprop(
         gradient=compute(method, inputs), out_backprop=inputs.out_backprop
     )

@@ -1,1 +1,1 @@
-"""The Keras layers whose gradients are made by methods."""
+"""Keras layers whose gradients are computed by chosen methods."""

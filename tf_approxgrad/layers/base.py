@@ -1,4 +1,4 @@
-"""What every layer with a choice of gradients has in common."""
+"""The base class of the layers whose gradients are computed by methods."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from tf_approxgrad.layers.policy import LayerPolicy
 from tf_approxgrad.methods import GradientMethod
 from tf_approxgrad.schedules import Schedule
 
-# Keras' error for a file of a layer whose package isn't imported names the class, which
-# has Keras' own name, and then prints this configuration.
+# Stored in the configuration, which Keras prints in its error for a saved layer whose
+# package isn't imported. The class that the error names is Keras' own.
 _NOTE = (
     "This layer is one of the Python package tf_approxgrad: write `import "
     "tf_approxgrad` before the model is loaded. A model saved after "
     "`tf_approxgrad.strip_approximation(model)` needs no such package."
 )
 
-# Whether the layer that is being called trains. Keras passes `training` to `call`
-# but not to the hook that replaces the convolution alone.
+# Whether the layer being called is in training. Keras passes `training` to `call` but
+# not to `convolution_op`.
 _training: contextvars.ContextVar[bool] = contextvars.ContextVar(
     "tf_approxgrad_training", default=False
 )
 
 
 def warn_of_no_xla(layer: ApproximateLayer, model: str) -> None:
-    """Says which layer it is that a model is trained without XLA for."""
+    """Warns that a layer's method keeps a model from being compiled by XLA."""
     warnings.warn(
         f"XLA can't compile {layer.gradient_policy.method_without_xla()!r} of layer "
         f"{layer.name!r}, so {model} trains without XLA. It learns the same, but its "
@@ -45,33 +45,33 @@ def warn_of_no_xla(layer: ApproximateLayer, model: str) -> None:
 
 
 class ApproximateLayer:
-    """Base class of the layers whose gradients are made by methods.
+    """Base class of the layers whose gradients are computed by methods.
 
-    It goes before a layer of Keras, `stock`, in the list of base classes.
+    A mixin, placed before a Keras layer class, `stock`, in the list of bases.
 
     Args:
-      *args: As for `stock`.
-      method: The gradient method, or its name, at every step. A schedule set by
-        `approximate_gradients` or by `ApproximationCallback` takes its place.
-      input_gradient: The method of the input gradient, or its name, wherever the
-        filter gradient's isn't full; `None` leaves it exact.
-      schedule: A schedule that picks the method by layer index and step. Set by
-        `approximate_gradients`; here so that a saved model keeps it.
-      layer_index: The layer's index for the schedule, from 1.
-      layer_count: How many convertible layers the model had.
-      converted_layers: The indices of those that were converted.
-      left_out: Whether the gradient is exact, whatever `method` says. Set where
-        `layers` of `approximate_gradients` doesn't name a layer that can't become one
-        of `stock`, because it is of a user's own class, and by `strip_approximation`.
-      **kwargs: As for `stock`. `groups` must be 1.
+        *args: As for `stock`.
+        method: The gradient method, or its name, at every step. A schedule set by
+            `approximate_gradients` or by `ApproximationCallback` overrides it.
+        input_gradient: The method of the input gradient, or its name, wherever the
+            filter gradient's isn't full; `None` means exact.
+        schedule: Schedule that picks the method by layer index and step. Set by
+            `approximate_gradients` and restored from saved models.
+        layer_index: Layer index for the schedule, from 1.
+        layer_count: Number of convertible layers in the model.
+        converted_layers: Indices of the converted ones.
+        left_out: Whether the gradient is exact whatever `method` is. Set for layers of
+            user-defined subclasses, which can't be replaced by `stock`, where
+            `approximate_gradients` excludes them or `strip_approximation` is called.
+        **kwargs: As for `stock`. `groups` must be 1.
 
     Raises:
-      ValueError: If `groups` isn't 1, or an argument isn't allowed.
+        ValueError: If `groups` isn't 1, or an argument isn't allowed.
     """
 
     stock: ClassVar[type[keras.layers.Layer]]
 
-    # The arguments that `stock` doesn't have, and the entry of `get_config`.
+    # Arguments that `stock` doesn't have, and the note in the configuration.
     OWN_ARGUMENTS: ClassVar[tuple[str, ...]] = (
         "note",
         "method",
@@ -83,10 +83,10 @@ class ApproximateLayer:
         "input_gradient",
     )
 
-    # Those of a layer of Keras, which this one is mixed with.
+    # Of the Keras layer that this class is mixed with.
     name: str
 
-    # What `training` was in the last call of which nothing was recorded.
+    # The value of `training` in the last call without recording.
     _training_unrecorded: bool | None = None
 
     def __init__(
@@ -134,9 +134,9 @@ class ApproximateLayer:
     def supports_jit(self) -> bool:
         """Whether XLA can compile the layer.
 
-        Keras asks where it would compile the model. It says nothing of the answer if
-        that was its own idea, so the layer does, once for a method. On a GPU Keras asks
-        in the first call of `compile`, even if XLA isn't wanted.
+        Keras reads this before it compiles a model by XLA, and is silent about the
+        result if `jit_compile` is "auto". So the layer warns, once per method. On a GPU
+        Keras reads this in the first call of `compile` whatever `jit_compile` is.
         """
         policy = self._gradient_policy
         unsupported = policy.method_without_xla()
@@ -153,7 +153,7 @@ class ApproximateLayer:
 
     @property
     def method(self) -> GradientMethod:
-        """The method at every step while no schedule is set."""
+        """The method at every step if no schedule is set."""
         return self._gradient_policy.method
 
     @property
@@ -188,16 +188,16 @@ class ApproximateLayer:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        # Files of version 0.1 before the first release have "history".
+        # Files saved before the first release contain "history".
         dropped = ("note", "history")
         arguments = {name: x for name, x in config.items() if name not in dropped}
         return super().from_config(arguments)  # type: ignore[misc]
 
     @contextlib.contextmanager
     def _training_is(self, training: bool | None) -> Iterator[None]:
-        """Sets what `_approximates` answers while the layer is called."""
+        """Sets the result of `_approximates` during a call of the layer."""
         training = self._resolved(training)
-        # A backward pass that is observed isn't training.
+        # An observed backward pass isn't training.
         if training and current_observer() is None:
             self._gradient_policy.note_training()
         token = _training.set(bool(training))
@@ -209,38 +209,38 @@ class ApproximateLayer:
     def rematerialized_call(
         self, layer_call: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> Callable[..., Any]:
-        """Makes a call whose results are computed again in the backward pass.
+        """Wraps a call of the layer for recomputation in the backward pass.
 
-        Keras asks for it. What is recomputed may take no keyword argument in a graph,
-        so that `training` is settled here.
+        Called by Keras. In a graph, recomputed functions can't take keyword arguments,
+        so `training` is resolved before.
         """
-        settled = {}
+        resolved = {}
         if "training" in inspect.signature(layer_call).parameters:
-            settled["training"] = self._resolved(kwargs.pop("training", None))
+            resolved["training"] = self._resolved(kwargs.pop("training", None))
 
         @functools.wraps(layer_call)
         def call(*args: Any, **kwargs: Any) -> Any:
             before = self._training_unrecorded
             try:
-                return layer_call(*args, **kwargs, **settled)
+                return layer_call(*args, **kwargs, **resolved)
             finally:
                 self._training_unrecorded = before
 
         rematerialized = super().rematerialized_call(call, *args, **kwargs)  # type: ignore[misc]
 
         @functools.wraps(layer_call)
-        def settled_call(*args: Any, **kwargs: Any) -> Any:
+        def resolved_call(*args: Any, **kwargs: Any) -> Any:
             kwargs.pop("training", None)
             return rematerialized(*args, **kwargs)
 
-        return settled_call
+        return resolved_call
 
     def _resolved(self, training: bool | None) -> bool | None:
-        """Whether the layer trains, also where Keras doesn't tell it.
+        """The value of `training`, also where Keras doesn't pass it.
 
-        What `keras.remat` or a `keras.RematScope` makes of a layer around this one is
-        called with nothing recorded, and again in the backward pass. By then Keras has
-        forgotten whether the model trains.
+        A layer under `keras.remat` or a `keras.RematScope` is first called without
+        recording, and again in the backward pass, where Keras no longer passes
+        `training` to the layers inside it.
         """
         if _compat.recording_is_stopped():
             self._training_unrecorded = training
@@ -249,5 +249,5 @@ class ApproximateLayer:
         return training
 
     def _approximates(self) -> bool:
-        """Whether the layer trains with gradients that aren't always exact."""
+        """Whether the layer is in training and its gradients aren't always exact."""
         return _training.get() and not self._gradient_policy.is_exact()

@@ -1,4 +1,4 @@
-"""`ApproxConv2D` and its like: layers of Keras with a choice of gradients."""
+"""`ApproxConv2D` and the other convolution layers with chosen gradient methods."""
 
 from __future__ import annotations
 
@@ -15,11 +15,32 @@ from tf_approxgrad.layers.base import ApproximateLayer
 
 @keras.saving.register_keras_serializable(package="tf_approxgrad", name="ApproxConv2D")
 class ApproxConv2D(ApproximateLayer, keras.layers.Conv2D):
-    """`keras.layers.Conv2D` whose filter gradient is made by `method`.
+    """`keras.layers.Conv2D` whose filter gradient is computed by `method`.
 
-    The output is that of `keras.layers.Conv2D`, the input gradient too unless
-    `input_gradient` says how to make it, and everything where `training` isn't true:
-    inference, evaluation and export run TensorFlow's own ops alone.
+    The output is that of `keras.layers.Conv2D`, and so is the input gradient unless
+    `input_gradient` is given. Outside training (`training` not true), in inference,
+    evaluation and export, the layer runs TensorFlow's ops only.
+
+    Args:
+        *args: As for `keras.layers.Conv2D`.
+        method: The gradient method, or its name, at every step. A schedule set by
+            `approximate_gradients` or by `ApproximationCallback` overrides it.
+        input_gradient: The method of the input gradient, or its name, wherever the
+            filter gradient's isn't full; `None` means exact. Its errors propagate to
+            all earlier layers.
+        schedule: Schedule that picks the method by layer index and step. Set by
+            `approximate_gradients` and restored from saved models.
+        layer_index: Layer index for the schedule, from 1.
+        layer_count: Number of convertible layers in the model.
+        converted_layers: Indices of the converted ones.
+        left_out: Whether the gradient is exact whatever `method` is. Set for layers of
+            user-defined subclasses that a conversion excludes.
+        **kwargs: As for `keras.layers.Conv2D`. `groups` must be 1.
+
+    Raises:
+        ValueError: If `groups` isn't 1, or an argument isn't allowed.
+
+    Example:
 
     >>> import keras
     >>> import tf_approxgrad as tfag
@@ -31,25 +52,6 @@ class ApproxConv2D(ApproximateLayer, keras.layers.Conv2D):
     ... ])
     >>> model.layers[0].method
     MaxGradient(k=2, scale='batch')
-
-    Args:
-      *args: As for `keras.layers.Conv2D`.
-      method: The gradient method, or its name, at every step. A schedule set by
-        `approximate_gradients` or by `ApproximationCallback` takes its place.
-      input_gradient: The method, or its name, that makes the input gradient wherever
-        that of the filter gradient isn't full; `None` leaves it exact. Its errors
-        travel to all earlier layers.
-      schedule: A schedule that picks the method by layer index and step. Set by
-        `approximate_gradients`; here so that a saved model keeps it.
-      layer_index: The layer's index for the schedule, from 1.
-      layer_count: How many convertible layers the model had.
-      converted_layers: The indices of those that were converted.
-      left_out: Whether the gradient is exact, whatever `method` says. Set for a layer
-        of a user's own class that is left out of a conversion.
-      **kwargs: As for `keras.layers.Conv2D`. `groups` must be 1.
-
-    Raises:
-      ValueError: If `groups` isn't 1, or an argument isn't allowed.
     """
 
     stock = keras.layers.Conv2D
@@ -76,7 +78,7 @@ class ApproxConv2D(ApproximateLayer, keras.layers.Conv2D):
 
 
 class _ConvolvingLayer(ApproximateLayer):
-    """Base class for layers of Keras that have no `convolution_op` to override."""
+    """Base class for Keras layers that have no `convolution_op` to override."""
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         with self._training_is(training):
@@ -85,28 +87,30 @@ class _ConvolvingLayer(ApproximateLayer):
             return _activated(self, self._convolve(inputs))
 
     def _convolve(self, inputs: Any) -> tf.Tensor:
-        """The convolution alone, without bias and activation."""
+        """The convolution, without bias and activation."""
         raise NotImplementedError
 
 
 @keras.saving.register_keras_serializable(package="tf_approxgrad", name="ApproxConv1D")
 class ApproxConv1D(_ConvolvingLayer, keras.layers.Conv1D):
-    """`keras.layers.Conv1D` whose filter gradient is made by `method`.
+    """`keras.layers.Conv1D` whose filter gradient is computed by `method`.
 
-    A convolution along one axis is one along two, the other of size 1.
+    It is computed as a two-dimensional convolution with an axis of size 1.
+
+    Args:
+        *args: As for `keras.layers.Conv1D`.
+        method: As for `ApproxConv2D`; likewise `input_gradient`, `schedule`,
+            `layer_index`, `layer_count`, `converted_layers` and `left_out`.
+        **kwargs: As for `keras.layers.Conv1D`. `groups` must be 1.
+
+    Raises:
+        ValueError: If `groups` isn't 1, or an argument isn't allowed.
+
+    Example:
 
     >>> import tf_approxgrad as tfag
     >>> tfag.ApproxConv1D(8, 3, padding="causal", method="max").method
     MaxGradient(k=1, scale='batch')
-
-    Args:
-      *args: As for `keras.layers.Conv1D`.
-      method: As for `ApproxConv2D`, and so are `input_gradient`, `schedule`,
-        `layer_index`, `layer_count`, `converted_layers` and `left_out`.
-      **kwargs: As for `keras.layers.Conv1D`. `groups` must be 1.
-
-    Raises:
-      ValueError: If `groups` isn't 1, or an argument isn't allowed.
     """
 
     stock = keras.layers.Conv1D
@@ -138,24 +142,27 @@ class ApproxConv1D(_ConvolvingLayer, keras.layers.Conv1D):
     package="tf_approxgrad", name="ApproxSeparableConv2D"
 )
 class ApproxSeparableConv2D(_ConvolvingLayer, keras.layers.SeparableConv2D):
-    """`keras.layers.SeparableConv2D`, its pointwise filter gradient by `method`.
+    """`keras.layers.SeparableConv2D` with a pointwise filter gradient by `method`.
 
     The pointwise convolution is a `Conv2D` of kernel size 1 and has nearly all of the
-    cost. The gradient of the depthwise filters is exact. `input_gradient` makes what
-    the pointwise convolution hands on, to the depthwise filters and to the input.
+    cost. The gradient of the depthwise filters is exact. `input_gradient` is the method
+    of the pointwise convolution's input gradient, which the depthwise filters' gradient
+    and the layer's input gradient derive from.
+
+    Args:
+        *args: As for `keras.layers.SeparableConv2D`.
+        method: As for `ApproxConv2D`; likewise `input_gradient`, `schedule`,
+            `layer_index`, `layer_count`, `converted_layers` and `left_out`.
+        **kwargs: As for `keras.layers.SeparableConv2D`.
+
+    Raises:
+        ValueError: If an argument isn't allowed.
+
+    Example:
 
     >>> import tf_approxgrad as tfag
     >>> tfag.ApproxSeparableConv2D(8, 3, method=tfag.MaxGradient(k=2)).method
     MaxGradient(k=2, scale='batch')
-
-    Args:
-      *args: As for `keras.layers.SeparableConv2D`.
-      method: As for `ApproxConv2D`, and so are `input_gradient`, `schedule`,
-        `layer_index`, `layer_count`, `converted_layers` and `left_out`.
-      **kwargs: As for `keras.layers.SeparableConv2D`.
-
-    Raises:
-      ValueError: If an argument isn't allowed.
     """
 
     stock = keras.layers.SeparableConv2D
@@ -182,23 +189,24 @@ class ApproxSeparableConv2D(_ConvolvingLayer, keras.layers.SeparableConv2D):
     package="tf_approxgrad", name="ApproxConv2DTranspose"
 )
 class ApproxConv2DTranspose(_ConvolvingLayer, keras.layers.Conv2DTranspose):
-    """`keras.layers.Conv2DTranspose` whose filter gradient is made by `method`.
+    """`keras.layers.Conv2DTranspose` with a filter gradient by `method`.
 
-    The positions that a method keeps are those of the gradient of the layer's output,
-    as they are for `ApproxConv2D`.
+    Methods keep positions of the layer's output gradient, as for `ApproxConv2D`.
+
+    Args:
+        *args: As for `keras.layers.Conv2DTranspose`.
+        method: As for `ApproxConv2D`; likewise `input_gradient`, `schedule`,
+            `layer_index`, `layer_count`, `converted_layers` and `left_out`.
+        **kwargs: As for `keras.layers.Conv2DTranspose`.
+
+    Raises:
+        ValueError: If an argument isn't allowed.
+
+    Example:
 
     >>> import tf_approxgrad as tfag
     >>> tfag.ApproxConv2DTranspose(8, 3, strides=2, method="max").method
     MaxGradient(k=1, scale='batch')
-
-    Args:
-      *args: As for `keras.layers.Conv2DTranspose`.
-      method: As for `ApproxConv2D`, and so are `input_gradient`, `schedule`,
-        `layer_index`, `layer_count`, `converted_layers` and `left_out`.
-      **kwargs: As for `keras.layers.Conv2DTranspose`.
-
-    Raises:
-      ValueError: If an argument isn't allowed.
     """
 
     stock = keras.layers.Conv2DTranspose
@@ -221,8 +229,8 @@ APPROXIMATE_LAYERS: tuple[type[ApproximateLayer], ...] = (
     ApproxConv2DTranspose,
 )
 
-# Files of weights are keyed by the class's name. With Keras' own name, those of a model
-# load into the converted one, and the other way round.
+# Weights files are keyed by class name. With Keras' names, the weights of a model load
+# into the converted model and vice versa.
 for _class in APPROXIMATE_LAYERS:
     _class.__name__ = _class.stock.__name__
 
@@ -232,13 +240,13 @@ def _data_format(layer: Any) -> str:
 
 
 def _as_tensor(kernel: Any) -> tf.Tensor:
-    # Keras leaves a variable a variable, which tf.custom_gradient refuses in eager
-    # mode.
+    # In eager mode Keras returns a variable unchanged, which tf.custom_gradient
+    # rejects.
     return tf.convert_to_tensor(keras.ops.convert_to_tensor(kernel))
 
 
 def _activated(layer: Any, outputs: tf.Tensor) -> Any:
-    """Adds the bias and applies the activation, as the layers of Keras do."""
+    """Adds the bias and applies the activation, as Keras' layers do."""
     if layer.use_bias:
         shape = [1] * outputs.shape.rank
         shape[-1 if layer.data_format == "channels_last" else 1] = layer.filters

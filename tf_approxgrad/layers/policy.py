@@ -1,4 +1,4 @@
-"""How one layer picks its method: its schedule, its index and its step."""
+"""`LayerPolicy`: a layer's schedule, index and step, which select its method."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from tf_approxgrad.schedules import Schedule, periods
 
 @dataclasses.dataclass(eq=False)
 class LayerPolicy:
-    """How a layer picks its method at each step.
+    """A layer's schedule, index and step, which select its method.
 
-    A plain object, so that neither Keras nor TensorFlow tracks the step counter as
-    a weight of the layer.
+    A plain object, so that neither Keras nor TensorFlow tracks the step counter as a
+    weight of the layer.
 
     Attributes:
-      layer_name: For messages.
-      method: The method at every step while there is no schedule.
-      input_method: Makes the input gradient wherever the method isn't full; `None`
-        leaves it exact.
-      schedule: Picks the method by (layer index, step).
-      index: The layer's index in its model, from 1; 0 until it is known.
-      step: Reads the training step; `None` until it is bound.
-      stream: The number that its random draws go by; 0 until the step is bound.
-      count: How many convertible layers the model had when it was converted; 0 if
-        unknown.
-      converted: The indices of those that were converted, this one among them.
-      left_out: Whether the gradient is exact, whatever `method` says.
-      warned_of_xla: The method of which a warning said that XLA can't compile it.
-      traced: This, as it was when the layer was last called in training.
+        layer_name: The layer's name, for messages.
+        method: Method at every step if there is no schedule.
+        schedule: Selects the method by (layer index, step).
+        index: Layer index in the model, from 1; 0 if unknown.
+        step: Reads the training step; `None` until it is bound.
+        stream: Number of the layer's random stream; 0 until the step is bound.
+        count: Number of convertible layers in the model at its conversion; 0 if
+            unknown.
+        converted: Indices of the converted layers, including this one.
+        left_out: Whether the gradient is exact whatever `method` is.
+        input_method: Method of the input gradient wherever the filter gradient's isn't
+            full; `None` means exact.
+        warned_of_xla: Method about which a warning said that XLA can't compile it.
+        traced: Copy of this policy from the layer's last call in training.
     """
 
     layer_name: str
@@ -59,11 +59,11 @@ class LayerPolicy:
     input_method: GradientMethod | None = None
     warned_of_xla: GradientMethod | None = None
     traced: LayerPolicy | None = None
-    # The row of a schedule and an index: `Schedule.row` compares many steps.
+    # Schedule and index, and their row: `Schedule.row` checks many steps.
     _cached: tuple[Any, tuple[GradientMethod, ...]] | None = None
 
     def row(self) -> tuple[GradientMethod, ...]:
-        """The methods of the layer, one period of each of the schedule's segments."""
+        """The layer's methods in one period of each of the schedule's segments."""
         if self.left_out:
             return (FullGradient(),)
         if self.schedule is None:
@@ -74,7 +74,7 @@ class LayerPolicy:
         return self._cached[1]
 
     def input_row(self) -> tuple[GradientMethod, ...]:
-        """The methods of the input gradient beside those of `row`."""
+        """The methods of the input gradient, in the order of `row`."""
         method = self.input_method or FullGradient()
         return tuple(
             own if isinstance(own, FullGradient) else method for own in self.row()
@@ -87,15 +87,15 @@ class LayerPolicy:
         self.count, self.converted = 0, ()
 
     def is_exact(self) -> bool:
-        """Whether nothing is ever approximated, nor observed."""
+        """Whether the gradients are always exact and not observed."""
         return current_observer() is None and are_full(self.row())
 
     def makes_input_gradient(self) -> bool:
-        """Whether the input gradient isn't always exact, or is observed."""
+        """Whether the input gradient is approximated at some step, or observed."""
         return current_observer() is not None or not are_full(self.input_row())
 
     def needs_step(self) -> bool:
-        """Whether the gradient depends on the step."""
+        """Whether the gradients depend on the step."""
         row = self.row()
         methods = {*row, *self.input_row()}
         return len(set(row)) > 1 or any(method.needs_step for method in methods)
@@ -103,17 +103,17 @@ class LayerPolicy:
     def assign(
         self, schedule: Schedule, index: int, row: tuple[GradientMethod, ...]
     ) -> None:
-        """Sets the schedule and the index, with the row of that index."""
+        """Sets the schedule, the index and the row of that index."""
         self.schedule, self.index = schedule, index
         self._cached = ((schedule, index), row)
 
     def note_training(self) -> None:
-        """Remembers that the layer is called in training, as things are now."""
+        """Records the current policy as that of the last call in training."""
         self.traced = copy.copy(self)
         self.traced.traced = None
 
     def graph_key(self) -> tuple[Any, ...]:
-        """What a traced call of the layer depends on: if it changes, that is stale."""
+        """The values for which a trace of the layer is valid."""
         methods: tuple[Any, ...] = tuple(set(self.row()))
         if self.schedule is not None and len(methods) > 1:
             methods = (self.row(), periods.segments_of(self.schedule))
@@ -131,7 +131,7 @@ class LayerPolicy:
         return row[0 if self.schedule is None else self.schedule.column(step)]
 
     def count_approximated(self, steps: int) -> int:
-        """At how many of the first `steps` steps the layer's schedule isn't full."""
+        """Number of the first `steps` steps at which the layer's method isn't full."""
         flags = [not isinstance(method, FullGradient) for method in self.row()]
         if self.schedule is None:
             return steps * flags[0]
@@ -142,15 +142,18 @@ class LayerPolicy:
     ) -> tf.Tensor:
         """Computes the filter gradient by the method of the current step.
 
-        A row that never changes is computed directly. Otherwise the step picks one
-        branch of a `tf.switch_case`, and only that branch runs.
+        A constant method is computed directly. Otherwise the step selects one branch of
+        a `tf.switch_case`, and only that branch runs.
 
         Args:
-          inputs: Inputs of the gradient.
-          compute: The gradient by one method.
+            inputs: Inputs of the gradient.
+            compute: Computes the gradient by one method.
+
+        Returns:
+            The gradient.
 
         Raises:
-          RuntimeError: If the step is needed and not bound.
+            RuntimeError: If the step is needed and not bound.
         """
         observer = current_observer()
         if observer is not None:
@@ -161,14 +164,14 @@ class LayerPolicy:
     def input_gradient(
         self, inputs: GradientInputs, compute: GradientFunction = input_gradient
     ) -> tf.Tensor:
-        """Computes the input gradient, as `filter_gradient` the filters'."""
+        """Computes the input gradient, as `filter_gradient` the filter gradient."""
         observer = current_observer()
         if observer is not None:
             return observer.input_gradient(self, self.placed(inputs), compute)
         self._check_step()
         row = self.input_row()
         gradient = self._of_current_step(row, inputs, compute)
-        # The switches of earlier layers take it in.
+        # It is an input of earlier layers' switches.
         is_switched = len(set(row)) > 1
         return xla.opaque(gradient) if is_switched and xla.is_compiling() else gradient
 
@@ -180,7 +183,7 @@ class LayerPolicy:
             follows += f" with input_gradient={self.input_method!r}"
         raise RuntimeError(
             f"layer {self.layer_name!r} follows {follows}, "
-            "which depends on the training step, and nothing tells it the step: "
+            "which depends on the training step, and no step is bound: "
             "pass callbacks=[tf_approxgrad.ApproximationCallback()] to fit, or "
             "call tf_approxgrad.bind_step(model, optimizer) before the training step "
             "is traced."
@@ -207,7 +210,7 @@ class LayerPolicy:
         return switch_by_step(row, self.schedule, self.step(), inputs, compute)
 
     def placed(self, inputs: GradientInputs) -> GradientInputs:
-        """Inputs of a gradient, with the layer's index and step."""
+        """Inputs of a gradient, completed by the layer's index, stream and step."""
         return dataclasses.replace(
             inputs,
             layer=self.index,
@@ -217,6 +220,6 @@ class LayerPolicy:
 
 
 def share_approximated(policies: Sequence[LayerPolicy], steps: int) -> float:
-    """The share approximated of the cells of layers at the first `steps` steps."""
+    """The share of approximated (layer, step) cells in the first `steps` steps."""
     cells = sum(policy.count_approximated(steps) for policy in policies)
     return cells / max(1, len(policies) * steps)

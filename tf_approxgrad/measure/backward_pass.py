@@ -20,9 +20,9 @@ def backpropagate(
     """Runs the forward and the backward pass of a training step, and no update.
 
     Args:
-      model: A built model.
-      x, y, sample_weight: A batch of tensors.
-      compute_loss: Called as the model's own `compute_loss`, which is the default.
+        model: A built model.
+        x, y, sample_weight: A batch of tensors.
+        compute_loss: Called as the model's own `compute_loss`, which is the default.
     """
     forward_pass(model, x, y, sample_weight, compute_loss)()
 
@@ -38,8 +38,8 @@ def forward_pass(
     """Runs the forward pass of a training step and returns its backward pass.
 
     Args:
-      model, x, y, sample_weight, compute_loss: As for `backpropagate`.
-      persistent: Whether the backward pass may run more than once.
+        model, x, y, sample_weight, compute_loss: As for `backpropagate`.
+        persistent: Whether the backward pass may run more than once.
     """
     weights = [weight.value for weight in model.trainable_weights]
     with tf.GradientTape(persistent=persistent) as tape:
@@ -61,7 +61,7 @@ def loss_function(model: keras.Model, loss: Any) -> Callable[..., tf.Tensor] | N
     """What to pass to `backpropagate` for a loss as `compile` takes it.
 
     Raises:
-      ValueError: If it is `None` and the model isn't compiled, or if it is no loss.
+        ValueError: If it is `None` and the model isn't compiled, or if it is no loss.
     """
     if loss is None:
         if not model.compiled:

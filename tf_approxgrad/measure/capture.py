@@ -30,15 +30,15 @@ def observed_layers(
     before: weights, optimizer, statistics, metrics, seed generators, classes.
 
     Args:
-      model: A built model.
-      layers: Convertible layers of it, by layer index.
+        model: A built model.
+        layers: Convertible layers of it, by layer index.
 
     Yields:
-      The observer, and by layer index the policies under which it records. A layer
-      through which no gradient came has no calls.
+        The observer, and by layer index the policies under which it records. A layer
+        through which no gradient came has no calls.
 
     Raises:
-      RuntimeError: If a layer is called in a graph.
+        RuntimeError: If a layer is called in a graph.
     """
     policies = {
         index: LayerPolicy(layer.name, FullGradient(), index=_index(layer, index))

@@ -82,6 +82,35 @@ def fidelity(
     numbers that a layer of your own draws without a `keras.random.SeedGenerator` go on.
     All inputs and output gradients of the convolutions are in memory at the same time.
 
+    Args:
+        model: A built Keras model with at least one convertible convolution.
+        x: The inputs of one batch: an array, or a list or dict of arrays, as for `fit`.
+        y: Its targets, likewise.
+        methods: The methods to compare: a method or its name, or a list of these.
+            `None` means all methods of this package with their default arguments.
+        gradient: `"filter"`, `"input"` or `"propagated"`: see above.
+        layers: The layers, as for `approximate_gradients`. `None` means the converted
+            layers, or all convertible ones of a model without converted layers. Layers
+            that get no such gradient have no row: frozen ones get no filter gradient,
+            and those before which nothing trains no input gradient.
+        loss: The loss, as for `compile`. `None` means what the model was compiled with.
+        sample_weight: Weights of the examples, as for `fit`.
+        step: The first training step whose random numbers are drawn, from 0.
+        draws: At how many steps in turn methods are computed that draw; at least 2.
+        repeats: How often each time is measured; 0 measures none, and times are NaN.
+
+    Returns:
+        The report; `str` of it is a table.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If the model isn't built, isn't compiled while `loss` is None, or
+            has no convertible convolution that gets a gradient; or if an argument isn't
+            allowed.
+        RuntimeError: If a layer is called in a graph inside the model.
+
+    Example:
+
     >>> import keras
     >>> import numpy as np
     >>> import tf_approxgrad as tfag
@@ -108,33 +137,6 @@ def fidelity(
     >>> report = tfag.fidelity(model, x, y, "zero", gradient="propagated", loss=loss)
     >>> [row.relative_error for row in report.rows]
     [1.0, 0.0]
-
-    Args:
-      model: A built Keras model with at least one convertible convolution.
-      x: The inputs of one batch: an array, or a list or dict of arrays, as for `fit`.
-      y: Its targets, likewise.
-      methods: The methods to compare: a method or its name, or a list of these. `None`
-        means all methods of this package with their default arguments.
-      gradient: `"filter"`, `"input"` or `"propagated"`: see above.
-      layers: The layers, as for `approximate_gradients`. `None` means the converted
-        layers, or all convertible ones of a model without converted layers. Layers
-        that get no such gradient have no row: frozen ones get no filter gradient, and
-        those before which nothing trains no input gradient.
-      loss: The loss, as for `compile`. `None` means what the model was compiled with.
-      sample_weight: Weights of the examples, as for `fit`.
-      step: The first training step whose random numbers are drawn, from 0.
-      draws: At how many steps in turn methods are computed that draw; at least 2.
-      repeats: How often each time is measured; 0 measures none, and times are NaN.
-
-    Returns:
-      The report; `str` of it is a table.
-
-    Raises:
-      TypeError: If an argument has the wrong type.
-      ValueError: If the model isn't built, isn't compiled while `loss` is None, or has
-        no convertible convolution that gets a gradient; or if an argument isn't
-        allowed.
-      RuntimeError: If a layer is called in a graph inside the model.
     """
     check_model(model)
     if gradient not in GRADIENTS:

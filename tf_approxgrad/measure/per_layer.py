@@ -34,16 +34,16 @@ def measure_layers(
     """Measures each layer's own gradients.
 
     Args:
-      model: A built model.
-      layers: Convertible layers of it, by layer index.
-      gradient: `"filter"` or `"input"`.
-      forward: Runs the forward pass, and returns what runs the backward pass.
-      methods: The methods.
-      steps: Where those are computed that draw.
-      repeats: How often a time is measured.
+        model: A built model.
+        layers: Convertible layers of it, by layer index.
+        gradient: `"filter"` or `"input"`.
+        forward: Runs the forward pass, and returns what runs the backward pass.
+        methods: The methods.
+        steps: Where those are computed that draw.
+        repeats: How often a time is measured.
 
     Returns:
-      A row for each method and each layer that gets such a gradient.
+        A row for each method and each layer that gets such a gradient.
     """
     with observed_layers(model, layers) as (observer, policies):
         forward()()

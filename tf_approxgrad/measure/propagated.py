@@ -27,17 +27,17 @@ def measure_propagated(
     """Measures exact filter gradients behind approximate input gradients.
 
     Args:
-      model: A built model.
-      layers: Convertible layers of it, by layer index. The input gradients of all of
-        them are made by a method at the same time.
-      forward: Runs the forward pass, and returns what runs the backward pass, as often
-        as it is called.
-      methods: The methods.
-      steps: Where those are computed that draw.
+        model: A built model.
+        layers: Convertible layers of it, by layer index. The input gradients of all of
+            them are made by a method at the same time.
+        forward: Runs the forward pass, and returns what runs the backward pass, as
+            often as it is called.
+        methods: The methods.
+        steps: Where those are computed that draw.
 
     Returns:
-      A row for each method and each layer that gets a filter gradient. Nothing is
-      timed.
+        A row for each method and each layer that gets a filter gradient. Nothing is
+        timed.
     """
     with observed_layers(model, layers) as (observer, policies):
         backward = forward()

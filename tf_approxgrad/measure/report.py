@@ -46,16 +46,17 @@ class FidelityRow:
     `tfag.fidelity` says how each number is defined.
 
     Attributes:
-      layer: The layer's name.
-      index: Its layer index, from 1.
-      method: The method.
-      cosine: Of the angle between a and g; the mean over the draws.
-      relative_error: |a - g| / |g|; the root of the mean square over the draws.
-      norm_ratio: |a| / |g|; the mean over the draws.
-      bias: |mean of a - g| / |g|, without what the variance adds to it.
-      variance: The mean of |a - mean of a|^2, divided by |g|^2.
-      dense_ms: Milliseconds of the exact gradient, the median; NaN if it wasn't timed.
-      method_ms: Milliseconds of the method's, the median; NaN if it wasn't timed.
+        layer: The layer's name.
+        index: Its layer index, from 1.
+        method: The method.
+        cosine: Of the angle between a and g; the mean over the draws.
+        relative_error: |a - g| / |g|; the root of the mean square over the draws.
+        norm_ratio: |a| / |g|; the mean over the draws.
+        bias: |mean of a - g| / |g|, without what the variance adds to it.
+        variance: The mean of |a - mean of a|^2, divided by |g|^2.
+        dense_ms: Milliseconds of the exact gradient, the median; NaN if it wasn't
+            timed.
+        method_ms: Milliseconds of the method's, the median; NaN if it wasn't timed.
     """
 
     layer: str
@@ -82,12 +83,12 @@ class FidelityReport:
     `print` shows it as a table, and so does `rich.print`, in colours.
 
     Attributes:
-      model_name: The model's name.
-      rows: One for each layer and method, in the model's layer order.
-      without_gradient: Names of layers that were asked for and get no such gradient,
-        because they are frozen or come first, or no gradient comes to them.
-      gradient: Which gradients these are: `"filter"`, `"input"` or `"propagated"`, as
-        for `fidelity`.
+        model_name: The model's name.
+        rows: One for each layer and method, in the model's layer order.
+        without_gradient: Names of layers that were asked for and get no such gradient,
+            because they are frozen or come first, or no gradient comes to them.
+        gradient: Which gradients these are: `"filter"`, `"input"` or `"propagated"`, as
+            for `fidelity`.
     """
 
     model_name: str
@@ -128,9 +129,9 @@ class FidelityReport:
         """Writes the rows to a file of comma-separated values, at full precision.
 
         Args:
-          path: The file, which is replaced if it exists. Its columns are the attributes
-            of `FidelityRow` and the report's `gradient`; a method is written as its
-            label.
+            path: The file, which is replaced if it exists. Its columns are the
+                attributes of `FidelityRow` and the report's `gradient`; a method is
+                written as its label.
         """
         names = [field.name for field in dataclasses.fields(FidelityRow)]
         with open(path, "w", newline="", encoding="utf-8") as file:
@@ -146,17 +147,17 @@ class FidelityReport:
         """Draws a measure over the layers, one line for each method.
 
         Args:
-          measure: "cosine", "relative_error", "norm_ratio", "bias", "variance",
-            "method_ms" or "speed_up".
-          ax: Where to draw; `None` makes a figure.
+            measure: "cosine", "relative_error", "norm_ratio", "bias", "variance",
+                "method_ms" or "speed_up".
+            ax: Where to draw; `None` makes a figure.
 
         Returns:
-          The axes.
+            The axes.
 
         Raises:
-          ValueError: If the measure is none of these, or if it is a time and nothing
-            was timed.
-          ImportError: If matplotlib isn't installed.
+            ValueError: If the measure is none of these, or if it is a time and nothing
+                was timed.
+            ImportError: If matplotlib isn't installed.
         """
         if measure not in _PLOTTED:
             raise ValueError(

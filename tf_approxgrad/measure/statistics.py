@@ -29,7 +29,7 @@ class GradientStatistics:
     """Takes draws of a gradient in turn; `fidelity` says how its numbers are defined.
 
     Args:
-      exact: The exact gradient.
+        exact: The exact gradient.
     """
 
     def __init__(self, exact: tf.Tensor) -> None:

@@ -1,11 +1,11 @@
 """The gradient methods: how the filter gradient of one layer is computed at one step.
 
-A method is a description and nothing else: a small immutable value that can be
-compared, hashed, printed and serialised. `tf_approxgrad.gradients` computes it.
+A method is a description only: a small immutable value that can be compared, hashed,
+printed and serialised. `tf_approxgrad.gradients` holds the computations.
 
-The letters are those of the paper and of TensorFlow: the filter gradient dF
-`[KH, KW, Ci, Co]` is made from the input X `[N, H, W, Ci]` and the output gradient
-dY `[N, Ho, Wo, Co]`; p is a position, one spatial index of dY.
+Notation, as in the paper and in TensorFlow: filter gradient dF `[KH, KW, Ci, Co]`,
+input X `[N, H, W, Ci]`, output gradient dY `[N, Ho, Wo, Co]`, position p (one spatial
+index of dY).
 """
 
 from tf_approxgrad.methods.base import INT64_MAX, GradientMethod

@@ -1,4 +1,4 @@
-"""What all gradient methods have in common: their base class, and checks."""
+"""The base class of the gradient methods, and checks of their settings."""
 
 import abc
 import dataclasses
@@ -16,9 +16,10 @@ Method = TypeVar("Method", bound="GradientMethod")
 class GradientMethod(abc.ABC):
     """How the filter gradient of one layer is computed at one step.
 
-    The base class of all methods. A method is a frozen dataclass whose fields are
-    its parameters, each with a default: comparing, hashing, `get_config` and `label`
-    all follow from the fields.
+    Base class of all methods. A method is a frozen dataclass whose fields are its
+    settings, each with a default. Equality, hash, `get_config` and `label` follow from
+    the fields. To add a method, subclass this and call
+    `tf_approxgrad.register_filter_gradient`.
 
     Example:
 
@@ -30,20 +31,20 @@ class GradientMethod(abc.ABC):
     'max(k=4)'
     """
 
-    # True for a method whose result depends on the number of the training step.
+    # Whether the result depends on the training step.
     needs_step: ClassVar[bool] = False
-    # True for a method that XLA can compile. A layer with one that it can't makes Keras
-    # train the model without XLA.
+    # Whether XLA can compile the method. Keras trains a model without XLA if a layer
+    # uses a method that XLA can't compile.
     supports_jit: ClassVar[bool] = False
 
     @property
     @abc.abstractmethod
     def name(self) -> str:
-        """The method's name, as `tf_approxgrad.methods.get` accepts it."""
+        """The method's name, as accepted wherever a method is."""
 
     @property
     def label(self) -> str:
-        """Short text for tables and logs: the name, and what isn't default.
+        """Short text for tables and logs: the name and the changed settings.
 
         For example "full", "max", "max(k=4)" or "random(stddev=0.5, seed=3)".
         """
@@ -56,27 +57,27 @@ class GradientMethod(abc.ABC):
         return f"{self.name}({', '.join(changed)})" if changed else self.name
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments, as values that JSON can hold."""
+        """Returns the constructor's arguments as JSON values."""
         return dataclasses.asdict(self)  # type: ignore[call-overload]
 
     @classmethod
     def from_config(cls: type[Method], config: dict[str, Any]) -> Method:
-        """Builds the method from what `get_config` returned.
+        """Builds a method from the result of `get_config`.
 
         Args:
-            config: the constructor's arguments by name.
+            config: The constructor's arguments by name.
 
         Returns:
-            A method equal to the one that `get_config` was called on.
+            A method equal to the one described.
 
         Raises:
-            TypeError, ValueError: as the constructor does.
+            TypeError, ValueError: As for the constructor.
         """
         return cls(**config)
 
 
 def check_k(k: Any) -> int | float:
-    """Returns `k` as an int, or as a float if it is a share, or raises an error."""
+    """Returns `k` as an int, or as a float if it is a share, or raises."""
     allowed = "an integer >= 1 or a float greater than 0 and less than 1"
     if isinstance(k, numbers.Integral) and not isinstance(k, bool) and int(k) > 0:
         # The upper limit is that of the operation's int64 attribute.
@@ -88,7 +89,7 @@ def check_k(k: Any) -> int | float:
 
 
 def check_scale(scale: Any) -> float | str:
-    """Returns `scale` if it is "batch", else as a float, or raises an error."""
+    """Returns `scale` as a float, or unchanged if it is "batch", or raises."""
     allowed = '"batch" (1/N) or a finite number'
     if not isinstance(scale, str):
         return check_finite("scale", scale, allowed)

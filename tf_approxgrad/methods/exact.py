@@ -16,7 +16,7 @@ class FullGradient(GradientMethod):
     col*sw + kw*dw, ci]`, with Xp the zero-padded input, (sh, sw) the strides and
     (dh, dw) the dilations.
 
-    Source: `tf.raw_ops.Conv2DBackpropFilter`, which does the work.
+    Source: `tf.raw_ops.Conv2DBackpropFilter`.
 
     Example:
 

@@ -1,6 +1,4 @@
-"""The methods of Wang and Nelaturu, "Accelerated CNN Training Through Gradient
-Approximation" (2019): zero, random and max.
-"""
+"""The methods of the paper by Wang and Nelaturu (2019): zero, random and max."""
 
 import dataclasses
 
@@ -19,9 +17,10 @@ from tf_approxgrad.utils.checks import check_finite, check_integer
 @keras.saving.register_keras_serializable(package="tf_approxgrad")
 @dataclasses.dataclass(frozen=True)
 class ZeroGradient(GradientMethod):
-    """No filter gradient: `dF = 0`, and nothing is computed.
+    """No filter gradient: `dF = 0`, without any computation.
 
-    Source: the paper's "zero gradient".
+    Source: Wang and Nelaturu, "Accelerated CNN Training Through Gradient Approximation"
+    (2019), "zero gradient".
 
     Example:
 
@@ -40,21 +39,21 @@ class RandomGradient(GradientMethod):
     """A random filter gradient that reads neither X nor dY.
 
     The elements of dF are independent draws from Normal(0, stddev), drawn afresh at
-    every step. They are a pure function of (seed, layer, step) from a counter-based
-    generator (Philox), so the same run twice gives the same numbers. The layer is its
-    index. Where a model is made of several converted ones, so that layers share an
-    index, the first draws by it and each other by the next number that is no index.
+    every step. They are a pure function of (seed, layer index, step) from a
+    counter-based generator (Philox), so runs are reproducible. In a model composed of
+    several converted models, layers may share an index: the first draws by it, each
+    other by the next unused number.
 
-    Source: the paper's "random gradient", which uses 1/N as the deviation.
+    Source: Wang and Nelaturu (2019), "random gradient", with standard deviation 1/N.
 
     Args:
-        stddev: the standard deviation, finite and >= 0. None means 1/N, with N the
-            batch size at run time.
-        seed: an integer from -2**63 to 2**63 - 1.
+        stddev: Standard deviation, finite and >= 0. None means 1/N, with N the batch
+            size at run time.
+        seed: Integer from -2**63 to 2**63 - 1.
 
     Raises:
-        TypeError: if an argument has the wrong type.
-        ValueError: if stddev is negative, NaN or infinite, or seed out of range.
+        TypeError: If an argument has the wrong type.
+        ValueError: If stddev is negative, NaN or infinite, or seed out of range.
 
     Example:
 
@@ -82,34 +81,32 @@ class RandomGradient(GradientMethod):
 @keras.saving.register_keras_serializable(package="tf_approxgrad")
 @dataclasses.dataclass(frozen=True)
 class MaxGradient(GradientMethod):
-    """The filter gradient from the k positions where |dY| is largest.
+    """The filter gradient from the k positions of largest |dY|, biased.
 
-    For each (n, co) only the k positions with the largest |dY[n,p,co]| are kept, the
-    lowest flattened p first on ties, each with a weight w:
+    For each (n, co), the k positions of largest |dY[n,p,co]| are kept, the lowest
+    flattened p first on ties, each with a weight w:
 
     `dF[:,:,:,co] = scale * sum_n sum_{p in kept} w[n,p,co] * patch(Xp[n], p)`
 
-    With r the sum of dY[n,:,co] over all positions minus the sum over the kept ones,
-    w[p] = dY[p] + r/k. So each channel's sum is preserved for every k; k = 1 gives
-    the one position kept the whole (signed) sum; and k = Ho*Wo with scale = 1 is the
-    exact gradient. The choice of positions is deterministic, so for smaller k the
-    result is biased.
+    with w[p] = dY[p] + r/k, where r is the sum of dY[n,:,co] over the positions that
+    aren't kept. The sum of each channel is preserved for every k. For k = 1 the weight
+    is the (signed) sum of all positions; k = Ho*Wo with scale = 1 is the exact
+    gradient. The choice of positions is deterministic, so a smaller k is biased.
 
-    Source: the paper's Algorithm 1, which is k = 1 and scale = "batch". k > 1 is the
-    extension that the paper leaves for later.
+    Source: Wang and Nelaturu (2019), Algorithm 1, which has k = 1 and scale = "batch".
 
     Args:
-        k: the number of positions kept for each (n, co): an integer >= 1, where more
-            than Ho*Wo means Ho*Wo; or a float greater than 0 and less than 1, the
-            share of the Ho*Wo positions, of which the nearest whole number is kept,
-            but at least 1. `k=0.01` keeps one position in a hundred.
-        scale: the factor of the whole gradient: "batch" for 1/N, with N the batch
-            size at run time, or a finite number.
+        k: Number of positions kept for each (n, co). An integer >= 1, or Ho*Wo if that
+            is less; or a float between 0 and 1 (exclusive), a share of the Ho*Wo
+            positions, rounded to the nearest integer >= 1. `k=0.01` keeps one position
+            in a hundred.
+        scale: Factor on the gradient: "batch" for 1/N, with N the batch size at run
+            time, or a finite number.
 
     Raises:
-        TypeError: if an argument has the wrong type.
-        ValueError: if k is neither an integer >= 1 nor a share, or scale is NaN,
-            infinite or an unknown word.
+        TypeError: If an argument has the wrong type.
+        ValueError: If k is neither an integer >= 1 nor a share, or scale is NaN,
+            infinite or an unknown string.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Methods by name: what every argument `method` accepts."""
+"""Gradient methods by name."""
 
 from collections.abc import Iterable
 from typing import Any, TypeAlias
@@ -11,7 +11,7 @@ from tf_approxgrad.methods.paper import MaxGradient, RandomGradient, ZeroGradien
 from tf_approxgrad.methods.row_sampled import RowSampledGradient
 from tf_approxgrad.methods.sampled import SampledGradient
 
-# What the functions that take a method accept: see `get`.
+# The types of an argument `method`: see `get`.
 MethodLike: TypeAlias = GradientMethod | str | dict[str, Any]
 
 _OWN: dict[str, GradientMethod] = {
@@ -29,15 +29,15 @@ _USERS: dict[str, GradientMethod] = {}
 
 
 def register_method(method_class: type[GradientMethod]) -> None:
-    """Makes a user's method known by its name.
+    """Adds a user's method to those that `get` finds by name.
 
     Args:
-        method_class: a class whose constructor needs no argument. Its name replaces
-            that of a class registered before.
+        method_class: A class whose constructor needs no argument. It replaces a class
+            registered under the same name.
 
     Raises:
-        TypeError: if the constructor needs arguments.
-        ValueError: if the class, or its name, is one of this package's.
+        TypeError: If the constructor needs arguments.
+        ValueError: If the class, or its name, is one of this package's.
     """
     if method_class in map(type, _OWN.values()):
         raise ValueError(
@@ -63,18 +63,17 @@ def get(identifier: MethodLike) -> GradientMethod:
     """Returns a method, as `keras.losses.get` returns a loss.
 
     Args:
-        identifier: a method, which is returned as it is; or a name ("full", "zero",
+        identifier: A method, which is returned unchanged; or a name ("full", "zero",
             "random", "max", "sampled", "row-sampled", or one registered by
-            `register_filter_gradient`), which gives the method with its default
-            arguments; or the dict that
-            `keras.saving.serialize_keras_object(method)` returns.
+            `register_filter_gradient`), which means the method with its default
+            settings; or the dict from `keras.saving.serialize_keras_object(method)`.
 
     Returns:
         The method.
 
     Raises:
-        TypeError: if the identifier is none of these types.
-        ValueError: if the name is unknown, or the dict doesn't describe a method.
+        TypeError: If the identifier is none of these types.
+        ValueError: If the name is unknown, or the dict doesn't describe a method.
 
     Example:
 
@@ -86,11 +85,18 @@ def get(identifier: MethodLike) -> GradientMethod:
 
 
 def parse(identifier: MethodLike, requirement: str) -> GradientMethod:
-    """`get` for an argument of another name.
+    """`get`, for an argument of another name.
 
     Args:
-        identifier: as in `get`.
-        requirement: how messages begin, such as "input_gradient must be None or".
+        identifier: As for `get`.
+        requirement: Beginning of the messages, such as "input_gradient must be None
+            or".
+
+    Returns:
+        The method.
+
+    Raises:
+        TypeError, ValueError: As for `get`.
     """
     if isinstance(identifier, GradientMethod):
         return identifier
@@ -116,12 +122,12 @@ def parse(identifier: MethodLike, requirement: str) -> GradientMethod:
 
 
 def are_full(methods: Iterable[GradientMethod]) -> bool:
-    """Whether all of the methods are exact."""
+    """Whether all methods are exact."""
     return all(isinstance(method, FullGradient) for method in methods)
 
 
 def defaults() -> tuple[GradientMethod, ...]:
-    """Returns every method of the package, with its default arguments.
+    """Returns every method of the package, with its default settings.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""The filter gradient from rows drawn for all output channels together."""
+"""The filter gradient from rows drawn for all output channels at once."""
 
 import dataclasses
 
@@ -19,42 +19,42 @@ class RowSampledGradient(GradientMethod):
     """The filter gradient from a random share of the rows, unbiased.
 
     A row r = (n, p) is one position of one example: its vector dY[r,:] over the output
-    channels and its patch of X. With R = N*Ho*Wo rows, M = max(1, floor(share*R)) of
-    them are drawn for all output channels together, row r with a probability
-    proportional to q[r]. With Q the sum of q:
+    channels and its patch of X. Of the R = N*Ho*Wo rows, M = max(1, floor(share*R)) are
+    drawn, shared by all output channels, with probabilities proportional to q[r]. With
+    Q the sum of q:
 
     `dF = scale * sum over drawn r of Q / (M*q[r]) * patch(r) outer dY[r,:]`
 
-    With scale = 1 the mean over many steps is the exact gradient. Rows with q[r] = 0
-    add nothing to the exact gradient and are never drawn. A NaN or an infinity in dY
-    makes all of dF NaN. share = 1 is the exact gradient.
+    With scale = 1 the expectation is the exact gradient. Rows with q[r] = 0 add nothing
+    to the exact gradient and are never drawn. A NaN or an infinity in dY makes all of
+    dF NaN. share = 1 is the exact gradient itself.
 
     The draw is systematic: with C the running sum of q and u one uniform number in
-    [0, 1), row r is drawn `floor(M*C[r]/Q + u) - floor(M*C[r-1]/Q + u)` times. u is a
-    pure function of (seed, layer, step) from a counter-based generator (Philox), so
-    the same run twice draws the same rows.
+    `[0, 1)`, row r is drawn `floor(M*C[r]/Q + u) - floor(M*C[r-1]/Q + u)` times. u is a
+    pure function of (seed, layer index, step) from a counter-based generator (Philox),
+    so runs are reproducible.
 
     Source: column-row sampling as in Drineas, Kannan and Mahoney, "Fast Monte Carlo
     Algorithms for Matrices I" (2006).
 
     Args:
-        share: the share of the rows that is drawn, from more than 0 to 1.
-        scale: the factor of the whole gradient: a finite number, or "batch" for 1/N,
-            with N the batch size at run time.
-        seed: an integer from -2**63 to 2**63 - 1.
-        probability: "norm" for q[r] = ||dY[r,:]||; or "product" for
-            ||dY[r,:]|| * ||patch(r)||, which has the least variance and reads all of
-            X once more. There a NaN or an infinity in X makes all of dF NaN, too.
-        keep_largest: True to take the largest rows exactly, once and with weight 1,
-            and to sample the rest: q[r] is lowered to a limit, the same for all rows,
-            at which no row would be drawn more than once. It lowers the variance where
-            a few rows have much of the gradient. No more rows are drawn than have
-            q[r] > 0.
+        share: Share of the rows drawn, greater than 0 and at most 1.
+        scale: Factor on the gradient: a finite number, or "batch" for 1/N, with N the
+            batch size at run time.
+        seed: Integer from -2**63 to 2**63 - 1.
+        probability: "norm" for `q[r] = ||dY[r,:]||`; or "product" for
+            `q[r] = ||dY[r,:]|| * ||patch(r)||`, which has the least variance and reads
+            X once more. With "product", a NaN or an infinity in X makes all of dF NaN,
+            too.
+        keep_largest: Whether the largest rows are kept, once each and with weight 1,
+            and only the others sampled: q[r] is clipped at the limit at which no row
+            would be drawn more than once. This lowers the variance where a few rows
+            carry much of the gradient. At most the rows with q[r] > 0 are drawn.
 
     Raises:
-        TypeError: if an argument has the wrong type.
-        ValueError: if share isn't in (0, 1], scale is NaN, infinite or an unknown
-            word, seed is out of range, or probability is an unknown word.
+        TypeError: If an argument has the wrong type.
+        ValueError: If share isn't in (0, 1], scale is NaN, infinite or an unknown
+            string, seed is out of range, or probability is an unknown string.
 
     Example:
 

@@ -19,36 +19,35 @@ from tf_approxgrad.utils.checks import check_integer
 class SampledGradient(GradientMethod):
     """The filter gradient from k positions drawn in proportion to |dY|, unbiased.
 
-    For each (n, co), with S the sum of |dY[n,p,co]| over the positions p, k positions
-    are drawn, p with a probability proportional to |dY[n,p,co]|:
+    For each (n, co), k positions are drawn with probabilities proportional to
+    |dY[n,p,co]|. With S the sum of |dY[n,p,co]| over the positions p:
 
     `dF[:,:,:,co] = scale * sum_n sum over drawn p of
     sign(dY[n,p,co]) * S/k * patch(Xp[n], p)`
 
-    With scale = 1 the mean over many steps is the exact gradient; a larger k lowers the
-    variance. Where S = 0 nothing is drawn, and k = Ho*Wo is the exact gradient itself.
-    A NaN or an infinity in dY shows in its channel of dF.
+    With scale = 1 the expectation is the exact gradient; a larger k lowers the
+    variance. Where S = 0 nothing is drawn. k = Ho*Wo is the exact gradient itself. A
+    NaN or an infinity in dY shows in its channel of dF.
 
     The draw is systematic: with C the running sum of |dY| and u one uniform number in
-    [0, 1) for each (n, co), p is drawn `floor(k*C[p]/S + u) - floor(k*C[p-1]/S + u)`
-    times. So p is drawn at least once if |dY[p]| >= S/k, and never twice if
-    |dY[p]| < S/k. u is a pure function of (seed, layer, step, n, co) from a
-    counter-based generator (Philox): the same run twice draws the same positions, on
-    any number of threads and on a GPU.
+    `[0, 1)` for each (n, co), p is drawn `floor(k*C[p]/S + u) - floor(k*C[p-1]/S + u)`
+    times: at least once if |dY[p]| >= S/k, at most once if |dY[p]| < S/k. u is a pure
+    function of (seed, layer index, step, n, co) from a counter-based generator
+    (Philox), so runs are reproducible, on any number of threads and on a GPU.
 
     Args:
-        k: the number of positions drawn for each (n, co): an integer >= 1, where more
-            than Ho*Wo means Ho*Wo; or a float greater than 0 and less than 1, the
-            share of the Ho*Wo positions, of which the nearest whole number is drawn,
-            but at least 1. `k=0.01` draws one position in a hundred.
-        scale: the factor of the whole gradient: a finite number, or "batch" for 1/N,
-            with N the batch size at run time.
-        seed: an integer from -2**63 to 2**63 - 1.
+        k: Number of positions drawn for each (n, co). An integer >= 1, or Ho*Wo if that
+            is less; or a float between 0 and 1 (exclusive), a share of the Ho*Wo
+            positions, rounded to the nearest integer >= 1. `k=0.01` draws one position
+            in a hundred.
+        scale: Factor on the gradient: a finite number, or "batch" for 1/N, with N the
+            batch size at run time.
+        seed: Integer from -2**63 to 2**63 - 1.
 
     Raises:
-        TypeError: if an argument has the wrong type.
-        ValueError: if k is neither an integer >= 1 nor a share, scale is NaN, infinite
-            or an unknown word, or seed is out of range.
+        TypeError: If an argument has the wrong type.
+        ValueError: If k is neither an integer >= 1 nor a share, scale is NaN, infinite
+            or an unknown string, or seed is out of range.
 
     Example:
 

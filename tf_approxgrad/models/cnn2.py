@@ -25,36 +25,38 @@ def cnn2(
     local response normalisation, as in Wang and Nelaturu (2019). Source: A.
     Krizhevsky, cuda-convnet (2011); https://www.tensorflow.org/tutorials/deep_cnn.
 
+    Args:
+        input_shape: Height, width and channels, in the order of `data_format` and
+            without the batch. `None` means CIFAR-10's, `(32, 32, 3)`.
+        classes: Number of classes, at least 2.
+        width: Factor on the number of channels and units of every hidden layer.
+        weight_decay: This many times the sum of squares of every kernel is added to the
+            loss (`keras.regularizers.L2`).
+        batch_norm_momentum: Momentum of batch normalisation's moving averages. Keras'
+            own default, 0.99, lags behind in runs of a few hundred steps.
+        seed: Integer of at least 0 that fixes the initial weights (He's normal
+            distribution, its own stream for each kernel); `None` leaves them to Keras'
+            global seed.
+        data_format: `"channels_last"` or `"channels_first"`; `None` means
+            `keras.config.image_data_format()`.
+        name: The model's name.
+
+    Returns:
+        A functional model from images `[N, *input_shape]` to logits `[N, classes]`. The
+        logits are float32 under Keras' mixed precision policies.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If an argument has a value that isn't allowed.
+
+    Example:
+
     >>> import tf_approxgrad as tfag
     >>> model = tfag.models.cnn2(input_shape=(28, 28, 1), seed=1)
     >>> model.output_shape
     (None, 10)
     >>> [layer.name for layer in model.layers if "conv" in layer.name]
     ['conv1', 'conv2']
-
-    Args:
-      input_shape: Height, width and channels, in the order of `data_format` and
-        without the batch. `None` means CIFAR-10's, `(32, 32, 3)`.
-      classes: Number of classes, at least 2.
-      width: Factor on the number of channels and units of every hidden layer.
-      weight_decay: This many times the sum of squares of every kernel is added to the
-        loss (`keras.regularizers.L2`).
-      batch_norm_momentum: Momentum of batch normalisation's moving averages. Keras'
-        own default, 0.99, lags behind in runs of a few hundred steps.
-      seed: Integer of at least 0 that fixes the initial weights (He's normal
-        distribution, its own stream for each kernel); `None` leaves them to Keras'
-        global seed.
-      data_format: `"channels_last"` or `"channels_first"`; `None` means
-        `keras.config.image_data_format()`.
-      name: The model's name.
-
-    Returns:
-      A functional model from images `[N, *input_shape]` to logits `[N, classes]`. The
-      logits are float32 under Keras' mixed precision policies.
-
-    Raises:
-      TypeError: If an argument has the wrong type.
-      ValueError: If an argument has a value that isn't allowed.
     """
     make = LayerFactory(
         input_shape=input_shape,

@@ -20,20 +20,20 @@ class LayerFactory:
     Every argument that a network passes on is checked here, before any layer is made.
 
     Args:
-      input_shape: Height, width and channels in the order of `data_format`, or `None`
-        for 32x32 images of 3 channels.
-      classes: Number of logits, at least 2.
-      width: Factor on the number of channels and units of every hidden layer.
-      weight_decay: Factor on the sum of squares of every kernel in the loss.
-      batch_norm_momentum: Momentum of the moving averages, 0 <= momentum < 1.
-      seed: Integer of at least 0 from which each kernel's own seed is derived, or
-        `None` for Keras' global generator.
-      data_format: `"channels_last"`, `"channels_first"`, or `None` for
-        `keras.config.image_data_format()`.
+        input_shape: Height, width and channels in the order of `data_format`, or `None`
+            for 32x32 images of 3 channels.
+        classes: Number of logits, at least 2.
+        width: Factor on the number of channels and units of every hidden layer.
+        weight_decay: Factor on the sum of squares of every kernel in the loss.
+        batch_norm_momentum: Momentum of the moving averages, 0 <= momentum < 1.
+        seed: Integer of at least 0 from which each kernel's own seed is derived, or
+            `None` for Keras' global generator.
+        data_format: `"channels_last"`, `"channels_first"`, or `None` for
+            `keras.config.image_data_format()`.
 
     Raises:
-      TypeError: If an argument has the wrong type.
-      ValueError: If an argument has a value that isn't allowed.
+        TypeError: If an argument has the wrong type.
+        ValueError: If an argument has a value that isn't allowed.
     """
 
     def __init__(

@@ -34,6 +34,35 @@ def resnet(
     Source: He, Zhang, Ren and Sun, Deep Residual Learning for Image Recognition,
     CVPR 2016, section 4.2.
 
+    Args:
+        depth: Convolutions plus the dense layer: 6n + 2 with n >= 1, such as 14 or 20.
+        input_shape: Height, width and channels, in the order of `data_format` and
+            without the batch. `None` means CIFAR-10's, `(32, 32, 3)`.
+        classes: Number of classes, at least 2.
+        width: Factor on the number of channels of every convolution.
+        weight_decay: This many times the sum of squares of every kernel is added to the
+            loss (`keras.regularizers.L2`). He et al.'s decay of 1e-4 is 5e-5 here, as
+            theirs is the factor on the gradient.
+        batch_norm_momentum: Momentum of batch normalisation's moving averages. Keras'
+            own default, 0.99, lags behind in runs of a few hundred steps.
+        seed: Integer of at least 0 that fixes the initial weights (He's normal
+            distribution, its own stream for each kernel); `None` leaves them to Keras'
+            global seed.
+        data_format: `"channels_last"` or `"channels_first"`; `None` means
+            `keras.config.image_data_format()`.
+        name: The model's name, or `None` for `"resnet20"` and the like.
+
+    Returns:
+        A functional model from images `[N, *input_shape]` to logits `[N, classes]`. The
+        logits are float32 under Keras' mixed precision policies.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If `depth` isn't 6n + 2, or another argument has a value that isn't
+            allowed.
+
+    Example:
+
     >>> import keras
     >>> import tf_approxgrad as tfag
     >>> model = tfag.models.resnet(depth=14, input_shape=(28, 28, 1))
@@ -41,33 +70,6 @@ def resnet(
     (None, 10)
     >>> sum(isinstance(layer, keras.layers.Conv2D) for layer in model.layers)
     13
-
-    Args:
-      depth: Convolutions plus the dense layer: 6n + 2 with n >= 1, such as 14 or 20.
-      input_shape: Height, width and channels, in the order of `data_format` and
-        without the batch. `None` means CIFAR-10's, `(32, 32, 3)`.
-      classes: Number of classes, at least 2.
-      width: Factor on the number of channels of every convolution.
-      weight_decay: This many times the sum of squares of every kernel is added to the
-        loss (`keras.regularizers.L2`). He et al.'s decay of 1e-4 is 5e-5 here, as
-        theirs is the factor on the gradient.
-      batch_norm_momentum: Momentum of batch normalisation's moving averages. Keras'
-        own default, 0.99, lags behind in runs of a few hundred steps.
-      seed: Integer of at least 0 that fixes the initial weights (He's normal
-        distribution, its own stream for each kernel); `None` leaves them to Keras'
-        global seed.
-      data_format: `"channels_last"` or `"channels_first"`; `None` means
-        `keras.config.image_data_format()`.
-      name: The model's name, or `None` for `"resnet20"` and the like.
-
-    Returns:
-      A functional model from images `[N, *input_shape]` to logits `[N, classes]`. The
-      logits are float32 under Keras' mixed precision policies.
-
-    Raises:
-      TypeError: If an argument has the wrong type.
-      ValueError: If `depth` isn't 6n + 2, or another argument has a value that isn't
-        allowed.
     """
     depth = check_integer("depth", depth, 8)
     if (depth - 2) % 6:

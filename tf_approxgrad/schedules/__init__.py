@@ -1,4 +1,4 @@
-"""The schedules: which method a layer uses at which step.
+"""Schedules: which method a layer uses at which step.
 
 A schedule is a pure function of the layer's index (from 1, in the model's order) and
 the training step (from 0).

@@ -1,4 +1,4 @@
-"""The arguments that several schedules take, checked."""
+"""Checks of the arguments that schedules have in common."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,18 +7,18 @@ from tf_approxgrad.utils.checks import check_integer
 
 
 def check_cell(layer: int, step: int, replica: int) -> tuple[int, int]:
-    """Checks the arguments with which a schedule is called.
+    """Checks the arguments of a call of a schedule.
 
     Args:
-        layer: the layer's index, an integer >= 1.
-        step: the training step, an integer >= 0.
-        replica: the replica's index, an integer >= 0.
+        layer: The layer's index, an integer >= 1.
+        step: The training step, an integer >= 0.
+        replica: The replica's index, an integer >= 0.
 
     Returns:
         The layer and the step as Python ints.
 
     Raises:
-        TypeError, ValueError: if one of them isn't allowed.
+        TypeError, ValueError: If an argument isn't allowed.
     """
     check_integer("replica", replica, 0)
     return check_integer("layer", layer, 1), check_integer("step", step, 0)
@@ -28,14 +28,14 @@ def layer_names(layers: Any) -> list[str]:
     """Returns the names of the model's convertible layers.
 
     Args:
-        layers: what a caller passed as the layers, to be checked.
+        layers: The argument to check.
 
     Returns:
         The names in order, at least one.
 
     Raises:
-        TypeError: if layers isn't a sequence of objects with a name.
-        ValueError: if it is empty.
+        TypeError: If layers isn't a sequence of objects with a name.
+        ValueError: If it is empty.
     """
     if not isinstance(layers, Sequence) or isinstance(layers, str):
         raise TypeError(

@@ -1,8 +1,8 @@
-"""The base class of the schedules: what a schedule is and what it promises.
+"""The base class of the schedules.
 
 A schedule is a pure function of the layer's index (from 1, in the model's order) and
 the training step (from 0). It holds no state, so a resumed run continues where it
-stopped, and it is periodic in pieces, so it can be compiled into the graph.
+stopped. It is piecewise periodic, so it can be compiled into the graph.
 """
 
 import abc
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 
 AnySchedule = TypeVar("AnySchedule", bound="Schedule")
 
-# `row` compares at least this many steps with what each period predicts.
+# `row` checks the period of each segment over at least this many steps.
 _STEPS_COMPARED = 100
 
 
 class Schedule(abc.ABC):
-    """A pure function (layer, step) -> method. The base class of all schedules.
+    """A pure function (layer index, step) -> method. Base class of all schedules.
 
-    To write your own, subclass and override `__call__` and, if the methods change
-    from step to step, the properties `prefix` and `period`. They promise that for
-    every step >= prefix, `schedule(layer, step) == schedule(layer, step + period)`;
-    the graph holds the methods of the first prefix + period steps and no others. A
-    schedule that changes its pattern at late steps overrides `segments` instead, and
-    the graph holds one period of each. Make the subclass a frozen dataclass, which
-    gives it comparison, hashing and `get_config`, and register it with
-    `keras.saving.register_keras_serializable`, so that a saved model can hold it.
+    To write a schedule, subclass this and override `__call__` and, if the methods
+    change from step to step, the properties `prefix` and `period`: for every step >=
+    prefix, `schedule(layer, step) == schedule(layer, step + period)` must hold, as the
+    graph contains the methods of the first prefix + period steps only. A schedule whose
+    pattern changes at late steps overrides `segments` instead; the graph then contains
+    one period of each. Make the subclass a frozen dataclass, for equality, hash and
+    `get_config`, and register it with `keras.saving.register_keras_serializable`, for
+    saved models.
 
     Example:
 
@@ -67,37 +67,37 @@ class Schedule(abc.ABC):
         """Returns the method for a layer at a step.
 
         Args:
-            layer: the layer's index among the model's convertible layers, from 1.
-            step: the training step, from 0.
-            replica: the replica's index in distributed training, from 0. The
-                schedules of this package do the same on every replica.
+            layer: Layer index among the model's convertible layers, from 1.
+            step: Training step, from 0.
+            replica: Index of the replica in distributed training, from 0. The schedules
+                of this package are the same on every replica.
 
         Returns:
             The method.
 
         Raises:
-            TypeError: if an argument isn't an integer.
-            ValueError: if layer < 1, step < 0 or replica < 0.
+            TypeError: If an argument isn't an integer.
+            ValueError: If layer < 1, step < 0 or replica < 0.
         """
 
     @property
     def prefix(self) -> int:
-        """The number of steps before the periodic part, >= 0."""
+        """Number of steps before the periodic part, >= 0."""
         return 0
 
     @property
     def period(self) -> int:
-        """The number of steps after which the periodic part repeats, >= 1."""
+        """Number of steps after which the periodic part repeats, >= 1."""
         return 1
 
     @property
     def segments(self) -> tuple[Segment, ...]:
-        """The pieces (begin, period) of the steps in which the methods repeat.
+        """Ranges of steps in which the methods repeat, as pairs (begin, period).
 
-        The first begins at step 0; each ends where the next begins, and the last
-        never ends. For two steps of one segment that are a multiple of its period
-        apart, the methods are the same. By default `prefix` steps that don't repeat,
-        and then those that do.
+        The first segment begins at step 0; each ends where the next begins, the last
+        never. Within a segment, steps that are a multiple of its period apart have the
+        same methods. The default is `prefix` steps without repetition, followed by a
+        segment of period `period`.
 
         Example:
 
@@ -114,10 +114,10 @@ class Schedule(abc.ABC):
         return (Segment(0, prefix), repeated) if prefix else (repeated,)
 
     def column(self, step: int) -> int:
-        """Returns the index into a layer's `row` of the method at a step.
+        """Returns the index of a step's method in a layer's `row`.
 
         Args:
-            step: the training step, from 0.
+            step: Training step, from 0.
 
         Returns:
             An index from 0 to `len(row(layer)) - 1`.
@@ -128,20 +128,20 @@ class Schedule(abc.ABC):
     def row(self, layer: int, replica: int = 0) -> tuple[GradientMethod, ...]:
         """Returns a layer's methods in one period of each segment.
 
-        The method of any step is `row(layer)[column(step)]`. With the `segments` of
-        `prefix` and `period` these are the methods at steps 0 to prefix + period - 1.
+        The method of a step is `row(layer)[column(step)]`. With the default `segments`
+        these are the methods at steps 0 to prefix + period - 1.
 
         Args:
-            layer: the layer's index, from 1.
-            replica: the replica's index, from 0.
+            layer: Layer index, from 1.
+            replica: Index of the replica, from 0.
 
         Returns:
             A tuple of methods.
 
         Raises:
-            ValueError: if the schedule breaks the promise of its segments; of each
-                the next period is compared, or the next 100 steps if that is more,
-                and the last step.
+            ValueError: If the segments don't describe the methods. The next period of
+                each segment is checked, or the next 100 steps if that is more, and its
+                last step.
         """
         pieces = periods.segments_of(self)
         sizes = periods.columns(pieces)
@@ -170,36 +170,36 @@ class Schedule(abc.ABC):
         return tuple(row)
 
     def resolve(self, layers: Sequence[Any]) -> "Schedule":
-        """Returns the schedule for a certain model, after checking that it fits.
+        """Returns the schedule for a model, after checking that it fits.
 
         Args:
-            layers: the model's convertible layers in order: objects with `.name`.
+            layers: The model's convertible layers in order: objects with `.name`.
 
         Returns:
-            A schedule that refers to layers by index only; often this one.
+            A schedule that refers to layers by index only; may be this one.
 
         Raises:
-            TypeError: if layers isn't a sequence of layers.
-            ValueError: if there are no layers, or if the schedule doesn't fit them.
+            TypeError: If layers isn't a sequence of layers.
+            ValueError: If there are no layers, or if the schedule doesn't fit them.
         """
         layer_names(layers)
         return self
 
     def preview(self, layers: int | Sequence[Any], steps: int, start: int = 0) -> str:
-        """Returns the schedule as text, a table as in the paper's Figure 3.
+        """Returns the schedule as a table of text, as in the paper's Figure 3.
 
         Args:
-            layers: the number of layers; or the model's convertible layers, for which
-                the schedule is then resolved.
-            steps: the number of steps to show.
-            start: the first of them.
+            layers: Number of layers; or the model's convertible layers, for which the
+                schedule is then resolved.
+            steps: Number of steps to show.
+            start: First step to show.
 
         Returns:
-            A row of steps and a row for each layer, with the methods' labels.
+            A header of steps and a line for each layer, with the methods' labels.
 
         Raises:
-            TypeError, ValueError: if an argument isn't allowed, or the schedule
-                doesn't fit the layers.
+            TypeError, ValueError: If an argument isn't allowed, or the schedule doesn't
+                fit the layers.
 
         Example:
 
@@ -218,23 +218,23 @@ class Schedule(abc.ABC):
         ax: "Axes | None" = None,
         start: int = 0,
     ) -> "Axes":
-        """Draws the table of `preview` as a grid, a colour for each method.
+        """Draws the table of `preview` as a grid, with a colour for each method.
 
-        Of more than 400 steps it draws the share of the approximated ones instead.
+        For more than 400 steps it draws the share of approximated steps instead.
 
         Args:
-            layers: as for `preview`.
-            steps: the number of steps. None means up to where the last segment begins
-                and two of its periods, and at least 8.
-            ax: the matplotlib Axes to draw on. None makes a new figure.
-            start: the first step.
+            layers: As for `preview`.
+            steps: Number of steps. None means up to and including two periods of the
+                last segment, and at least 8.
+            ax: Matplotlib Axes to draw on. None makes a new figure.
+            start: First step to show.
 
         Returns:
-            The Axes. Nothing is shown; save it with `ax.figure.savefig(path)`.
+            The Axes. Save the figure with `ax.figure.savefig(path)`.
 
         Raises:
-            ImportError: if matplotlib isn't installed.
-            TypeError, ValueError: as for `preview`.
+            ImportError: If matplotlib isn't installed.
+            TypeError, ValueError: As for `preview`.
         """
         return display.plot(self, layers, steps, ax, start)
 
@@ -244,19 +244,19 @@ class Schedule(abc.ABC):
         replica: int = 0,
         steps: int | None = None,
     ) -> float:
-        """Returns the share of approximated cells.
+        """Returns the share of approximated (layer, step) cells.
 
         Args:
-            layers: as for `preview`.
-            replica: the replica's index, from 0.
-            steps: count over the steps from 0 to steps - 1. None means over the
-                period of the last segment: what the schedule does in the long run.
+            layers: As for `preview`.
+            replica: Index of the replica, from 0.
+            steps: Number of steps, from step 0, over which to count. None means one
+                period of the last segment: the share in the long run.
 
         Returns:
             The share, from 0 to 1, of the (layer, step) cells that aren't full.
 
         Raises:
-            TypeError, ValueError: as for `preview`.
+            TypeError, ValueError: As for `preview`.
 
         Example:
 
@@ -281,11 +281,11 @@ class Schedule(abc.ABC):
         return cells / (size * steps)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments, as values that JSON can hold.
+        """Returns the constructor's arguments as JSON values.
 
         Raises:
-            NotImplementedError: for a subclass that is no dataclass and doesn't
-                override this.
+            NotImplementedError: If a subclass is no dataclass and doesn't override this
+                method.
         """
         if not dataclasses.is_dataclass(self):
             raise NotImplementedError(
@@ -298,20 +298,20 @@ class Schedule(abc.ABC):
 
     @classmethod
     def from_config(cls: type[AnySchedule], config: dict[str, Any]) -> AnySchedule:
-        """Builds the schedule from what `get_config` returned.
+        """Builds a schedule from the result of `get_config`.
 
         Args:
-            config: the constructor's arguments by name.
+            config: The constructor's arguments by name.
 
         Returns:
-            A schedule equal to the one that `get_config` was called on.
+            A schedule equal to the one described.
 
         Raises:
-            TypeError, ValueError: as the constructor does.
+            TypeError, ValueError: As for the constructor.
         """
         return cls(**config)
 
     def _set(self, **fields: Any) -> None:
-        """Sets the fields of a frozen dataclass, in its constructor only."""
+        """Sets fields of a frozen dataclass in its constructor."""
         for name, value in fields.items():
             object.__setattr__(self, name, value)

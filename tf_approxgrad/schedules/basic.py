@@ -1,8 +1,7 @@
-"""The schedules: which layer's filter gradient is approximated at which step.
+"""Schedules of a regular pattern over layers and steps.
 
-Schedules 1 to 3 are those of Wang and Nelaturu, "Accelerated CNN Training Through
-Gradient Approximation" (2019), called "the paper" below. The paper counts batches
-from 1; its "Batch 1" is step 0.
+Schedules 1 to 3 are those of the paper by Wang and Nelaturu (2019), which counts
+batches from 1: its "Batch 1" is step 0.
 """
 
 import dataclasses
@@ -36,12 +35,12 @@ class EveryNthLayer(Schedule):
     Source: the paper's schedule 1, with n = 4 and start = 2.
 
     Args:
-        method: the method, as `tf_approxgrad.methods.get` takes it.
-        n: the distance between approximated layers, an integer >= 1.
-        start: the index of the first approximated layer, an integer >= 1.
+        method: A gradient method, or its name.
+        n: Distance between approximated layers, an integer >= 1.
+        start: Index of the first approximated layer, an integer >= 1.
 
     Raises:
-        TypeError, ValueError: if an argument isn't allowed.
+        TypeError, ValueError: If an argument isn't allowed.
 
     Example:
 
@@ -83,18 +82,18 @@ class EveryNthLayer(Schedule):
 class Alternate(Schedule):
     """Approximates every `layers`-th layer at every `steps`-th step.
 
-    With the defaults, layers 2, 4, 6, ... at steps 1, 3, 5, ...; in general those with
-    `layer % layers == 0` and `step % steps == steps - 1`.
+    These are the layers and steps with `layer % layers == 0` and
+    `step % steps == steps - 1`; by default layers 2, 4, 6, ... at steps 1, 3, 5, ...
 
-    Source: the paper's schedule 2, and its Figure 4 for a network of two layers.
+    Source: the paper's schedule 2; its Figure 4 shows a network of two layers.
 
     Args:
-        method: the method, as `tf_approxgrad.methods.get` takes it.
-        layers: the distance between approximated layers, an integer >= 1.
-        steps: the distance between approximated steps, an integer >= 1.
+        method: A gradient method, or its name.
+        layers: Distance between approximated layers, an integer >= 1.
+        steps: Distance between approximated steps, an integer >= 1.
 
     Raises:
-        TypeError, ValueError: if an argument isn't allowed.
+        TypeError, ValueError: If an argument isn't allowed.
 
     Example:
 
@@ -138,17 +137,17 @@ class Alternate(Schedule):
 @keras.saving.register_keras_serializable(package="tf_approxgrad")
 @dataclasses.dataclass(frozen=True, init=False)
 class EveryNthStep(Schedule):
-    """Approximates every layer, the first too, at steps start, start + n, ...
+    """Approximates every layer at steps start, start + n, start + 2n, ...
 
-    Source: the paper's schedule 3, with n = 4; start = 1 is its "Batch 2".
+    Source: the paper's schedule 3, with n = 4 and start = 1, its "Batch 2".
 
     Args:
-        method: the method, as `tf_approxgrad.methods.get` takes it.
-        n: the distance between approximated steps, an integer >= 1.
-        start: the first approximated step, an integer >= 0. It may exceed n.
+        method: A gradient method, or its name.
+        n: Distance between approximated steps, an integer >= 1.
+        start: First approximated step, an integer >= 0. It may exceed n.
 
     Raises:
-        TypeError, ValueError: if an argument isn't allowed.
+        TypeError, ValueError: If an argument isn't allowed.
 
     Example:
 
@@ -176,7 +175,7 @@ class EveryNthStep(Schedule):
 
     @property
     def prefix(self) -> int:
-        # The n - 1 full steps before the first approximated one belong to a period.
+        # The n - 1 full steps before the first approximated step are part of a period.
         return max(0, self.start - self.n + 1)
 
     @property
@@ -187,18 +186,17 @@ class EveryNthStep(Schedule):
 @keras.saving.register_keras_serializable(package="tf_approxgrad")
 @dataclasses.dataclass(frozen=True, init=False)
 class TableSchedule(Schedule):
-    """A table of methods: rows are layers 1, 2, ..., columns are steps, repeated.
+    """A table of methods: a row for each layer, a column for each step, repeated.
 
     Source: the paper's Figure 3.
 
     Args:
-        table: the rows, one for each of the model's convertible layers. A row holds
-            the layer's methods at steps 0, 1, ..., each as
-            `tf_approxgrad.methods.get` takes it. After the last column the table
-            starts again. All rows have the same length, >= 1.
+        table: The rows, one for each of the model's convertible layers. A row holds the
+            layer's methods, or their names, at steps 0, 1, ... and has the same length
+            >= 1 as the others. After the last column the table starts again.
 
     Raises:
-        TypeError, ValueError: if the argument isn't such a table.
+        TypeError, ValueError: If the argument isn't such a table.
 
     Example:
 

@@ -1,7 +1,6 @@
-"""Schedules made of schedules: which of them is followed where, and from when to when.
+"""Schedules composed of other schedules, by range of steps or by layer.
 
-The steps of an inner schedule are those of training: it doesn't start anew where it
-begins to be followed.
+An inner schedule counts the steps of training, not those since it took effect.
 """
 
 import abc
@@ -21,24 +20,23 @@ from tf_approxgrad.schedules.constant import Constant
 from tf_approxgrad.schedules.periods import Segment
 from tf_approxgrad.utils.checks import as_tuple, check_integer
 
-# A schedule, or a method, which stands for all layers at every step.
+# A schedule; or a method, which means that method for all layers at every step.
 ScheduleLike: TypeAlias = Schedule | MethodLike
 
 
 def as_schedule(name: str, value: ScheduleLike) -> Schedule:
-    """Returns the schedule that an argument stands for.
+    """Returns the schedule that an argument describes.
 
     Args:
-        name: the argument's name, for the message.
-        value: a schedule; or a method as `tf_approxgrad.methods.get` takes it, which
-            means `Constant(method)`; or the dict that
-            `keras.saving.serialize_keras_object` returns for either.
+        name: The argument's name, for the message.
+        value: A schedule; or a method, or its name, which means `Constant(method)`; or
+            the dict from `keras.saving.serialize_keras_object` of either.
 
     Returns:
         The schedule.
 
     Raises:
-        TypeError, ValueError: if it is none of these.
+        TypeError, ValueError: If it is none of these.
     """
     if isinstance(value, dict):
         try:
@@ -59,7 +57,7 @@ def as_schedule(name: str, value: ScheduleLike) -> Schedule:
 
 
 class Composed(Schedule):
-    """A schedule whose segments follow from those of others."""
+    """A schedule whose segments derive from those of others."""
 
     @functools.cached_property
     def segments(self) -> tuple[Segment, ...]:
@@ -67,7 +65,7 @@ class Composed(Schedule):
 
     @abc.abstractmethod
     def _compose(self) -> tuple[Segment, ...]:
-        """Returns the segments."""
+        """Computes the segments."""
 
     @property
     def prefix(self) -> int:
@@ -80,13 +78,13 @@ class Composed(Schedule):
 
 @dataclasses.dataclass(frozen=True, init=False)
 class Partial(Composed):
-    """Follows one schedule at some steps, and trains in full at all others."""
+    """A schedule at some steps, exact gradients at all others."""
 
     schedule: Schedule
 
     @abc.abstractmethod
     def _follows(self, step: int) -> bool:
-        """Returns whether the schedule is followed at a step."""
+        """Whether the schedule applies at a step."""
 
     def __call__(self, layer: int, step: int, replica: int = 0) -> GradientMethod:
         layer, step = check_cell(layer, step, replica)
@@ -101,18 +99,18 @@ class Partial(Composed):
 @keras.saving.register_keras_serializable(package="tf_approxgrad")
 @dataclasses.dataclass(frozen=True, init=False)
 class Piecewise(Composed):
-    """Follows one schedule after the other.
+    """Follows one schedule after another.
 
-    `schedules[0]` before step `boundaries[0]`, `schedules[1]` from there until before
-    `boundaries[1]`, and so on; the last one for ever.
+    `schedules[0]` applies before step `boundaries[0]`, `schedules[1]` from there to
+    step `boundaries[1] - 1`, and so on; the last one applies to all later steps.
 
     Args:
-        boundaries: the first steps of all schedules but the first, increasing
-            integers >= 1.
-        schedules: one more than boundaries; schedules, or methods for all layers.
+        boundaries: First steps of all schedules but the first, increasing integers >=
+            1.
+        schedules: Schedules, or methods for all layers, one more than boundaries.
 
     Raises:
-        TypeError, ValueError: if an argument isn't allowed.
+        TypeError, ValueError: If an argument isn't allowed.
 
     Example:
 
@@ -169,17 +167,17 @@ class Piecewise(Composed):
 @keras.saving.register_keras_serializable(package="tf_approxgrad")
 @dataclasses.dataclass(frozen=True, init=False)
 class Combined(Composed):
-    """Follows several schedules at once, such as one for each group of layers.
+    """Applies several schedules at once, such as one for each group of layers.
 
-    Where more than one of them approximates a layer at a step, the first of these
-    decides. They repeat together after the least common multiple of their periods, all
-    of whose steps the graph holds.
+    Where several of them approximate a layer at a step, the first one applies. The
+    period is the least common multiple of their periods, all of which the graph
+    contains.
 
     Args:
-        schedules: at least one; schedules, or methods for all layers.
+        schedules: At least one schedule, or method for all layers.
 
     Raises:
-        TypeError, ValueError: if the argument isn't allowed.
+        TypeError, ValueError: If the argument isn't allowed.
 
     Example:
 
@@ -218,14 +216,14 @@ class Combined(Composed):
 @keras.saving.register_keras_serializable(package="tf_approxgrad")
 @dataclasses.dataclass(frozen=True, init=False)
 class Until(Partial):
-    """Follows a schedule before step `end`, and trains in full from there.
+    """Follows a schedule before step `end`; from there all gradients are exact.
 
     Args:
-        schedule: a schedule, or a method for all layers.
-        end: the first full step, an integer >= 1.
+        schedule: A schedule, or a method for all layers.
+        end: First step of exact gradients, an integer >= 1.
 
     Raises:
-        TypeError, ValueError: if an argument isn't allowed.
+        TypeError, ValueError: If an argument isn't allowed.
 
     Example:
 
@@ -253,14 +251,14 @@ class Until(Partial):
 @keras.saving.register_keras_serializable(package="tf_approxgrad")
 @dataclasses.dataclass(frozen=True, init=False)
 class Warmup(Partial):
-    """Trains in full before step `begin`, and follows a schedule from there.
+    """Follows a schedule from step `begin`; before, all gradients are exact.
 
     Args:
-        schedule: a schedule, or a method for all layers.
-        begin: the first step at which it is followed, an integer >= 1.
+        schedule: A schedule, or a method for all layers.
+        begin: First step of the schedule, an integer >= 1.
 
     Raises:
-        TypeError, ValueError: if an argument isn't allowed.
+        TypeError, ValueError: If an argument isn't allowed.
 
     Example:
 

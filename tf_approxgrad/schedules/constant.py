@@ -1,4 +1,4 @@
-"""The schedule that does the same at every step, on the layers that the user names."""
+"""The schedule of one method at every step, on all layers or on chosen ones."""
 
 import dataclasses
 import inspect
@@ -21,19 +21,18 @@ from tf_approxgrad.schedules.layer_selectors import (
 @keras.saving.register_keras_serializable(package="tf_approxgrad")
 @dataclasses.dataclass(frozen=True, init=False)
 class Constant(Schedule):
-    """Approximates the same layers at every step: all of them, or some.
+    """Approximates all layers, or some, at every step.
 
     Args:
-        method: the method, as `tf_approxgrad.methods.get` takes it.
-        layers: which layers: None for all; or an index from 1, a layer's name, a
-            compiled regular expression that is searched for in the names, or a
-            predicate, which is a function of the layer that returns a bool; or a list
-            of these. All but indices mean something for a certain model only:
-            `resolve` turns them into indices. `approximate_gradients` and the
-            callback call it.
+        method: A gradient method, or its name.
+        layers: The approximated layers. None means all; else an index from 1, a layer's
+            name, a compiled regular expression to search for in the names, a predicate
+            (a function of the layer that returns a bool), or a list of these. All but
+            indices depend on the model: `resolve`, which `approximate_gradients` and
+            the callback call, replaces them by indices.
 
     Raises:
-        TypeError, ValueError: if an argument isn't allowed.
+        TypeError, ValueError: If an argument isn't allowed.
 
     Example:
 
@@ -95,7 +94,7 @@ class Constant(Schedule):
 
 
 def _can_be_saved(function: Callable[..., Any]) -> bool:
-    """Whether Keras can save and load a function, or an object that can be called."""
+    """Whether Keras can save and load a function or a callable object."""
     if inspect.isroutine(function):
         registered: Any = function
     elif hasattr(function, "from_config"):

@@ -1,4 +1,4 @@
-"""A schedule as text and as a picture: one row per layer, one column per step."""
+"""Schedules as text and as plots: one row per layer, one column per step."""
 
 import numbers
 from collections.abc import Sequence
@@ -12,15 +12,15 @@ from tf_approxgrad.utils.plotting import import_pyplot, new_axes
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Fewer steps than this make a poor picture of a schedule with a short period.
+# Fewer steps than this show too little of a schedule with a short period.
 _FEWEST_STEPS = 8
-# More columns than this can't be told apart: the picture shows shares instead.
+# More columns than this are too narrow to see: the plot shows shares instead.
 _MOST_STEPS = 400
 _FULL_COLOR = "lightgray"
 
 
 class Displayed(periods.HasSegments, Protocol):
-    """A schedule, as far as this module is concerned."""
+    """The part of a schedule's interface that this module uses."""
 
     def row(self, layer: int, replica: int = 0) -> tuple[GradientMethod, ...]: ...
 
@@ -35,15 +35,15 @@ def resolve_layers(
     """Returns the schedule to show and the number of its layers.
 
     Args:
-        schedule: the schedule.
-        layers: the number of layers, or the model's convertible layers in order, for
-            which the schedule is then resolved.
+        schedule: The schedule.
+        layers: Number of layers; or the model's convertible layers in order, for which
+            the schedule is then resolved.
 
     Returns:
-        The (resolved) schedule and the number of layers, >= 1.
+        The schedule, resolved if layers are given, and the number of layers, >= 1.
 
     Raises:
-        TypeError, ValueError: if layers is neither, or if the schedule doesn't fit.
+        TypeError, ValueError: If layers is neither, or if the schedule doesn't fit.
     """
     if isinstance(layers, int | numbers.Integral):
         return schedule, check_integer("layers", layers, 1)
@@ -51,7 +51,7 @@ def resolve_layers(
 
 
 def _label_table(schedule: Displayed, count: int, steps: range) -> list[list[str]]:
-    """Returns the methods' labels, a list of steps for each of `count` layers."""
+    """Returns the methods' labels, one list per layer, one label per step."""
     columns = [schedule.column(step) for step in steps]
     rows = [schedule.row(layer) for layer in range(1, count + 1)]
     return [[row[column].label for column in columns] for row in rows]
@@ -60,7 +60,7 @@ def _label_table(schedule: Displayed, count: int, steps: range) -> list[list[str
 def _share_table(
     schedule: Displayed, count: int, edges: list[int]
 ) -> list[list[float]]:
-    """Returns the shares approximated between edges, a list for each layer."""
+    """Returns the shares of approximated steps between edges, one list per layer."""
     table, pieces = [], periods.segments_of(schedule)
     for layer in range(1, count + 1):
         flags = [method != FullGradient() for method in schedule.row(layer)]
@@ -112,7 +112,7 @@ def plot(
             begin + 2 * period - check_integer("start", start, 0), _FEWEST_STEPS
         )
     shown = _check_range(steps, start)
-    # Before anything else, so that its lack is told in words.
+    # First, for an error that names the missing package and how to install it.
     import_pyplot()
     if ax is None:
         width = 3.0 + 0.3 * min(steps, _MOST_STEPS)
@@ -127,7 +127,7 @@ def plot(
 def _draw_grid(
     edges: Sequence[int], values: Sequence[Sequence[float]], ax: "Axes", **options: Any
 ) -> Any:
-    """Draws a value for each layer and range of steps between edges."""
+    """Draws one value per layer and range of steps between edges."""
     from matplotlib.ticker import MaxNLocator
 
     mesh = ax.pcolormesh(
@@ -163,7 +163,7 @@ def _draw_methods(table: list[list[str]], shown: range, ax: "Axes") -> None:
         {label for row in table for label in row},
         key=lambda label: (label != full, label),
     )
-    # Ten colours that are easy to tell apart, or as many as it takes.
+    # Ten distinct colours, or a colour map of more.
     palette = matplotlib.colormaps["tab10"]
     if len(labels) > palette.N:
         palette = matplotlib.colormaps["turbo"].resampled(len(labels))

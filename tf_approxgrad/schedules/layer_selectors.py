@@ -1,4 +1,4 @@
-"""Layers of a model by index, name, regular expression or predicate."""
+"""Selection of a model's layers by index, name, regular expression or predicate."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ import keras
 
 from tf_approxgrad.utils.checks import as_tuple, check_integer
 
-# A layer by index or by name, or those whose name a regular expression matches or for
-# which a function of the layer is true.
+# A layer by index or by name; or all layers whose name matches a regular expression, or
+# for which a predicate is true.
 LayerReference: TypeAlias = int | str | re.Pattern[str] | Callable[[Any], bool]
 
 
 @keras.saving.register_keras_serializable(package="tf_approxgrad")
 @dataclasses.dataclass(frozen=True)
 class NameMatches:
-    """A predicate: whether a regular expression matches somewhere in a layer's name.
+    """Predicate: whether a regular expression matches anywhere in a layer's name.
 
-    What a compiled regular expression becomes, which Keras can't save.
+    It replaces a compiled regular expression, which Keras can't save.
 
     Args:
-        pattern: the regular expression.
-        flags: as for `re.compile`.
+        pattern: The regular expression.
+        flags: As for `re.compile`.
     """
 
     pattern: str
@@ -37,31 +37,31 @@ class NameMatches:
         return re.search(self.pattern, layer.name, self.flags) is not None
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments, as values that JSON can hold."""
+        """Returns the constructor's arguments as JSON values."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> NameMatches:
-        """Builds the predicate from what `get_config` returned."""
+        """Builds a predicate from the result of `get_config`."""
         return cls(**config)
 
 
 def parse_references(
     layers: LayerReference | Iterable[LayerReference],
 ) -> tuple[int | str | Callable[[Any], bool], ...]:
-    """Returns the references without repetition, in an order that is always the same.
+    """Returns the references without repetition, in a canonical order.
 
-    The order has no meaning, so equal sets of layers make equal schedules.
+    Schedules of equal sets of layers are then equal.
 
     Args:
-        layers: an index from 1, a name, a compiled regular expression or a predicate,
+        layers: An index from 1, a name, a compiled regular expression or a predicate,
             or an iterable of these.
 
     Returns:
         Indices, names and predicates.
 
     Raises:
-        TypeError, ValueError: if the argument isn't any of these, or is empty.
+        TypeError, ValueError: If the argument is none of these, or is empty.
     """
     single = isinstance(layers, str | numbers.Integral | re.Pattern) or callable(layers)
     references: Iterable[Any] = (
@@ -99,15 +99,18 @@ def resolve_references(
     layers: Sequence[Any],
     owner: str,
 ) -> list[int]:
-    """Returns the indices of the layers that the references mean, in order.
+    """Returns the indices of the layers that the references select, in order.
 
     Args:
-        references: what `parse_references` returned.
-        layers: the model's convertible layers in order: objects with `.name`.
-        owner: whose argument `layers` the references are, for messages.
+        references: The result of `parse_references`.
+        layers: The model's convertible layers in order: objects with `.name`.
+        owner: The owner of the argument `layers`, for messages.
+
+    Returns:
+        Layer indices from 1, without repetition.
 
     Raises:
-        ValueError: if a reference means no layer, or a name means several.
+        ValueError: If a reference selects no layer, or a name several.
     """
     names = [layer.name for layer in layers]
     indices: set[int] = set()
@@ -136,7 +139,7 @@ def _name_matches(pattern: re.Pattern[Any]) -> NameMatches:
 
 
 def _index_of_name(name: str, names: list[str], owner: str) -> int:
-    """Returns the index of the layer with a name, or raises."""
+    """Returns the index of the layer of that name, or raises."""
     available = f"the model's convertible layers are {', '.join(map(repr, names))}"
     if name not in names:
         close = difflib.get_close_matches(name, names)

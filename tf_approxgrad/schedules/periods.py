@@ -1,4 +1,4 @@
-"""Where a schedule repeats: pieces of the steps, each with a period of its own."""
+"""Segments: ranges of steps in which a schedule is periodic."""
 
 import itertools
 import math
@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from tf_approxgrad.utils.checks import check_integer
 
-# More methods than this in a layer's row are a schedule that forgot its period.
+# A row longer than this is that of a schedule without a period.
 _MOST_COLUMNS = 1_000_000
 
 
@@ -17,9 +17,9 @@ class Segment(NamedTuple):
     It ends where the next one begins; the last one never ends.
 
     Attributes:
-        begin: its first step.
-        period: the number of steps after which the methods repeat, within the
-            segment. At least the segment's length if they don't.
+        begin: First step of the segment.
+        period: Number of steps after which the methods repeat within the segment; at
+            least the segment's length if they don't.
     """
 
     begin: int
@@ -27,7 +27,7 @@ class Segment(NamedTuple):
 
 
 class HasSegments(Protocol):
-    """A schedule, as far as this module is concerned."""
+    """The part of a schedule's interface that this module uses."""
 
     @property
     def segments(self) -> Sequence[tuple[int, int]]: ...
@@ -37,15 +37,14 @@ def segments_of(schedule: HasSegments) -> tuple[Segment, ...]:
     """Returns the segments of a schedule, checked.
 
     Args:
-        schedule: its `segments` are pairs (begin, period), the first from step 0, in
-            order.
+        schedule: A schedule, whose `segments` are pairs (begin, period).
 
     Returns:
-        The segments, as Python ints.
+        The segments, as Python ints, in order, the first from step 0.
 
     Raises:
-        TypeError, ValueError: if they aren't such segments, or so long that the
-            graph couldn't hold their methods.
+        TypeError, ValueError: If `segments` isn't of this form, or has more methods
+            than a graph can hold.
     """
     checked = tuple(
         Segment(
@@ -71,7 +70,7 @@ def segments_of(schedule: HasSegments) -> tuple[Segment, ...]:
 
 
 def columns(segments: Sequence[Segment]) -> list[int]:
-    """Returns how many methods of a row belong to each segment."""
+    """Returns the number of a row's methods in each segment."""
     ends = [segment.begin for segment in segments[1:]]
     return [
         min(segment.period, end - segment.begin)
@@ -80,7 +79,7 @@ def columns(segments: Sequence[Segment]) -> list[int]:
 
 
 def column(segments: Sequence[Segment], step: int) -> int:
-    """Returns the index into a row of the method at a step."""
+    """Returns the index of a step's method in a row."""
     piece = sum(segment.begin <= step for segment in segments) - 1
     begin, period = segments[piece]
     return sum(columns(segments)[:piece]) + (step - begin) % period
@@ -89,7 +88,7 @@ def column(segments: Sequence[Segment], step: int) -> int:
 def clip(
     segments: Sequence[Segment], begin: int, end: int | None
 ) -> tuple[Segment, ...]:
-    """Returns the segments of the steps from `begin` to `end` (None: for ever)."""
+    """Returns the segments of the steps from `begin` to `end - 1` (None: no end)."""
     ends: list[int | None] = [segment.begin for segment in segments[1:]]
     return tuple(
         Segment(max(segment.begin, begin), segment.period)
@@ -99,7 +98,7 @@ def clip(
 
 
 def merge(schedules: Sequence[Sequence[Segment]]) -> tuple[Segment, ...]:
-    """Returns segments in which all of several schedules repeat."""
+    """Returns segments in which several schedules all repeat."""
     begins = sorted({piece.begin for pieces in schedules for piece in pieces})
     periods = [
         [
@@ -112,15 +111,15 @@ def merge(schedules: Sequence[Sequence[Segment]]) -> tuple[Segment, ...]:
 
 
 def count(flags: Sequence[bool], segments: Sequence[Segment], stop: int) -> int:
-    """Returns at how many of the steps from 0 to stop - 1 a flag of a row is set.
+    """Returns the number of steps from 0 to stop - 1 whose flag is set.
 
     Args:
-        flags: a value for each method of a row.
-        segments: the segments of the row's schedule.
-        stop: the number of steps.
+        flags: A flag for each method of a row.
+        segments: Segments of the row's schedule.
+        stop: Number of steps.
 
     Returns:
-        The number, exact; computed without looking at each step.
+        The exact number, from whole periods instead of single steps.
     """
     total = offset = 0
     ends = [segment.begin for segment in segments[1:]]

@@ -1,4 +1,4 @@
-"""The schedule that is followed at a share of the steps that changes with time."""
+"""The schedule that applies another at a growing or falling share of the steps."""
 
 import bisect
 import dataclasses
@@ -17,23 +17,23 @@ from tf_approxgrad.utils.checks import check_finite, check_integer
 @keras.saving.register_keras_serializable(package="tf_approxgrad")
 @dataclasses.dataclass(frozen=True, init=False)
 class Ramp(Partial):
-    """Follows a schedule at a share of the steps that grows or falls with time.
+    """Follows a schedule at a share of the steps that changes over training.
 
-    The share is `initial_share` before step `begin`, `final_share` from step `end`, and
-    in between changes in a straight line, in stairs of 1/resolution. A period of the
-    schedule is followed whole or not at all, so that its pattern stays; the periods
-    followed are spread evenly. At all other steps every layer is full.
+    The share is `initial_share` before step `begin` and `final_share` from step `end`.
+    In between it changes linearly, in stairs of 1/resolution. Whole periods of the
+    schedule are followed, spread evenly, so that its pattern stays. At all other steps
+    every layer's gradient is exact.
 
     Args:
-        schedule: a schedule, or a method for all layers.
-        begin: the step where the change begins, an integer >= 0.
-        end: the step where it is complete, an integer > begin.
-        initial_share: the share at the beginning, from 0 to 1.
-        final_share: the share at the end, from 0 to 1.
-        resolution: an integer >= 1; all shares are rounded to multiples of its inverse.
+        schedule: A schedule, or a method for all layers.
+        begin: Step at which the change begins, an integer >= 0.
+        end: Step at which it is complete, an integer > begin.
+        initial_share: Share of the steps before `begin`, from 0 to 1.
+        final_share: Share of the steps from `end` on, from 0 to 1.
+        resolution: Integer >= 1; shares are rounded to multiples of 1/resolution.
 
     Raises:
-        TypeError, ValueError: if an argument isn't allowed.
+        TypeError, ValueError: If an argument isn't allowed.
 
     Example:
 
@@ -77,13 +77,13 @@ class Ramp(Partial):
 
     @functools.cached_property
     def _unit(self) -> int:
-        """The steps that are followed, or not, together."""
+        """Number of steps that are followed, or not, together."""
         return math.lcm(
             *(segment.period for segment in periods.segments_of(self.schedule))
         )
 
     def _followed(self, step: int) -> int:
-        """How many of `resolution` periods are followed around a step."""
+        """Number of periods out of `resolution` that are followed around a step."""
         first, last = Fraction(self.initial_share), Fraction(self.final_share)
         way = Fraction(min(max(step, self.begin), self.end) - self.begin)
         share = first + (last - first) * way / (self.end - self.begin)
@@ -105,7 +105,7 @@ class Ramp(Partial):
         return tuple(pieces)
 
     def _stairs(self) -> list[int]:
-        """The steps at which the number of followed periods changes, in order."""
+        """Steps at which the number of followed periods changes, in order."""
         stairs, low = [], self.begin
         while self._followed(low) != self._followed(self.end):
             here = self._followed(low)

@@ -32,17 +32,20 @@ class ApproximationCallback(keras.callbacks.Callback):
     under an older schedule; after the first epoch if it is other optimizers that train
     the model.
 
+    Args:
+        schedule: Replaces the schedule that the model was converted with, or sets one
+            for a model built from `ApproxConv2D` and its like. `None` keeps what is
+            there.
+        show_share: Whether the progress bar and the logs have the share of the cells so
+            far that were approximated, as `share_approximated`. The step is then read
+            after every batch.
+
+    Example:
+
     >>> import tf_approxgrad as tfag
     >>> model = tfag.models.cnn2(input_shape=(28, 28, 1))
     >>> model = tfag.approximate_gradients(model, tfag.Alternate("max"))
     >>> callback = tfag.ApproximationCallback()
-
-    Args:
-      schedule: Replaces the schedule that the model was converted with, or sets one
-        for a model built from `ApproxConv2D` and its like. `None` keeps what is there.
-      show_share: Whether the progress bar and the logs have the share of the cells
-        so far that were approximated, as `share_approximated`. The step is then read
-        after every batch.
     """
 
     def __init__(

@@ -51,23 +51,25 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
     Approximation" (2019), which suggests it for VGG-19; the arguments are those of
     `keras.callbacks.ReduceLROnPlateau`.
 
+    Args:
+        monitor: Quantity to be monitored.
+        patience: Number of epochs with no improvement after which to switch.
+        verbose: 0: quiet, 1: says what it did.
+        mode: `"min"`: smaller is better; `"max"`: larger is; `"auto"`: inferred from
+            the name of the monitored quantity.
+        min_delta: Threshold for an improvement, to only focus on significant changes.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If an argument isn't allowed, or the mode can't be inferred.
+
+    Example:
+
     >>> import tf_approxgrad as tfag
     >>> callbacks = [
     ...     tfag.ApproximationCallback(),
     ...     tfag.SwitchToFullOnPlateau(monitor="val_accuracy", patience=3, verbose=1),
     ... ]
-
-    Args:
-      monitor: Quantity to be monitored.
-      patience: Number of epochs with no improvement after which to switch.
-      verbose: 0: quiet, 1: says what it did.
-      mode: `"min"`: smaller is better; `"max"`: larger is; `"auto"`: inferred from the
-        name of the monitored quantity.
-      min_delta: Threshold for an improvement, to only focus on significant changes.
-
-    Raises:
-      TypeError: If an argument has the wrong type.
-      ValueError: If an argument isn't allowed, or the mode can't be inferred.
     """
 
     def __init__(
@@ -194,11 +196,11 @@ class PlateauState(tf.Module):
     """What `SwitchToFullOnPlateau` knows, in variables that a checkpoint can hold.
 
     Attributes:
-      best: The best value so far; NaN before the first.
-      wait: The number of epochs since.
-      criterion: A number for the monitored quantity and the mode that these are of; -1
-        before the first.
-      full_from: The first step of exact gradients; -1 while there is none.
+        best: The best value so far; NaN before the first.
+        wait: The number of epochs since.
+        criterion: A number for the monitored quantity and the mode that these are of;
+            -1 before the first.
+        full_from: The first step of exact gradients; -1 while there is none.
     """
 
     def __init__(self) -> None:

@@ -43,20 +43,23 @@ class ApproximationSummaries(keras.callbacks.Callback):
 
     It needs no TensorBoard to write, only to look: `tensorboard --logdir=logs`.
 
-    >>> import tf_approxgrad as tfag
-    >>> summaries = tfag.ApproximationSummaries("logs", update_freq=100)
-
     Args:
-      log_dir: The folder to write to, as for `keras.callbacks.TensorBoard`.
-      update_freq: `"epoch"`, or an integer n: write after every n steps.
-      data: What to measure the fidelity on: a batch `(x,)`, `(x, y)` or
-        `(x, y, sample_weight)`, or a `tf.data.Dataset` of batches, of which each
-        measurement takes the next. `None` measures none. The loss is what the model's
-        `compute_loss` says. A measurement costs about a training step for each method.
+        log_dir: The folder to write to, as for `keras.callbacks.TensorBoard`.
+        update_freq: `"epoch"`, or an integer n: write after every n steps.
+        data: What to measure the fidelity on: a batch `(x,)`, `(x, y)` or
+            `(x, y, sample_weight)`, or a `tf.data.Dataset` of batches, of which each
+            measurement takes the next. `None` measures none. The loss is what the
+            model's `compute_loss` says. A measurement costs about a training step for
+            each method.
 
     Raises:
-      TypeError: If an argument has the wrong type.
-      ValueError: If `update_freq` or `data` isn't allowed.
+        TypeError: If an argument has the wrong type.
+        ValueError: If `update_freq` or `data` isn't allowed.
+
+    Example:
+
+    >>> import tf_approxgrad as tfag
+    >>> summaries = tfag.ApproximationSummaries("logs", update_freq=100)
     """
 
     def __init__(

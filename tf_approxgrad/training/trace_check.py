@@ -40,7 +40,7 @@ class TraceCheck:
         """Compares after the first batch.
 
         Raises:
-          RuntimeError: If the layers don't train as they were told.
+            RuntimeError: If the layers don't train as they were told.
         """
         if not self._is_due:
             return
@@ -81,7 +81,7 @@ class StepCheck:
         """Compares after the first epoch.
 
         Raises:
-          RuntimeError: If the optimizer did nothing, and a layer needs the step.
+            RuntimeError: If the optimizer did nothing, and a layer needs the step.
         """
         before, self._before = self._before, None
         if before is None or before != _counters(model.optimizer):

@@ -1,1 +1,1 @@
-"""Helpers that know nothing of methods, models or TensorFlow ops."""
+"""Helpers that depend on no other part of the package."""

@@ -1,4 +1,4 @@
-"""Checks of the arguments of methods and schedules, with errors in words."""
+"""Argument checks whose errors name the argument, its value and what is allowed."""
 
 import math
 import numbers
@@ -7,20 +7,20 @@ from typing import Any
 
 
 def check_integer(name: str, value: Any, low: int, high: int | None = None) -> int:
-    """Returns `value` as a Python int, or raises an error that names the argument.
+    """Returns `value` as a Python int, or raises.
 
     Args:
-        name: the argument's name, for the message.
-        value: what the caller passed. NumPy integers are accepted.
-        low: the smallest value allowed.
-        high: the largest value allowed, or None for no limit.
+        name: The argument's name, for the message.
+        value: The value. NumPy integers are accepted.
+        low: The smallest value allowed.
+        high: The largest value allowed, or None for no limit.
 
     Returns:
         The value as an `int`.
 
     Raises:
-        TypeError: if the value isn't an integer; a bool isn't one.
-        ValueError: if the value is out of range.
+        TypeError: If the value isn't an integer; a bool isn't one.
+        ValueError: If the value is out of range.
     """
     allowed = f">= {low}" if high is None else f"from {low} to {high}"
     message = f"{name} must be an integer {allowed}, got {value!r}"
@@ -33,20 +33,20 @@ def check_integer(name: str, value: Any, low: int, high: int | None = None) -> i
 
 
 def check_finite(name: str, value: Any, allowed: str, low: float = -math.inf) -> float:
-    """Returns `value` as a finite Python float, or raises an error in words.
+    """Returns `value` as a finite Python float, or raises.
 
     Args:
-        name: the argument's name, for the message.
-        value: what the caller passed. Integers and NumPy numbers are accepted.
-        allowed: what is allowed, for the message.
-        low: the smallest value allowed.
+        name: The argument's name, for the message.
+        value: The value. Integers and NumPy numbers are accepted.
+        allowed: The allowed values, as the message states them.
+        low: The smallest value allowed.
 
     Returns:
         The value as a `float`.
 
     Raises:
-        TypeError: if the value isn't a real number; a bool isn't one.
-        ValueError: if the value is NaN, infinite or less than `low`.
+        TypeError: If the value isn't a real number; a bool isn't one.
+        ValueError: If the value is NaN, infinite or less than `low`.
     """
     message = f"{name} must be {allowed}, got {value!r}"
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
@@ -61,18 +61,18 @@ def check_finite(name: str, value: Any, allowed: str, low: float = -math.inf) ->
 
 
 def as_tuple(name: str, content: str, value: Any) -> tuple[Any, ...]:
-    """Returns the items of a list, a tuple or another iterable.
+    """Returns the items of an iterable other than a string or a dict.
 
     Args:
-        name: the argument's name, for the message.
-        content: what it is a list of, for the message.
-        value: what the caller passed.
+        name: The argument's name, for the message.
+        content: The kind of items, in the plural, for the message.
+        value: The value.
 
     Returns:
         The items.
 
     Raises:
-        TypeError: if the value isn't iterable, or is a text or a dict.
+        TypeError: If the value isn't iterable, or is a string or a dict.
     """
     if isinstance(value, str | dict) or not isinstance(value, Iterable):
         raise TypeError(

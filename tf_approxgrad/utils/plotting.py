@@ -1,4 +1,4 @@
-"""Matplotlib, which is needed to draw alone."""
+"""Matplotlib, imported only where something is drawn."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def import_pyplot() -> Any:
-    """Returns `matplotlib.pyplot`, or raises an ImportError that says what to do."""
+    """Returns `matplotlib.pyplot`, or raises if it isn't installed."""
     try:
         from matplotlib import pyplot
     except ImportError as error:
@@ -18,6 +18,6 @@ def import_pyplot() -> Any:
 
 
 def new_axes(width: float, height: float) -> Axes:
-    """Axes of a new figure, its size in inches."""
+    """Axes of a new figure of the given size in inches."""
     _, ax = import_pyplot().subplots(figsize=(width, height), layout="constrained")
     return ax

@@ -1,15 +1,15 @@
-"""Tables in the look of `keras.Model.summary`."""
+"""Tables in the style of `keras.Model.summary`."""
 
 from __future__ import annotations
 
 import rich.console
 
-# As wide as the widest table of `keras.Model.summary`.
+# The width of the widest table of `keras.Model.summary`.
 _WIDTH = 108
 
 
 def as_text(renderable: rich.console.ConsoleRenderable) -> str:
-    """What `rich.print` shows, without colours."""
+    """The output of `rich.print` as plain text, without colours."""
     console = rich.console.Console(
         width=_WIDTH, highlight=False, force_terminal=False, color_system=None
     )
@@ -19,5 +19,5 @@ def as_text(renderable: rich.console.ConsoleRenderable) -> str:
 
 
 def number(value: object) -> str:
-    """A number, or what stands for one, in the colours of `summary`."""
+    """Markup of a number, or of None in its place, in the colours of `summary`."""
     return f"[color({45 if value is None else 34})]{value}[/]"

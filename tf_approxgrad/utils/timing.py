@@ -1,4 +1,4 @@
-"""Functions timed in turns, so that what slows the machine slows all of them."""
+"""Interleaved timing: a slow phase of the machine affects all functions alike."""
 
 from __future__ import annotations
 
@@ -12,9 +12,17 @@ Key = TypeVar("Key", bound=Hashable)
 def time_in_turns(
     functions: dict[Key, Callable[[], object]], rounds: int
 ) -> dict[Key, list[float]]:
-    """Seconds of each function in each round; every round starts with another one.
+    """Measures functions in interleaved rounds.
 
-    Each is called twice before, to trace and to fill caches.
+    Each round starts with another function. Two calls of each come first, to trace it
+    and to fill caches.
+
+    Args:
+        functions: The functions by key.
+        rounds: Number of measurements of each function.
+
+    Returns:
+        Seconds of each call by key, one for each round.
     """
     names = list(functions)
     for name in names:

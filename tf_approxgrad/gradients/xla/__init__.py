@@ -1,1 +1,1 @@
-"""The methods in TensorFlow's own ops, for functions that XLA compiles."""
+"""The methods composed of TensorFlow's ops, for functions that XLA compiles."""

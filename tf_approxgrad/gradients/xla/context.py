@@ -1,7 +1,7 @@
-"""Whether XLA compiles what is being traced, and how to keep it from evaluating it.
+"""XLA compilation: its detection, and a barrier against constant folding.
 
-XLA knows no op of ours. What is traced for it computes the same from ops that it does
-know; everything else runs the kernels.
+XLA can't compile this package's ops. Functions traced for XLA compose TensorFlow's ops
+instead; all others run the kernels.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from tf_approxgrad import _compat
 
 
 def is_compiling() -> bool:
-    """Whether what is being traced will be compiled by XLA as a whole."""
+    """Whether XLA will compile the function that is being traced."""
     return not tf.executing_eagerly() and _compat.in_xla_context()
 
 
 def opaque(tensor: tf.Tensor) -> tf.Tensor:
-    """A tensor whose value XLA doesn't try to find out while it compiles.
+    """The same tensor, which XLA doesn't try to evaluate at compile time.
 
-    A `tf.switch_case` asks which of its inputs are constants. Of one that another
-    `switch_case` made, XLA computes both branches to see, element by element, for
-    minutes. It doesn't look into a loop.
+    For a `tf.switch_case`, XLA determines which inputs are constants. To do so for the
+    result of another `switch_case`, it evaluates all branches, element by element, for
+    minutes. It doesn't evaluate loops.
     """
     _, same = tf.while_loop(
         lambda is_done, _: tf.logical_not(is_done),

@@ -1,4 +1,4 @@
-"""Patches of a convolution's input, in TensorFlow's own ops, which XLA can compile."""
+"""Patches of a convolution's input, gathered and scattered by TensorFlow's ops."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tf_approxgrad.gradients.conv_arguments import ConvArguments
 
 @dataclasses.dataclass(frozen=True)
 class PatchGeometry:
-    """Where in the input the filter lies at each row.
+    """Geometry of the input patches of a convolution, one patch per row of dY.
 
     Attributes:
-      batch: N.
-      in_sizes: H and W.
-      out_sizes: Ho and Wo.
-      kernel: KH and KW.
-      strides, dilations: Of the two spatial axes.
-      before: The padding's zeros before each axis.
+        batch: N.
+        in_sizes: H and W.
+        out_sizes: Ho and Wo.
+        kernel: KH and KW.
+        strides, dilations: Those of the two spatial axes.
+        before: Padding before the first element of each spatial axis.
     """
 
     batch: tf.Tensor
@@ -68,18 +68,18 @@ class PatchGeometry:
         return cls(batch, in_sizes, out_sizes, kernel, strides, dilations, before)
 
     def gather(self, pixels: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-        """The patches of `rows` from `pixels` [N*H*W, C]: [rows, KH, KW, C].
+        """The patches of `rows` from `pixels` `[N*H*W, C]`, as `[rows, KH, KW, C]`.
 
-        Rows behind the last get zeros.
+        Patches of rows beyond the last are zero.
         """
         place, inside = self._pixels_of(rows)
         values = tf.gather(pixels, place)
         return tf.where(inside[..., None], values, tf.zeros_like(values))
 
     def scatter(self, patches: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-        """Adds the patches of `rows`, [rows, KH, KW, C], to zeros [N, H, W, C].
+        """Sums the patches of `rows`, `[rows, KH, KW, C]`, into `[N, H, W, C]`.
 
-        What lies outside and the patches of rows behind the last are left out.
+        Elements in the padding and patches of rows beyond the last are dropped.
         """
         place, inside = self._pixels_of(rows)
         patches = tf.where(inside[..., None], patches, tf.zeros_like(patches))
@@ -94,13 +94,13 @@ class PatchGeometry:
         return tf.reshape(pixels, sizes)
 
     def _pixels_of(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The pixel under each tap at `rows`, [rows, KH, KW], and whether it is one.
+        """The pixel under each tap at `rows`, `[rows, KH, KW]`, and whether it exists.
 
-        Outside of the input, and for rows behind the last, it is any pixel.
+        In the padding and for rows beyond the last, the pixel is arbitrary.
         """
         height, width = tf.unstack(self.in_sizes)
         out_height, out_width = tf.unstack(self.out_sizes)
-        taps = [tf.range(taps) for taps in tf.unstack(self.kernel)]
+        taps = [tf.range(size) for size in tf.unstack(self.kernel)]
         example = rows // (out_height * out_width)
         first = (rows // out_width % out_height, rows % out_width)
         y, x = (

@@ -1,14 +1,14 @@
-"""Philox4x32-10, and the numbers made of its words, in TensorFlow's own ops."""
+"""Philox4x32-10 and numbers derived from its words, in TensorFlow's ops."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
-# As in cc/common/philox.h: multipliers and key increments.
+# Multipliers and key increments, as in cc/common/philox-inl.h.
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _INCREMENTS = (0x9E3779B9, 0xBB67AE85)
 _MASK = 0xFFFFFFFF
-# cc/cpu/random/random_normal.h says how the elements take turns.
+# The order of the elements is that of cc/cpu/random/fill_normal.h.
 _BLOCKS = 64
 _UNIT = 1.4629180792671596e-9  # 2 pi / 2^32
 
@@ -18,11 +18,11 @@ def random_filter_gradient(
 ) -> tf.Tensor:
     """The numbers of the op ApproxRandomFilterGradient, of standard deviation 1.
 
-    The words of the generator are the same to the bit. Logarithm, sine and cosine are
-    XLA's own, which differ from the op's in the last places.
+    The generator's words are identical to the bit. Logarithm, sine and cosine are
+    XLA's, which differ from the op's in the last digits.
 
     Returns:
-      A float32 tensor of the shape `filter_sizes`.
+        A float32 tensor of the shape `filter_sizes`.
     """
     size = tf.reduce_prod(filter_sizes)
     groups = (size + 4 * _BLOCKS - 1) // (4 * _BLOCKS)
@@ -43,12 +43,12 @@ def uniforms(
     """Numbers in [0, 1) from the first words of Philox's blocks.
 
     Args:
-      block: Which blocks, uint64.
-      layer, step, seed: Of the random numbers.
-      bits: How many bits a number has, at most 53.
+        block: Block numbers, uint64.
+        layer, step, seed: Counter and key of the generator.
+        bits: Number of random bits of a number, at most 53.
 
     Returns:
-      A float64 tensor of the shape of `block`.
+        A float64 tensor of the shape of `block`.
     """
     high, low, _, _ = _philox(block, layer, step, seed)
     number = tf.bitwise.left_shift(high, _uint64(32)) | low
@@ -63,9 +63,9 @@ def _uint64(number: int) -> tf.Tensor:
 def _philox(
     block: tf.Tensor, layer: int, step: tf.Tensor, seed: int
 ) -> list[tf.Tensor]:
-    """The four words of each block of Philox4x32-10, each 32 bits in a uint64.
+    """The four 32-bit words of each block of Philox4x32-10, as uint64.
 
-    `seed` is the key, its low word first; bits beyond the 64th don't count.
+    `seed` is the key, low word first; bits beyond the 64th are ignored.
     """
     low, shift = _uint64(_MASK), _uint64(32)
     step = tf.bitcast(tf.cast(step, tf.int64), tf.uint64)
@@ -102,7 +102,7 @@ def _radius(word: tf.Tensor) -> tf.Tensor:
 
 def _direction(word: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Cosine and sine of 2 pi word / 2^32."""
-    # The nearest quarter turn, and what is left, from -pi/4 to pi/4.
+    # The nearest quarter turn, and the remainder from -pi/4 to pi/4.
     signed = tf.cast(word, tf.int64)
     quarter = tf.bitwise.right_shift(signed + 0x20000000, tf.constant(30, tf.int64))
     angle = tf.cast(signed - quarter * 2**30, tf.float32) * _UNIT

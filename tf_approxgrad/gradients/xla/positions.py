@@ -1,7 +1,7 @@
-"""The methods that keep positions of each example and channel, for XLA.
+"""The methods `max` and `sampled` in TensorFlow's ops, which XLA can compile.
 
-What decides the draws of `sampled` is computed in float64: the kernel's sums, in the
-accumulators' type, differ too little from it to move a draw but very seldom.
+The running sums of `sampled` are computed in float64. The kernel's, in the
+accumulators' dtype, differ so little that a draw rarely changes.
 """
 
 from __future__ import annotations
@@ -16,16 +16,15 @@ from tf_approxgrad.gradients.op_inputs import share_attribute
 from tf_approxgrad.gradients.xla.philox import uniforms
 from tf_approxgrad.methods import MaxGradient, SampledGradient
 
-# "DRAW": the key's high word differs by it from that of the random normal numbers, so
-# that no two numbers come from the same block. cc/kernels/systematic_sampling.h has the
-# same.
+# "DRAW", XORed into the key's high word: a stream of its own, as in
+# cc/common/systematic_sampling.h.
 _STREAM = 0x44524157
 
 
 def position_weights(
     method: MaxGradient | SampledGradient, inputs: GradientInputs
 ) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Per-position weights of a method, as a function of dY with a channel a row."""
+    """Per-position weights of a method, as a function of dY, one row per channel."""
     if isinstance(method, MaxGradient):
         return lambda rows: max_weights(rows, method.k)
     step = required_step(method, inputs)
@@ -41,12 +40,12 @@ def position_filter_gradient(
     arguments: ConvArguments,
     weights: Callable[[tf.Tensor], tf.Tensor],
 ) -> tf.Tensor:
-    """The gradient from the positions that a method keeps, before any scale.
+    """The filter gradient from the positions that a method keeps, before scaling.
 
-    It is the exact gradient of what `sparse_out_backprop` makes of `out_backprop`.
+    It is the exact filter gradient of `sparse_out_backprop`.
 
     Returns:
-      A tensor of the shape `filter_sizes`, in the type of the accumulators.
+        A tensor of the shape `filter_sizes`, in the accumulators' dtype.
     """
     return tf.raw_ops.Conv2DBackpropFilter(
         input=tf.cast(input, accumulator_dtype(input.dtype)),
@@ -61,14 +60,17 @@ def sparse_out_backprop(
     arguments: ConvArguments,
     weights: Callable[[tf.Tensor], tf.Tensor],
 ) -> tf.Tensor:
-    """`out_backprop` with weights at the positions that a method keeps, else zero.
+    """Per-position weights of a method, in the layout of `out_backprop`.
 
     Args:
-      weights: Makes these from the channels of all examples, `[N * Co, Ho * Wo]` in the
-        type of the accumulators.
+        out_backprop: Gradient of the output.
+        arguments: Strides, padding, layout and dilations.
+        weights: Per-position weights as a function of dY, `[N * Co, Ho * Wo]` in the
+            accumulators' dtype.
 
     Returns:
-      A tensor of the shape of `out_backprop`, in the type of the accumulators.
+        A tensor of the shape of `out_backprop`, in the accumulators' dtype; zero at
+        positions that aren't kept.
     """
     dtype = accumulator_dtype(out_backprop.dtype)
     to_planes = [0, 3, 1, 2] if arguments.channel_axis == 3 else [0, 1, 2, 3]
@@ -80,7 +82,7 @@ def sparse_out_backprop(
 
 
 def max_weights(rows: tf.Tensor, k: int | float) -> tf.Tensor:
-    """What the op ApproxConv2DBackpropFilter makes of channels, one a row."""
+    """Per-position weights of `max`, one row per channel."""
     sums = tf.reduce_sum(rows, axis=1, keepdims=True)
     if k == 1:
         kept = tf.argmax(tf.abs(rows), axis=1, output_type=tf.int32)[:, None]
@@ -98,16 +100,16 @@ def max_weights(rows: tf.Tensor, k: int | float) -> tf.Tensor:
 def sampled_weights(
     rows: tf.Tensor, k: int | float, step: tf.Tensor, seed: int, layer: int
 ) -> tf.Tensor:
-    """What the op ApproxSampledConv2DBackpropFilter makes of channels, one a row.
+    """Per-position weights of `sampled`, one row per channel.
 
     Args:
-      rows: `[N * Co, Ho * Wo]`, in the type of the accumulators.
-      k: How many positions, or which share of them, is drawn.
-      step: The training step, an integer scalar.
-      seed, layer: Of the random numbers.
+        rows: dY as `[N * Co, Ho * Wo]`, in the accumulators' dtype.
+        k: Number or share of positions drawn.
+        step: Training step, an integer scalar.
+        seed, layer: Seed and stream of the random numbers.
 
     Returns:
-      The weight of each position, zero where it isn't drawn.
+        A tensor of the shape of `rows`; zero at positions that aren't drawn.
     """
     count = position_count(k, tf.shape(rows)[1])
     draws = tf.cast(count, tf.float64)
@@ -121,14 +123,14 @@ def sampled_weights(
 
 
 def _uniform(rows: tf.Tensor, step: tf.Tensor, seed: int, layer: int) -> tf.Tensor:
-    """A float64 number in [0, 1) for each row, with as many bits as the kernel's."""
+    """A float64 in [0, 1) per row, with as many random bits as the kernel's."""
     index = tf.cast(tf.range(tf.shape(rows)[0]), tf.uint64)
     bits = 53 if rows.dtype == tf.float64 else 24
     return uniforms(index, layer, step, seed ^ (_STREAM << 32), bits)
 
 
 def position_count(k: int | float, positions: tf.Tensor) -> tf.Tensor:
-    """How many of `positions`, an int32 scalar, the ops keep: an int32 scalar."""
+    """The number of kept positions out of `positions`, both int32 scalars."""
     if isinstance(k, int):
         count = tf.constant(min(k, 2**31 - 1), tf.int32)
     else:

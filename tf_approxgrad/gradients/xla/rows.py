@@ -1,8 +1,8 @@
-"""The row-sampled gradients in TensorFlow's own ops, which XLA can compile.
+"""The row-sampled gradients in TensorFlow's ops, which XLA can compile.
 
-A row is one position of one example, r = (n*Ho + row)*Wo + col. All that decides which
-rows are drawn is computed in float64, so that the choice is that of the kernel: sums in
-another order differ too little to move a draw.
+A row is one position of one example, r = (n*Ho + row)*Wo + col. The draw is computed in
+float64, so that it agrees with the kernel's: sums in another order differ too little to
+change a draw.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from tf_approxgrad.gradients.xla.patches import PatchGeometry
 from tf_approxgrad.gradients.xla.philox import uniforms
 from tf_approxgrad.methods import RowSampledGradient
 
-# "ROWS": the key's high word differs by it from that of the random normal numbers, so
-# that no two numbers come from the same block. cc/kernels/row_draw.h has the same.
+# "ROWS", XORed into the key's high word: a stream of its own, as in
+# cc/common/row_draw.cc.
 _STREAM = 0x524F5753
-# How often the limit of the largest rows is lowered, as in cc/kernels/row_draw.h.
+# Number of times the limit of q is lowered, as in cc/common/row_draw.h.
 _LIMIT_PASSES = 8
 
 
@@ -34,13 +34,12 @@ def row_sampled_filter_gradient(
     step: tf.Tensor,
     layer: int,
 ) -> tf.Tensor:
-    """What the op ApproxRowSampledConv2DBackpropFilter computes, before any scale.
+    """The filter gradient of the drawn rows with their weights, before scaling.
 
-    The drawn rows of `out_backprop` and their patches are gathered. One matrix product
-    of the two is the result.
+    It is one matrix product of the drawn rows of `out_backprop` and their patches.
 
     Returns:
-      A tensor of the shape `filter_sizes`, in the type of the accumulators.
+        A tensor of the shape `filter_sizes`, in the accumulators' dtype.
     """
     dtype = accumulator_dtype(input.dtype)
     if input.shape.num_elements() == 0 or out_backprop.shape.num_elements() == 0:
@@ -48,7 +47,7 @@ def row_sampled_filter_gradient(
     rows = _DrawnRows.draw(
         input, filter_sizes, out_backprop, arguments, method, step, layer
     )
-    patches = tf.cast(rows.windows.gather(rows.pixels, rows.places), dtype)
+    patches = tf.cast(rows.geometry.gather(rows.pixels, rows.places), dtype)
     patches = tf.reshape(
         patches, [tf.shape(rows.places)[0], tf.reduce_prod(filter_sizes[:3])]
     )
@@ -65,13 +64,13 @@ def row_sampled_input_gradient(
     step: tf.Tensor,
     layer: int,
 ) -> tf.Tensor:
-    """The exact input gradient of the drawn rows with their weights, before any scale.
+    """The input gradient of the drawn rows with their weights, before scaling.
 
-    One matrix product of these rows of `out_backprop` and the filters gives each row's
-    patch of the result, and the patches are added up.
+    One matrix product of the drawn rows of `out_backprop` and the filters gives a
+    patch for each row. The result is the sum of the patches.
 
     Returns:
-      A tensor of the shape of `input`, in the type of the accumulators.
+        A tensor of the shape of `input`, in the accumulators' dtype.
     """
     dtype = accumulator_dtype(input.dtype)
     if input.shape.num_elements() == 0 or out_backprop.shape.num_elements() == 0:
@@ -81,7 +80,7 @@ def row_sampled_input_gradient(
     matrix = tf.reshape(tf.cast(filters, dtype), [-1, sizes[3]])
     patches = tf.matmul(rows.weighted, matrix, transpose_b=True)
     patches = tf.reshape(patches, [-1, sizes[0], sizes[1], sizes[2]])
-    gradient = rows.windows.scatter(patches, rows.places)
+    gradient = rows.geometry.scatter(patches, rows.places)
     if arguments.channel_axis == 1:
         gradient = tf.transpose(gradient, [0, 3, 1, 2])
     return rows.checked(tf.ensure_shape(gradient, input.shape))
@@ -89,19 +88,19 @@ def row_sampled_input_gradient(
 
 @dataclasses.dataclass(frozen=True)
 class _DrawnRows:
-    """The rows that are drawn at a step.
+    """The rows drawn at a step.
 
     Attributes:
-      windows: Where the rows' patches are.
-      pixels: The input, `[N*H*W, Ci]`.
-      places: The drawn rows in order, each as often as it is drawn. Places that nothing
-        was drawn for come last and name the row behind the last.
-      weighted: dY of these rows times its weight, `[places, Co]`, in the type of the
-        accumulators; zero where nothing was drawn.
-      is_finite: Whether the probabilities are.
+        geometry: Geometry of the rows' patches.
+        pixels: The input as `[N*H*W, Ci]`.
+        places: Drawn rows in order, each as often as it is drawn. Unused places come
+            last and hold the number of rows.
+        weighted: dY of these rows times their weights, `[places, Co]`, in the
+            accumulators' dtype; zero at unused places.
+        is_finite: Whether the probabilities are finite.
     """
 
-    windows: PatchGeometry
+    geometry: PatchGeometry
     pixels: tf.Tensor
     places: tf.Tensor
     weighted: tf.Tensor
@@ -119,7 +118,7 @@ class _DrawnRows:
         layer: int,
     ) -> _DrawnRows:
         most_draws = rows_to_draw(method.share, out_backprop, arguments)
-        windows = PatchGeometry.make(input, filter_sizes, out_backprop, arguments)
+        geometry = PatchGeometry.make(input, filter_sizes, out_backprop, arguments)
         dtype = accumulator_dtype(input.dtype)
         if arguments.channel_axis == 1:
             input = tf.transpose(input, [0, 2, 3, 1])
@@ -130,7 +129,7 @@ class _DrawnRows:
 
         size = tf.sqrt(_square_sums(rows))
         if method.probability == "product":
-            squares = windows.gather(_square_sums(pixels)[:, None], tf.range(count))
+            squares = geometry.gather(_square_sums(pixels)[:, None], tf.range(count))
             size *= tf.sqrt(tf.reduce_sum(squares, axis=[1, 2, 3]))
         is_finite = tf.math.is_finite(tf.reduce_sum(size))
         draws = most_draws
@@ -139,7 +138,7 @@ class _DrawnRows:
             draws = tf.minimum(draws, tf.math.count_nonzero(size, dtype=tf.int64))
         total = tf.reduce_sum(size)
         key = method.seed ^ (_STREAM << 32)
-        # As many bits as a float64 between 1/2 and 1 has.
+        # The number of significant bits of a float64.
         uniform = uniforms(tf.constant(0, tf.uint64), layer, step, key, bits=53)
         places = _draw(size, total, draws, most_draws, uniform)
 
@@ -148,10 +147,10 @@ class _DrawnRows:
         weight = total / (tf.cast(draws, tf.float64) * tf.gather(size, drawn))
         weight = tf.where(is_row, weight, tf.zeros_like(weight))
         weighted = tf.cast(tf.gather(rows, drawn), tf.float64) * weight[:, None]
-        return cls(windows, pixels, places, tf.cast(weighted, dtype), is_finite)
+        return cls(geometry, pixels, places, tf.cast(weighted, dtype), is_finite)
 
     def checked(self, gradient: tf.Tensor) -> tf.Tensor:
-        """The gradient made from the rows; NaN where their choice was by no number."""
+        """The gradient, or NaN if the probabilities of the rows aren't finite."""
         return tf.where(self.is_finite, gradient, tf.cast(math.nan, gradient.dtype))
 
 
@@ -161,9 +160,9 @@ def _square_sums(vectors: tf.Tensor) -> tf.Tensor:
 
 
 def _lower_largest(size: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
-    """Lowers sizes to the limit at which no row would be drawn more than once.
+    """Clips sizes at the limit at which no row would be drawn more than once.
 
-    With the rows of at least the limit drawn once each, the others share the remaining
+    Rows of at least the limit are drawn once each, and the others share the remaining
     draws: limit = sum of the others / remaining draws. Each pass adds rows to the
     former.
     """
@@ -185,10 +184,10 @@ def _draw(
     places: tf.Tensor,
     uniform: tf.Tensor,
 ) -> tf.Tensor:
-    """The drawn rows in order, [places], each as often as it is drawn.
+    """The drawn rows in order, `[places]`, each as often as it is drawn.
 
-    Row r has the places from floor(draws*C[r-1]/Q + u) up to floor(draws*C[r]/Q + u),
-    so the row of a place is the number of rows that end before it or there.
+    Row r has the places from floor(draws*C[r-1]/Q + u) to floor(draws*C[r]/Q + u) - 1.
+    So the row of a place is the number of rows that end at or before it.
     """
     rate = tf.cast(draws, tf.float64) / total
     ends = tf.floor(tf.cumsum(size) * rate + uniform)

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from marks import slowly
 from model_zoo import X, assert_all_equal
 from recording import RAN, Recording
 
@@ -181,7 +182,7 @@ def train(model, schedule, **compiled):
 )
 @pytest.mark.parametrize(
     "compiled",
-    [{}, {"run_eagerly": True}, {"jit_compile": True}],
+    [{}, {"run_eagerly": True}, *slowly({"jit_compile": True})],
     ids=["graph", "eager", "xla"],
 )
 def test_training_is_that_without_rematerialisation(kind, scope, compiled):

@@ -38,6 +38,14 @@ BUILDERS = {
     "vgg19": tfag.models.vgg19,
 }
 each_small = pytest.mark.parametrize("build", SMALL.values(), ids=SMALL.keys())
+# The larger networks take the same ways as the smallest, for longer.
+each_small_slowly = pytest.mark.parametrize(
+    "build",
+    [
+        pytest.param(build, id=name, marks=[pytest.mark.slow] * (name != "cnn2"))
+        for name, build in SMALL.items()
+    ],
+)
 each_builder = pytest.mark.parametrize("build", BUILDERS.values(), ids=BUILDERS.keys())
 
 
@@ -298,7 +306,7 @@ class TestCopies:
             layer.name for layer in convolutions(model)
         ]
 
-    @each_small
+    @each_small_slowly
     def test_exported_model_gives_the_same_outputs(self, build, tmp_path):
         model = trained(build((12, 10, 3)))
         model.export(tmp_path / "exported", verbose=False)
@@ -308,7 +316,7 @@ class TestCopies:
 
     @pytest.mark.skipif(not hasattr(tf, "lite"), reason="TensorFlow without TFLite")
     @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
-    @each_small
+    @each_small_slowly
     def test_tflite_model_needs_builtin_operations_only(self, build, tmp_path):
         # The converter refuses others by default.
         model = trained(build((12, 10, 3)))

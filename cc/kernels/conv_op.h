@@ -17,7 +17,7 @@
 namespace tf_approxgrad {
 
 // The sizes of a convolution's input [batch, ...] and filter [KH, KW, Ci, Co],
-// of which a gradient's op is told one by a vector and the other by a tensor.
+// of which a gradient's op takes one as a vector and the other from a tensor.
 using Sizes = std::array<int64_t, 4>;
 
 inline absl::Status CheckRank4(const char* name,

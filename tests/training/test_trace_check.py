@@ -12,7 +12,7 @@ X = np.random.default_rng(0).normal(size=(12, 6, 6, 2)).astype(np.float32)
 Y = np.zeros([12, 6, 6, 2], np.float32)
 REC = Recording()
 EXACT = "no converted layer of model .* was called with training=True"
-STALE = "still train with what was traced before .*tf.function"
+STALE = "still train by a trace from before .*tf.function"
 
 
 def convolutions(count=2):

@@ -128,8 +128,8 @@ def approximate_gradients(
         warnings.warn(
             f"input_gradient={input_method!r} is biased. Errors of input gradients "
             "propagate to all earlier layers, and a bias doesn't average out over the "
-            "steps. Use SampledGradient(scale=1), or RowSampledGradient with scale=1 "
-            'and probability="norm".',
+            "steps. Prefer SampledGradient and RowSampledGradient with scale=1, the "
+            'latter with probability="norm".',
             stacklevel=2,
         )
     converted = with_classes(model, classes)

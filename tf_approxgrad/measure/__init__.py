@@ -1,1 +1,1 @@
-"""How near approximate gradients are to the exact ones, and what they cost."""
+"""Accuracy and cost of approximate gradients, compared with the exact ones."""

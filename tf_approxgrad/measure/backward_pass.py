@@ -1,4 +1,4 @@
-"""One forward and backward pass of a model as in training, without an update."""
+"""The forward and backward pass of a training step, without the update."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def backpropagate(
     sample_weight: Any,
     compute_loss: Callable[..., tf.Tensor] | None = None,
 ) -> None:
-    """Runs the forward and the backward pass of a training step, and no update.
+    """Runs the forward and the backward pass of a training step, without the update.
 
     Args:
         model: A built model.
         x, y, sample_weight: A batch of tensors.
-        compute_loss: Called as the model's own `compute_loss`, which is the default.
+        compute_loss: Called like the model's `compute_loss`, which is the default.
     """
     forward_pass(model, x, y, sample_weight, compute_loss)()
 
@@ -40,6 +40,9 @@ def forward_pass(
     Args:
         model, x, y, sample_weight, compute_loss: As for `backpropagate`.
         persistent: Whether the backward pass may run more than once.
+
+    Returns:
+        A function that runs the backward pass.
     """
     weights = [weight.value for weight in model.trainable_weights]
     with tf.GradientTape(persistent=persistent) as tape:
@@ -48,7 +51,7 @@ def forward_pass(
             x=x, y=y, y_pred=outputs, sample_weight=sample_weight, training=True
         )
         if getattr(model, "optimizer", None) is not None:
-            # In half precision small gradients would vanish.
+            # Without it, small gradients vanish in half precision.
             loss = model.optimizer.scale_loss(loss)
 
     def backward_pass() -> None:
@@ -58,16 +61,20 @@ def forward_pass(
 
 
 def loss_function(model: keras.Model, loss: Any) -> Callable[..., tf.Tensor] | None:
-    """What to pass to `backpropagate` for a loss as `compile` takes it.
+    """The argument `compute_loss` of `backpropagate` for a loss as of `compile`.
+
+    Args:
+        model: A built model.
+        loss: A loss as for `compile`; `None` means that of the compiled model.
 
     Raises:
-        ValueError: If it is `None` and the model isn't compiled, or if it is no loss.
+        ValueError: If `loss` is `None` and the model isn't compiled, or isn't a loss.
     """
     if loss is None:
         if not model.compiled:
             raise ValueError(
                 f"loss=None, but model {model.name!r} isn't compiled: pass loss=..., "
-                "as to compile, or compile the model."
+                "as for compile, or compile the model."
             )
         return None
     for part in keras.tree.flatten(loss):
@@ -75,15 +82,15 @@ def loss_function(model: keras.Model, loss: Any) -> Callable[..., tf.Tensor] | N
             keras.losses.get(part)
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"loss={loss!r} must be a loss as compile takes it: {error}"
+                f"loss={loss!r} must be a loss as for compile: {error}"
             ) from error
-    # A model of no layers, so that Keras matches losses with outputs as it always does.
+    # A model without layers, so that Keras matches losses with outputs as in `fit`.
     owner = keras.Model(name="loss_of_backward_pass")
     owner.output_names = getattr(model, "output_names", None)
     owner.compile(optimizer=None, loss=loss, jit_compile=False)
 
     def compute_loss(**arguments: Any) -> tf.Tensor:
-        # Those that the model adds itself, as of its activities.
+        # Losses that the model adds, such as activity regularisation.
         total = owner.compute_loss(**arguments)
         return tf.add_n([total, *(tf.cast(x, total.dtype) for x in model.losses)])
 
@@ -92,10 +99,10 @@ def loss_function(model: keras.Model, loss: Any) -> Callable[..., tf.Tensor] | N
 
 @contextlib.contextmanager
 def preserved_state(model: keras.Model) -> Iterator[None]:
-    """Puts back what a forward pass in training changes.
+    """Restores the state that a forward pass in training changes.
 
-    That is the statistics of normalisation, the states of seed generators, and
-    metrics, those also that the first loss makes.
+    That is statistics of normalisation, states of seed generators, and metrics,
+    including metrics that the first loss creates.
     """
     variables = [*model.non_trainable_variables, *model.metrics_variables]
     before = [tf.identity(variable) for variable in variables]

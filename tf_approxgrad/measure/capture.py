@@ -1,4 +1,4 @@
-"""Observing the gradients of some layers of a model, which is left as it was."""
+"""Observation of the gradients of a model's layers, without side effects."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from tf_approxgrad.methods import FullGradient, ZeroGradient
 def observed_layers(
     model: keras.Model, layers: Mapping[int, keras.layers.Layer]
 ) -> Iterator[tuple[Observer, dict[int, LayerPolicy]]]:
-    """Observes backward passes of a model that run meanwhile.
+    """Observes the backward passes of a model that run in this context.
 
-    Filter gradients are zero, as only what they are made from is recorded. Plain layers
-    are of this package's classes for the time. Afterwards the model is what it was
-    before: weights, optimizer, statistics, metrics, seed generators, classes.
+    Filter gradients are recorded by their inputs, and are zero in the passes. Plain
+    layers temporarily have this package's classes. On exit the model's state is
+    restored: weights, optimizer, statistics, metrics, seed generators, classes.
 
     Args:
         model: A built model.
-        layers: Convertible layers of it, by layer index.
+        layers: Its convertible layers to observe, by layer index.
 
     Yields:
-        The observer, and by layer index the policies under which it records. A layer
-        through which no gradient came has no calls.
+        The observer, and the policies that it records by, by layer index. Layers that
+        get no gradient have no recorded calls.
 
     Raises:
         RuntimeError: If a layer is called in a graph.
@@ -58,7 +58,7 @@ def observed_layers(
 
 
 def _index(layer: keras.layers.Layer, place: int) -> int:
-    """The layer index by which a layer draws its random numbers."""
+    """The layer index of a layer's random numbers."""
     if isinstance(layer, ApproximateLayer):
         return layer.gradient_policy.index or place
     return place
@@ -68,7 +68,7 @@ def _index(layer: keras.layers.Layer, place: int) -> int:
 def _following(
     layers: Mapping[int, keras.layers.Layer], policies: Mapping[int, LayerPolicy]
 ) -> Iterator[None]:
-    """Gives convertible layers a policy each, and then takes it away."""
+    """Sets a policy on each convertible layer, and removes it on exit."""
     before = [(x, type(x), dict(vars(x))) for x in layers.values()]
     try:
         change_in_place(
@@ -97,7 +97,7 @@ def _preserved_random_states() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _functions_run_eagerly() -> Iterator[None]:
-    """Makes a `tf.function` in the model run eagerly, so that tensors have values."""
+    """Runs the model's `tf.function`s eagerly, so that tensors have values."""
     before = tf.config.functions_run_eagerly()
     tf.config.run_functions_eagerly(True)
     try:

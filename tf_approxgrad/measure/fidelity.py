@@ -1,4 +1,4 @@
-"""`fidelity`: approximate gradients against the exact ones, on a batch."""
+"""`fidelity`: comparison of approximate gradients with the exact ones, on a batch."""
 
 from __future__ import annotations
 
@@ -45,62 +45,63 @@ def fidelity(
 ) -> FidelityReport:
     """Compares approximate gradients with the exact ones, on a batch.
 
-    `gradient` says which gradients these are:
+    `gradient` selects the gradients:
 
     - `"filter"`: each layer's filter gradient by the method;
     - `"input"`: each layer's input gradient by the method;
     - `"propagated"`: each layer's filter gradient, computed exactly while the method
-      makes the input gradients of all the layers. It shows how the errors of input
-      gradients travel to earlier layers.
+      computes the input gradients of all layers. It shows how errors of input gradients
+      propagate to earlier layers.
 
-    For each layer and method, with g the exact gradient and a the one that is compared:
+    For each layer and method, with g the exact gradient and a the compared one:
 
     - cosine `a.g / (|a| |g|)`, relative error `|a - g| / |g|` and norm ratio
       `|a| / |g|`;
     - bias `|E a - g| / |g|` and variance `E |a - E a|^2 / |g|^2`, both relative to the
-      norm of g, with E the mean over what a method may draw;
-    - milliseconds of g and of a.
+      norm of g, with E the expectation over the method's random numbers;
+    - times of g and of a, in milliseconds.
 
-    A method that draws random numbers is computed at `draws` steps in turn, which draw
-    as other seeds would, on the same batch. Cosine and norm ratio are then the means
-    over the draws, the relative error is the root of the mean square, and bias and
-    variance are estimated such that `relative_error**2 = bias**2 + variance`: the
-    variance is the sample variance, and what it adds to the bias of a mean of so few
-    draws is taken off, down to 0. A bias below `sqrt(variance / draws)` can't be told
-    from none. A method that draws nothing has a bias equal to its relative error and
-    the variance 0. Where a norm is zero, a ratio to it counts as zero.
+    A method that draws random numbers is computed at `draws` consecutive steps on the
+    same batch, which is equivalent to other seeds. Cosine and norm ratio are then means
+    over the draws, the relative error is the root mean square, and bias and variance
+    are estimated such that `relative_error**2 = bias**2 + variance`: the variance is
+    the sample variance, and its contribution to the squared bias of the mean is
+    subtracted, down to 0. A bias below `sqrt(variance / draws)` isn't significant. A
+    method without random numbers has a bias equal to its relative error and the
+    variance 0. Where a norm is zero, ratios to it are zero.
 
-    Times are those of this machine and of the gradient alone, with the layer's own
-    input and output gradient, in a compiled `tf.function`; the exact gradient and the
-    methods take turns. A call takes some 0.1 ms whatever it does, so times of very
-    small layers say little. Of `"propagated"` nothing is timed.
+    Times are measured on this machine, for the gradient alone, with the layer's own
+    input and output gradient, in a compiled `tf.function`, in interleaved rounds of the
+    exact gradient and the methods. A call has an overhead of about 0.1 ms, so times of
+    very small layers are not meaningful. `"propagated"` isn't timed.
 
-    The model may be plain or converted, compiled or not. It is run forwards and
-    backwards once, in training and eagerly (for `"propagated"` backwards once for each
-    draw of each method), and left as it was: weights, optimizer, statistics of
-    normalisation, metrics, seed generators and what it was converted to. Only random
-    numbers that a layer of your own draws without a `keras.random.SeedGenerator` go on.
-    All inputs and output gradients of the convolutions are in memory at the same time.
+    The model may be plain or converted, compiled or not. It runs one forward and one
+    backward pass in training, eagerly (for `"propagated"`, one backward pass for each
+    draw of each method). Afterwards its state is restored: weights, optimizer,
+    statistics of normalisation, metrics, seed generators and conversion. Only random
+    numbers drawn without a `keras.random.SeedGenerator` advance. All inputs and output
+    gradients of the convolutions are held in memory at once.
 
     Args:
         model: A built Keras model with at least one convertible convolution.
-        x: The inputs of one batch: an array, or a list or dict of arrays, as for `fit`.
-        y: Its targets, likewise.
-        methods: The methods to compare: a method or its name, or a list of these.
-            `None` means all methods of this package with their default arguments.
+        x: Inputs of one batch: an array, or a list or dict of arrays, as for `fit`.
+        y: Targets of the batch, likewise.
+        methods: Methods to compare: a method or its name, or a list of these. `None`
+            means all methods of this package with default settings.
         gradient: `"filter"`, `"input"` or `"propagated"`: see above.
         layers: The layers, as for `approximate_gradients`. `None` means the converted
-            layers, or all convertible ones of a model without converted layers. Layers
-            that get no such gradient have no row: frozen ones get no filter gradient,
-            and those before which nothing trains no input gradient.
-        loss: The loss, as for `compile`. `None` means what the model was compiled with.
+            layers, or all convertible layers of a model without converted ones. Layers
+            without such a gradient have no row: frozen layers have no filter gradient,
+            and layers before all trainable weights no input gradient.
+        loss: A loss, as for `compile`. `None` means the loss of the compiled model.
         sample_weight: Weights of the examples, as for `fit`.
-        step: The first training step whose random numbers are drawn, from 0.
-        draws: At how many steps in turn methods are computed that draw; at least 2.
-        repeats: How often each time is measured; 0 measures none, and times are NaN.
+        step: First training step to draw random numbers for, from 0.
+        draws: Number of steps for methods that draw random numbers, at least 2.
+        repeats: Number of measurements of each time; 0 for none, with NaN for the
+            times.
 
     Returns:
-        The report; `str` of it is a table.
+        A `FidelityReport`; `str` of it is a table.
 
     Raises:
         TypeError: If an argument has the wrong type.
@@ -132,7 +133,7 @@ def fidelity(
     │   zero         │   0.00 │  1.00 │       0.00 │ 1.00 │     0.00 │
     └────────────────┴────────┴───────┴────────────┴──────┴──────────┘
 
-    Without any input gradient nothing is left for the first layer to learn from:
+    With all input gradients zero, the first layer's filter gradient is zero, too:
 
     >>> report = tfag.fidelity(model, x, y, "zero", gradient="propagated", loss=loss)
     >>> [row.relative_error for row in report.rows]
@@ -204,7 +205,7 @@ def _parse_methods(
 def _choose_layers(
     model: keras.Model, layers: LayerReference | Iterable[LayerReference] | None
 ) -> dict[int, keras.layers.Layer]:
-    """The layers to measure by layer index."""
+    """The layers to measure, by layer index."""
     convertible = convertible_layers(model)
     if not convertible:
         raise ValueError(

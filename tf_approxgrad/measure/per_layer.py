@@ -1,4 +1,4 @@
-"""A layer's own gradients by each method against the exact one, and their times."""
+"""Comparison of each layer's own gradients with the exact ones, and their times."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tf_approxgrad.measure.statistics import GradientStatistics
 from tf_approxgrad.methods import FullGradient, GradientMethod
 from tf_approxgrad.utils.timing import time_in_turns
 
-# Computes a layer's gradient in a pass by a method at a step.
+# Computes a layer's recorded gradient by a method at a step.
 LayerGradient = Callable[[GradientMethod, StepReader], tf.Tensor]
 
 
@@ -31,16 +31,17 @@ def measure_layers(
     steps: range,
     repeats: int,
 ) -> list[FidelityRow]:
-    """Measures each layer's own gradients.
+    """Compares each layer's own gradients by several methods with the exact ones.
 
     Args:
         model: A built model.
-        layers: Convertible layers of it, by layer index.
+        layers: Its convertible layers to measure, by layer index.
         gradient: `"filter"` or `"input"`.
-        forward: Runs the forward pass, and returns what runs the backward pass.
+        forward: Runs the forward pass and returns a function that runs the backward
+            pass.
         methods: The methods.
-        steps: Where those are computed that draw.
-        repeats: How often a time is measured.
+        steps: Steps at which methods that draw random numbers are computed.
+        repeats: Number of measurements of each time.
 
     Returns:
         A row for each method and each layer that gets such a gradient.
@@ -66,21 +67,21 @@ def measure_layers(
 
 
 def draws_of(method: GradientMethod, steps: range) -> range:
-    """The steps at which a method has to be computed."""
+    """The steps at which a method is computed: one if it draws no random numbers."""
     return steps if method.needs_step else steps[:1]
 
 
 def summed_gradient(
     calls: Sequence[RecordedCall], method: GradientMethod, step: StepReader
 ) -> tf.Tensor:
-    """The filter gradient of a layer, the sum over its calls."""
+    """The filter gradient of a layer: the sum over its calls."""
     return tf.add_n([call.gradient(method, step) for call in calls])
 
 
 def _joined_gradient(
     calls: Sequence[RecordedCall], method: GradientMethod, step: StepReader
 ) -> tf.Tensor:
-    """The input gradients of all calls of a layer in one vector."""
+    """The input gradients of all calls of a layer, as one vector."""
     gradients = [call.gradient(method, step) for call in calls]
     return tf.concat([tf.reshape(x, [-1]) for x in gradients], axis=0)
 
@@ -128,14 +129,14 @@ def _milliseconds(
     read_step: StepReader,
     repeats: int,
 ) -> dict[GradientMethod, float]:
-    """The median time of the layer's gradient by each method."""
+    """The median time of a layer's gradient by each method, in milliseconds."""
     distinct = list(dict.fromkeys(methods))
     if not repeats:
         return dict.fromkeys(distinct, math.nan)
 
     def compiled(method: GradientMethod) -> Callable[[], object]:
-        # One element alone is returned, as the gradient itself would take new memory
-        # in every call. Reading it waits for a GPU.
+        # Returns one element only: the whole gradient would be allocated anew in every
+        # call. Reading it synchronises with a GPU.
         function = tf.function(
             lambda: tf.reshape(gradient(method, read_step), [-1])[0],
             autograph=False,

@@ -1,4 +1,4 @@
-"""How far approximate input gradients change the filter gradients of a model."""
+"""The effect of approximate input gradients on a model's filter gradients."""
 
 from __future__ import annotations
 
@@ -24,20 +24,19 @@ def measure_propagated(
     methods: Sequence[GradientMethod],
     steps: range,
 ) -> list[FidelityRow]:
-    """Measures exact filter gradients behind approximate input gradients.
+    """Compares filter gradients behind approximate input gradients with the exact ones.
 
     Args:
         model: A built model.
-        layers: Convertible layers of it, by layer index. The input gradients of all of
-            them are made by a method at the same time.
-        forward: Runs the forward pass, and returns what runs the backward pass, as
-            often as it is called.
+        layers: Its convertible layers, by layer index. A method computes the input
+            gradients of all of them at once.
+        forward: Runs the forward pass and returns a function that runs the backward
+            pass, any number of times.
         methods: The methods.
-        steps: Where those are computed that draw.
+        steps: Steps at which methods that draw random numbers are computed.
 
     Returns:
-        A row for each method and each layer that gets a filter gradient. Nothing is
-        timed.
+        A row for each method and each layer that gets a filter gradient. Times are NaN.
     """
     with observed_layers(model, layers) as (observer, policies):
         backward = forward()
@@ -77,7 +76,7 @@ def _filter_gradients(
     input_method: GradientMethod,
     step: int,
 ) -> dict[int, tf.Tensor]:
-    """The filter gradients of the layers that get one, in one backward pass."""
+    """The filter gradients in one backward pass, by layer index."""
     at_step = tf.constant(step, tf.int64)
     observer.input_method, observer.step = input_method, lambda: at_step
     observer.filter_calls.clear()

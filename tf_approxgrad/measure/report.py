@@ -1,4 +1,4 @@
-"""`FidelityReport`: how near each method's gradients are to the exact ones."""
+"""`FidelityReport`: accuracy and time of each method's gradients, layer by layer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tf_approxgrad.utils.tables import as_text, number
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# What `plot` can draw, and how its axis is labelled.
+# Measures that `plot` draws, with the labels of their axes.
 _PLOTTED = {
     "cosine": "cosine",
     "relative_error": "relative error",
@@ -31,7 +31,7 @@ _PLOTTED = {
     "speed_up": "dense / method, time",
 }
 
-# What `fidelity` compares, and how reports call it.
+# The gradients that `fidelity` compares, with their names in reports.
 GRADIENTS = {
     "filter": "filter gradients",
     "input": "input gradients",
@@ -41,22 +41,21 @@ GRADIENTS = {
 
 @dataclasses.dataclass(frozen=True)
 class FidelityRow:
-    """One layer's gradient by one method, a, against the exact one, g.
+    """One layer's gradient by one method, a, compared with the exact gradient g.
 
-    `tfag.fidelity` says how each number is defined.
+    `tf_approxgrad.fidelity` defines the measures.
 
     Attributes:
-        layer: The layer's name.
-        index: Its layer index, from 1.
+        layer: Name of the layer.
+        index: Layer index, from 1.
         method: The method.
-        cosine: Of the angle between a and g; the mean over the draws.
-        relative_error: |a - g| / |g|; the root of the mean square over the draws.
-        norm_ratio: |a| / |g|; the mean over the draws.
-        bias: |mean of a - g| / |g|, without what the variance adds to it.
-        variance: The mean of |a - mean of a|^2, divided by |g|^2.
-        dense_ms: Milliseconds of the exact gradient, the median; NaN if it wasn't
-            timed.
-        method_ms: Milliseconds of the method's, the median; NaN if it wasn't timed.
+        cosine: Cosine of the angle between a and g; the mean over the draws.
+        relative_error: `|a - g| / |g|`; the root mean square over the draws.
+        norm_ratio: `|a| / |g|`; the mean over the draws.
+        bias: `|E a - g| / |g|`, corrected for the variance of the mean.
+        variance: `E |a - E a|^2 / |g|^2`.
+        dense_ms: Median time of the exact gradient in milliseconds; NaN if not timed.
+        method_ms: Median time of the method in milliseconds; NaN if not timed.
     """
 
     layer: str
@@ -72,23 +71,32 @@ class FidelityRow:
 
     @property
     def speed_up(self) -> float:
-        """How many times as fast as the exact gradient the method is."""
+        """Time of the exact gradient divided by that of the method."""
         return self.dense_ms / self.method_ms
 
 
 @dataclasses.dataclass(frozen=True)
 class FidelityReport:
-    """How near each method's gradients are to the exact ones, layer by layer.
+    """Accuracy and time of each method's gradients, layer by layer.
 
-    `print` shows it as a table, and so does `rich.print`, in colours.
+    `fidelity` returns it. `print` shows a table; so does `rich.print`, in colours.
 
     Attributes:
-        model_name: The model's name.
-        rows: One for each layer and method, in the model's layer order.
-        without_gradient: Names of layers that were asked for and get no such gradient,
-            because they are frozen or come first, or no gradient comes to them.
-        gradient: Which gradients these are: `"filter"`, `"input"` or `"propagated"`, as
-            for `fidelity`.
+        model_name: Name of the model.
+        rows: One `FidelityRow` for each layer and method, in the model's layer order.
+        without_gradient: Names of requested layers without such a gradient, because
+            they are frozen or come first, or no gradient reaches them.
+        gradient: `"filter"`, `"input"` or `"propagated"`, as for `fidelity`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import tf_approxgrad as tfag
+    >>> model = tfag.models.cnn2(input_shape=(8, 8, 1))
+    >>> x, y = np.random.normal(size=(16, 8, 8, 1)), np.random.normal(size=(16, 10))
+    >>> report = tfag.fidelity(model, x, y, "zero", loss="mse", repeats=0)
+    >>> [(row.layer, row.relative_error) for row in report.rows]
+    [('conv1', 1.0), ('conv2', 1.0)]
     """
 
     model_name: str
@@ -129,16 +137,16 @@ class FidelityReport:
         """Writes the rows to a file of comma-separated values, at full precision.
 
         Args:
-            path: The file, which is replaced if it exists. Its columns are the
-                attributes of `FidelityRow` and the report's `gradient`; a method is
-                written as its label.
+            path: Path of the file, which is overwritten if it exists. Columns are the
+                attributes of `FidelityRow` and the report's `gradient`; methods are
+                written as their labels.
         """
         names = [field.name for field in dataclasses.fields(FidelityRow)]
         with open(path, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, [*names, "gradient"])
             writer.writeheader()
             for row in self.rows:
-                # Not dataclasses.asdict, which would take the method apart.
+                # Not dataclasses.asdict, which would convert the method to a dict.
                 values = {name: getattr(row, name) for name in names}
                 values |= {"method": row.method.label, "gradient": self.gradient}
                 writer.writerow(values)
@@ -147,16 +155,16 @@ class FidelityReport:
         """Draws a measure over the layers, one line for each method.
 
         Args:
-            measure: "cosine", "relative_error", "norm_ratio", "bias", "variance",
-                "method_ms" or "speed_up".
-            ax: Where to draw; `None` makes a figure.
+            measure: `"cosine"`, `"relative_error"`, `"norm_ratio"`, `"bias"`,
+                `"variance"`, `"method_ms"` or `"speed_up"`.
+            ax: Matplotlib Axes to draw on. `None` makes a new figure.
 
         Returns:
-            The axes.
+            The Axes. Save the figure with `ax.figure.savefig(path)`.
 
         Raises:
-            ValueError: If the measure is none of these, or if it is a time and nothing
-                was timed.
+            ValueError: If the measure is none of these, or is a time that wasn't
+                measured.
             ImportError: If matplotlib isn't installed.
         """
         if measure not in _PLOTTED:

@@ -1,4 +1,4 @@
-"""How near draws of a gradient are to the exact one."""
+"""Statistics of an approximate gradient's draws, relative to the exact gradient."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ MEASURES = ("cosine", "relative_error", "norm_ratio")
 
 
 def measures(approximate: tf.Tensor, exact: tf.Tensor) -> tf.Tensor:
-    """The values of `MEASURES` for two gradients, a float64 vector.
+    """The values of `MEASURES` for two gradients, as a float64 vector.
 
-    The cosine of the angle between approximation a and exact gradient g, |a - g| / |g|,
-    and |a| / |g|. Where a norm is zero, a ratio to it counts as zero.
+    They are the cosine of the angle between approximation a and exact gradient g,
+    `|a - g| / |g|` and `|a| / |g|`. Where a norm is zero, ratios to it are zero.
     """
     approximate, exact = (tf.cast(x, tf.float64) for x in (approximate, exact))
     norm, exact_norm = tf.norm(approximate), tf.norm(exact)
@@ -26,7 +26,7 @@ def measures(approximate: tf.Tensor, exact: tf.Tensor) -> tf.Tensor:
 
 
 class GradientStatistics:
-    """Takes draws of a gradient in turn; `fidelity` says how its numbers are defined.
+    """Accumulates draws of a gradient into the measures that `fidelity` defines.
 
     Args:
         exact: The exact gradient.
@@ -40,22 +40,21 @@ class GradientStatistics:
         self._measured: list[np.ndarray] = []
 
     def add(self, gradient: tf.Tensor) -> None:
-        """Takes another draw, of the shape of the exact gradient."""
+        """Adds a draw, of the shape of the exact gradient."""
         error = _as_float64(gradient) - self._reference
         self._error_sum += error
         self._squares += np.sum(error**2)
         self._measured.append(measures(gradient, self._exact).numpy())
 
     def numbers(self) -> dict[str, float]:
-        """The numbers of a row of `FidelityReport`, from at least one draw."""
+        """The measures of a `FidelityRow`, from at least one draw."""
         cosines, errors, ratios = np.transpose(self._measured)
         count = len(self._measured)
         mean_square = np.sum((self._error_sum / count) ** 2)
         variance = 0.0
         if count > 1:
             variance = (self._squares - count * mean_square) / (count - 1)
-        # Rounding can make either a little less than zero. Unlike max, this keeps a
-        # NaN.
+        # Rounding can make either slightly negative. Unlike max, np.maximum keeps NaN.
         variance = np.maximum(variance, 0.0)
         bias_square = np.maximum(mean_square - variance / count, 0.0)
         norm_square = np.sum(self._reference**2)

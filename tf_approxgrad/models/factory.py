@@ -1,4 +1,4 @@
-"""What the networks share: checked arguments, and layers made from them."""
+"""Layers of the paper's networks, from checked arguments."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _DATA_FORMATS = ("channels_last", "channels_first")
 
 
 class LayerFactory:
-    """Makes a network's layers with one layout, initialisation and regularisation.
+    """Builds a network's layers with one layout, initialisation and regularisation.
 
-    Every argument that a network passes on is checked here, before any layer is made.
+    All arguments are checked here, before any layer is built.
 
     Args:
         input_shape: Height, width and channels in the order of `data_format`, or `None`
@@ -85,7 +85,7 @@ class LayerFactory:
         return keras.Input(self._input_shape, name="input")
 
     def conv(self, filters: int, kernel_size: int, **kwargs: Any) -> keras.layers.Layer:
-        """A convolution that keeps the image's size, but for its strides."""
+        """A convolution of padding "same"."""
         return keras.layers.Conv2D(
             self.scaled(filters),
             kernel_size,
@@ -101,7 +101,7 @@ class LayerFactory:
         )
 
     def max_pool(self, pool_size: int, name: str) -> keras.layers.Layer:
-        """Max pooling of stride 2; an odd last row or column gets its own window."""
+        """Max pooling of stride 2, which rounds odd sizes up."""
         return keras.layers.MaxPooling2D(
             pool_size, 2, padding="same", data_format=self.data_format, name=name
         )
@@ -130,8 +130,8 @@ class LayerFactory:
         """The next kernel's initialiser and regulariser."""
         seed = None
         if self._seed is not None:
-            # Spawned, not seed + 1, seed + 2, ...: there, models of neighbouring seeds
-            # would share most of their kernels.
+            # Spawned: with seed + 1, seed + 2, ..., models of neighbouring seeds would
+            # share most of their kernels.
             sequence = np.random.SeedSequence(
                 self._seed, spawn_key=(self._kernels_made,)
             )

@@ -40,14 +40,13 @@ def resnet(
             without the batch. `None` means CIFAR-10's, `(32, 32, 3)`.
         classes: Number of classes, at least 2.
         width: Factor on the number of channels of every convolution.
-        weight_decay: This many times the sum of squares of every kernel is added to the
-            loss (`keras.regularizers.L2`). He et al.'s decay of 1e-4 is 5e-5 here, as
-            theirs is the factor on the gradient.
-        batch_norm_momentum: Momentum of batch normalisation's moving averages. Keras'
-            own default, 0.99, lags behind in runs of a few hundred steps.
-        seed: Integer of at least 0 that fixes the initial weights (He's normal
-            distribution, its own stream for each kernel); `None` leaves them to Keras'
-            global seed.
+        weight_decay: Factor on the sum of squares of every kernel in the loss
+            (`keras.regularizers.L2`). He et al.'s decay of 1e-4 is 5e-5 here, as theirs
+            is the factor on the weights in the gradient.
+        batch_norm_momentum: Momentum of the moving averages of batch normalisation.
+            Keras' default, 0.99, lags behind in runs of a few hundred steps.
+        seed: Seed of the initial weights (He normal, one stream for each kernel), an
+            integer >= 0; `None` means Keras' global seed.
         data_format: `"channels_last"` or `"channels_first"`; `None` means
             `keras.config.image_data_format()`.
         name: The model's name, or `None` for `"resnet20"` and the like.
@@ -58,8 +57,7 @@ def resnet(
 
     Raises:
         TypeError: If an argument has the wrong type.
-        ValueError: If `depth` isn't 6n + 2, or another argument has a value that isn't
-            allowed.
+        ValueError: If `depth` isn't 6n + 2, or another argument isn't allowed.
 
     Example:
 
@@ -126,14 +124,14 @@ def _block(
 def _halving_shortcut(make: LayerFactory, x: Any, added: int, prefix: str) -> Any:
     """Every second row and column, with `added` channels of zeros after the others.
 
-    Stock layers, so that a saved model loads without this package.
+    Keras layers only, so that saved models load without this package.
     """
-    # A window of one cell copies it: pooling by 1 at stride 2 is a subsampling.
+    # Pooling of size 1 and stride 2 is subsampling.
     x = keras.layers.MaxPooling2D(
         1, 2, data_format=make.data_format, name=f"{prefix}_subsample"
     )(x)
-    # ZeroPadding2D pads two neighbouring axes. Told the other layout, it takes the
-    # channel axis for one of them: axes 2 and 3 of NHWC, 1 and 2 of NCHW.
+    # ZeroPadding2D pads two neighbouring axes. With the other layout, one of them is
+    # the channel axis: axes 2 and 3 of NHWC, 1 and 2 of NCHW.
     channels, unpadded = (0, added), (0, 0)
     return keras.layers.ZeroPadding2D(
         (channels, unpadded) if make.channels_first else (unpadded, channels),

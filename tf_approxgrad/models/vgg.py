@@ -35,13 +35,12 @@ def vgg19(
             without the batch. `None` means CIFAR-10's, `(32, 32, 3)`.
         classes: Number of classes, at least 2.
         width: Factor on the number of channels and units of every hidden layer.
-        weight_decay: This many times the sum of squares of every kernel is added to the
-            loss (`keras.regularizers.L2`).
-        batch_norm_momentum: Momentum of batch normalisation's moving averages. Keras'
-            own default, 0.99, lags behind in runs of a few hundred steps.
-        seed: Integer of at least 0 that fixes the initial weights (He's normal
-            distribution, its own stream for each kernel); `None` leaves them to Keras'
-            global seed.
+        weight_decay: Factor on the sum of squares of every kernel in the loss
+            (`keras.regularizers.L2`).
+        batch_norm_momentum: Momentum of the moving averages of batch normalisation.
+            Keras' default, 0.99, lags behind in runs of a few hundred steps.
+        seed: Seed of the initial weights (He normal, one stream for each kernel), an
+            integer >= 0; `None` means Keras' global seed.
         data_format: `"channels_last"` or `"channels_first"`; `None` means
             `keras.config.image_data_format()`.
         name: The model's name.
@@ -52,7 +51,7 @@ def vgg19(
 
     Raises:
         TypeError: If an argument has the wrong type.
-        ValueError: If an argument has a value that isn't allowed.
+        ValueError: If an argument isn't allowed.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""`ApproximationCallback`, which drives the schedule in `fit`."""
+"""`ApproximationCallback`: the schedule in `fit`."""
 
 from __future__ import annotations
 
@@ -23,22 +23,23 @@ from tf_approxgrad.training.trace_check import StepCheck, TraceCheck, needs_new_
 class ApproximationCallback(keras.callbacks.Callback):
     """Binds a model's schedule to the optimizer's step for `fit`.
 
-    The step is read in the graph, from the optimizer, so that resumed training,
-    gradient accumulation and `steps_per_execution` follow the schedule.
+    The step is read from the optimizer in the graph, so resumed training, gradient
+    accumulation and `steps_per_execution` follow the schedule.
 
-    `fit` raises where the model can't follow the schedule: at once if that shows before
-    training; after the first step, or with `run_eagerly` the first epoch, if the layers
-    weren't called with `training=True`, or by a `tf.function` that keeps what it traced
-    under an older schedule; after the first epoch if it is other optimizers that train
-    the model.
+    `fit` raises if the model doesn't follow the schedule: at its beginning if possible;
+    after the first step (with `run_eagerly`, the first epoch) if the layers weren't
+    called with `training=True`, or were called by a `tf.function` traced under another
+    schedule; after the first epoch if the model's optimizer took no step.
 
     Args:
-        schedule: Replaces the schedule that the model was converted with, or sets one
-            for a model built from `ApproxConv2D` and its like. `None` keeps what is
-            there.
-        show_share: Whether the progress bar and the logs have the share of the cells so
-            far that were approximated, as `share_approximated`. The step is then read
-            after every batch.
+        schedule: A `Schedule` that replaces the model's, or sets one for a model built
+            from approximate layers. `None` keeps the model's.
+        show_share: Whether to add `share_approximated` to the logs and the progress
+            bar: the share of approximated (layer, step) cells so far. The step is then
+            read after every batch.
+
+    Raises:
+        TypeError: If `schedule` isn't a schedule.
 
     Example:
 
@@ -60,7 +61,7 @@ class ApproximationCallback(keras.callbacks.Callback):
         self.show_share = show_share
         self._trace_check = TraceCheck()
         self._step_check = StepCheck()
-        # Keras needn't wait for each batch if nothing is to be shown.
+        # Without a share to show, Keras needn't wait for each batch.
         self.async_safe = not show_share
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -98,7 +99,7 @@ class ApproximationCallback(keras.callbacks.Callback):
         self._add_share(logs)
 
     def _add_share(self, logs: dict[str, Any] | None) -> None:
-        # The progress bar comes last and shows what callbacks put into the logs.
+        # The progress bar is the last callback and shows the other callbacks' logs.
         if self.show_share and logs is not None:
             layers = require_approximated_layers(self.model)
             logs["share_approximated"] = share_approximated(
@@ -107,11 +108,13 @@ class ApproximationCallback(keras.callbacks.Callback):
             )
 
     def _check_xla(self, layers: Sequence[ApproximateLayer]) -> None:
-        """Trains without XLA where a method came after the model was compiled."""
-        kept = [x for x in layers if x.gradient_policy.method_without_xla() is not None]
-        if not self.model.jit_compile or not kept:
+        """Trains without XLA if methods set after `compile` don't support it."""
+        unsupported = [
+            x for x in layers if x.gradient_policy.method_without_xla() is not None
+        ]
+        if not self.model.jit_compile or not unsupported:
             return
-        warn_of_no_xla(kept[0], f"model {self.model.name!r}")
+        warn_of_no_xla(unsupported[0], f"model {self.model.name!r}")
         self.model.jit_compile = False
         self.model.make_train_function(force=True)
 
@@ -126,11 +129,11 @@ def _report(schedule: Schedule | None, layers: Sequence[ApproximateLayer]) -> st
             f"{schedule.fraction(count):.0%} of the (layer, step) cells of {count} "
             "convolutions in the long run."
         ]
-    made = [x for x in layers if x.gradient_policy.makes_input_gradient()]
-    if made:
-        methods = dict.fromkeys(repr(layer.input_gradient) for layer in made)
+    approximated = [x for x in layers if x.gradient_policy.makes_input_gradient()]
+    if approximated:
+        methods = dict.fromkeys(repr(layer.input_gradient) for layer in approximated)
         lines.append(
-            f"There the input gradients of {len(made)} of them are approximated, too: "
-            f"{', '.join(methods)}."
+            f"There the input gradients of {len(approximated)} of them are "
+            f"approximated, too: {', '.join(methods)}."
         )
     return "\n".join(lines)

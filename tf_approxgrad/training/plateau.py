@@ -1,4 +1,4 @@
-"""`SwitchToFullOnPlateau`: approximate early, train in full when progress stalls."""
+"""`SwitchToFullOnPlateau`: exact gradients once a metric stops improving."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tf_approxgrad.schedules import Constant, Schedule, TableSchedule, Until
 from tf_approxgrad.training.trace_check import TraceCheck
 from tf_approxgrad.utils.checks import check_finite, check_integer
 
-# Under this name the model holds the state.
+# The model's attribute that holds the state.
 _ATTRIBUTE = "tf_approxgrad_plateau"
 _SMALLER_IS_BETTER = ("loss", "error", "entropy", "perplexity", "mse", "mae")
 _LARGER_IS_BETTER = ("acc", "auc", "precision", "recall", "iou", "f1", "score")
@@ -34,29 +34,27 @@ _LARGER_IS_BETTER = ("acc", "auc", "precision", "recall", "iou", "f1", "score")
 class SwitchToFullOnPlateau(keras.callbacks.Callback):
     """Ends approximation when a metric has stopped improving.
 
-    Approximate gradients are cheap where any descent helps, and cost accuracy where it
-    takes precision. If no improvement is seen for `patience` epochs, all layers use the
-    exact gradient from the next step on: the model's schedule becomes
-    `Until(schedule, step)`. The training step is traced again for it.
+    If no improvement is seen for `patience` epochs, all layers use exact gradients from
+    the next step on: the model's schedule becomes `Until(schedule, step)`, and the
+    training step is traced again.
 
-    What it knows is saved with the model's weights, so that training resumed by
-    `keras.callbacks.BackupAndRestore` or from a weights file goes on where it
-    stopped: pass it before the callback that saves. For a `tf.train.Checkpoint`, name
-    `callback.state` beside the model. A `.keras` file holds the new schedule. Once
-    switched, a model stays full in later calls of `fit` with this callback, with a new
-    optimizer too. If another quantity is monitored than before, the best value is
-    forgotten.
+    The callback's state is saved with the model's weights. Training resumed by
+    `keras.callbacks.BackupAndRestore` or from a weights file continues it; pass this
+    callback before the one that saves. For a `tf.train.Checkpoint`, add
+    `callback.state` beside the model. A `.keras` file contains the new schedule. Once
+    switched, a model stays exact in later calls of `fit` with this callback, also with
+    a new optimizer. A change of the monitored quantity resets the best value.
 
-    Source: Wang and Nelaturu, "Accelerated CNN Training Through Gradient
-    Approximation" (2019), which suggests it for VGG-19; the arguments are those of
+    Source: Wang and Nelaturu, "Accelerated CNN Training Through Gradient Approximation"
+    (2019), which suggests it for VGG-19. The arguments are those of
     `keras.callbacks.ReduceLROnPlateau`.
 
     Args:
         monitor: Quantity to be monitored.
         patience: Number of epochs with no improvement after which to switch.
-        verbose: 0: quiet, 1: says what it did.
-        mode: `"min"`: smaller is better; `"max"`: larger is; `"auto"`: inferred from
-            the name of the monitored quantity.
+        verbose: 0 is silent, 1 prints a message at the switch.
+        mode: `"min"` if smaller is better, `"max"` if larger is; `"auto"` infers it
+            from the name of the monitored quantity.
         min_delta: Threshold for an improvement, to only focus on significant changes.
 
     Raises:
@@ -97,8 +95,8 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
         super().set_model(model)
         saved = vars(model).get(_ATTRIBUTE)
         if saved is None:
-            # Past Keras' own bookkeeping: as an attribute like others it would count
-            # among the model's metrics.
+            # Bypasses Keras' attribute tracking, which would add it to the model's
+            # metrics.
             object.__setattr__(model, _ATTRIBUTE, _Saved(self.state))
         else:
             self.state = saved.state
@@ -114,7 +112,7 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
             )
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        # Weights may have been restored since training began.
+        # Weights, and the state with them, may have been restored since training began.
         self._keep_to_criterion()
         if self._follow_state() and self.verbose:
             print(
@@ -153,7 +151,7 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
         state.full_from.assign(step)
         self._follow_state()
         if self.verbose:
-            share = share_approximated(self._assignments(), step)
+            share = share_approximated(self._policies(), step)
             print(
                 f"\nEpoch {epoch + 1}: SwitchToFullOnPlateau: {self.monitor} has not "
                 f"improved on {best:.5g} for {self.patience} epochs. All filter "
@@ -161,7 +159,7 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
                 "approximated."
             )
 
-    def _assignments(self) -> list[Any]:
+    def _policies(self) -> list[Any]:
         return [x.gradient_policy for x in require_approximated_layers(self.model)]
 
     def _saved(self) -> _Saved:
@@ -169,7 +167,7 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
         return saved
 
     def _keep_to_criterion(self) -> None:
-        """Forgets the best of another metric, or of the other mode."""
+        """Resets the best value if it is of another metric or mode."""
         state = self.state
         criterion = zlib.crc32(f"{self.mode} {self.monitor}".encode())
         if int(state.criterion) != criterion:
@@ -178,14 +176,14 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
             state.wait.assign(0)
 
     def _follow_state(self) -> bool:
-        """Makes the layers full from the step that the state says, if they aren't."""
+        """Applies the state to the layers; returns whether that changes them."""
         if not self.state.is_full:
             return False
-        # A new optimizer counts from 0 again.
+        # A new optimizer counts from 0.
         step = min(int(self.state.full_from), current_step(self.model))
         if not _end_schedules(self.model, step):
             return False
-        # Schedules that didn't need the step do now.
+        # The new schedules may need the step where the former didn't.
         bind_step(self.model, self.model.optimizer)
         self.model.make_train_function(force=True)
         self._trace_check.start()
@@ -193,14 +191,14 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
 
 
 class PlateauState(tf.Module):
-    """What `SwitchToFullOnPlateau` knows, in variables that a checkpoint can hold.
+    """The state of `SwitchToFullOnPlateau`, in variables for checkpoints.
 
     Attributes:
-        best: The best value so far; NaN before the first.
-        wait: The number of epochs since.
-        criterion: A number for the monitored quantity and the mode that these are of;
-            -1 before the first.
-        full_from: The first step of exact gradients; -1 while there is none.
+        best: Best value so far; NaN before the first.
+        wait: Number of epochs since the best value.
+        criterion: Hash of the monitored quantity and the mode; -1 before the first
+            epoch.
+        full_from: First step of exact gradients; -1 before the switch.
     """
 
     def __init__(self) -> None:
@@ -217,15 +215,15 @@ class PlateauState(tf.Module):
 
 
 class _Saved(keras.metrics.Metric):
-    """Puts the state into the files of weights of the model that holds this.
+    """Saves the state in the weights files of the model that holds this object.
 
-    A metric is what Keras saves with a model without counting it among its weights.
+    Keras saves metrics with a model, but doesn't count them among its weights.
     """
 
     def __init__(self, state: PlateauState) -> None:
         super().__init__(name=_ATTRIBUTE)
         self.state = state
-        # The callback of the last call of `fit`.
+        # The callback in the latest call of `fit`.
         self.owner: SwitchToFullOnPlateau | None = None
 
     def update_state(self, *args: Any, **kwargs: Any) -> None:
@@ -241,7 +239,7 @@ class _Saved(keras.metrics.Metric):
             store[name] = variable.numpy()
 
     def load_own_variables(self, store: Any) -> None:
-        # A file of weights from elsewhere has none of it.
+        # Weights files of other models have no such entries.
         for variable, name in zip(
             self.state.variables, _names(self.state), strict=True
         ):
@@ -250,15 +248,15 @@ class _Saved(keras.metrics.Metric):
 
 
 def _names(state: PlateauState) -> list[str]:
-    # tf.Module sorts its variables by the attributes' names.
+    # tf.Module sorts its variables by attribute name.
     return sorted(name for name, v in vars(state).items() if isinstance(v, tf.Variable))
 
 
 def _end_schedules(model: keras.Model, step: int) -> bool:
-    """Makes the layers full from a step on; returns whether that is new."""
+    """Makes the layers full from a step on; returns whether that changes them."""
     policies = [x.gradient_policy for x in require_approximated_layers(model)]
     if all(policy.schedule is None for policy in policies):
-        # One schedule for all, with a row for each layer that has an index.
+        # One schedule for all layers, with a row for each layer index.
         methods = [
             layer.method if isinstance(layer, ApproximateLayer) else FullGradient()
             for layer in convertible_layers(model)
@@ -269,10 +267,10 @@ def _end_schedules(model: keras.Model, step: int) -> bool:
     ongoing = [x for x in policies if not _is_ended(x.schedule, step)]
     if all(policy.is_exact() for policy in ongoing):
         return False
-    # Those that were exact all along, too: fit asks for one schedule for all layers.
+    # Including layers that are always exact, as all layers must have the same schedule.
     for policy in ongoing:
         schedule = policy.schedule or Constant(policy.method)
-        # The index stays: parts of the model may have been converted on their own.
+        # The index stays, as parts of the model may have been converted separately.
         policy.schedule = _until(schedule, step)
     return True
 

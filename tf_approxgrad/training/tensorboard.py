@@ -1,4 +1,4 @@
-"""`ApproximationSummaries`: what approximation does, for TensorBoard."""
+"""`ApproximationSummaries`: methods, shares and fidelity in TensorBoard."""
 
 from __future__ import annotations
 
@@ -30,27 +30,26 @@ class ApproximationSummaries(keras.callbacks.Callback):
     """Writes methods, shares and the fidelity of approximation to TensorBoard.
 
     For each layer `<name>`, under the run `approximation` (`<name>/<index>` if several
-    layers have the name, as in nested models):
+    layers have the same name, as in nested models):
 
     - `<name>/method`, a text: the method in use;
-    - `<name>/share_approximated`: the share of the steps so far at which it was
+    - `<name>/share_approximated`: the share of steps so far at which the layer was
       approximated; `share_approximated` is that of all layers;
     - with `data`, for each approximate method of its schedule,
       `<name>/<method>/cosine`, `.../relative_error` and `.../norm_ratio`: the
-      approximate filter gradient against the exact one of the same batch, with the
-      weights of the moment. Measuring changes nothing in training: statistics of
-      normalisation and random seeds are put back.
+      approximate filter gradient compared with the exact one on the same batch and with
+      the current weights. Measuring doesn't affect training: statistics of
+      normalisation and random seeds are restored.
 
-    It needs no TensorBoard to write, only to look: `tensorboard --logdir=logs`.
+    TensorBoard is needed only to view them: `tensorboard --logdir=logs`.
 
     Args:
-        log_dir: The folder to write to, as for `keras.callbacks.TensorBoard`.
-        update_freq: `"epoch"`, or an integer n: write after every n steps.
-        data: What to measure the fidelity on: a batch `(x,)`, `(x, y)` or
-            `(x, y, sample_weight)`, or a `tf.data.Dataset` of batches, of which each
-            measurement takes the next. `None` measures none. The loss is what the
-            model's `compute_loss` says. A measurement costs about a training step for
-            each method.
+        log_dir: Directory to write to, as for `keras.callbacks.TensorBoard`.
+        update_freq: `"epoch"`, or an integer n to write after every n steps.
+        data: Data to measure the fidelity on: a batch `(x,)`, `(x, y)` or
+            `(x, y, sample_weight)`, or a `tf.data.Dataset` of batches, one for each
+            measurement. `None` means no measurement. The loss is that of the model's
+            `compute_loss`. A measurement costs about a training step for each method.
 
     Raises:
         TypeError: If an argument has the wrong type.
@@ -125,7 +124,7 @@ class ApproximationSummaries(keras.callbacks.Callback):
         self._writer.close()
 
     def write(self) -> None:
-        """Writes what there is to say after the current step."""
+        """Writes the summaries of the current step."""
         step = self._step
         if step == 0:
             return
@@ -153,7 +152,7 @@ class ApproximationSummaries(keras.callbacks.Callback):
     def _tagged(
         self, layers: list[ApproximateLayer]
     ) -> list[tuple[ApproximateLayer, str]]:
-        """The layers, each with a name of its own."""
+        """The layers, each with a unique tag."""
         names = collections.Counter(layer.name for layer in layers)
         counted = enumerate(convertible_layers(self.model), start=1)
         indices = {id(layer): index for index, layer in counted}
@@ -201,9 +200,10 @@ class ApproximationSummaries(keras.callbacks.Callback):
 def _measures_of(
     calls: Sequence[RecordedCall], methods: Iterable[GradientMethod]
 ) -> dict[str, tf.Tensor]:
-    """By label of each approximate method, the values of `MEASURES`.
+    """The values of `MEASURES` for each approximate method, by label.
 
-    The gradient of a layer is the sum over its calls; one without has no values.
+    The gradient of a layer is the sum over its calls; a layer without calls has no
+    values.
     """
     if not calls:
         return {}
@@ -228,7 +228,7 @@ def _write_text(tag: str, text: str) -> None:
 
 
 def _write(tag: str, value: tf.Tensor, plugin: str, data_class: int) -> None:
-    # tf.summary.scalar and text are TensorBoard's own and need it installed.
+    # tf.summary.scalar and text need TensorBoard installed.
     metadata = tf.compat.v1.SummaryMetadata(data_class=data_class)
     metadata.plugin_data.plugin_name = plugin
     tf.summary.write(tag, value, metadata=metadata)

@@ -1,9 +1,9 @@
-"""Finds out in `fit` whether the layers train as they were told.
+"""Checks in `fit` that the training step follows the layers' configuration.
 
-A layer is told its schedule in Python, and what trains is a graph. The two differ where
-the layer isn't called with `training=True`, so that its gradient is exact, or where a
-`tf.function` keeps a graph that was traced before. A schedule stands still where other
-optimizers train the model than the one that it was compiled with.
+Layers are configured in Python, but a graph is trained. The graph differs if a layer
+isn't called with `training=True`, so that its gradient is exact, or if a `tf.function`
+keeps an older trace. A schedule stands still if the model is trained by other
+optimizers than the one it was compiled with.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tf_approxgrad.layers.base import ApproximateLayer
 
 
 def needs_new_trace(model: keras.Model) -> bool:
-    """Whether a training step that was traced before holds something else."""
+    """Whether the layers' configuration differs from that of the last trace."""
     return any(
         _traced_key(layer) != layer.gradient_policy.graph_key()
         for layer in _trained_layers(model)
@@ -26,62 +26,62 @@ def needs_new_trace(model: keras.Model) -> bool:
 
 
 class TraceCheck:
-    """Compares what was traced in a training step with what the layers were told."""
+    """Compares the trace of a training step with the layers' configuration."""
 
     def __init__(self) -> None:
         self._is_due = False
-        self._told: list[tuple[ApproximateLayer, tuple[Any, ...]]] = []
+        self._expected: list[tuple[ApproximateLayer, tuple[Any, ...]]] = []
 
     def start(self) -> None:
-        """Says that the next training step is traced anew, or was traced alike."""
+        """Schedules a comparison after the next training step."""
         self._is_due = True
 
     def end_batch(self, model: keras.Model) -> None:
         """Compares after the first batch.
 
         Raises:
-            RuntimeError: If the layers don't train as they were told.
+            RuntimeError: If the training step doesn't follow the configuration.
         """
         if not self._is_due:
             return
         self._is_due = False
-        self._told = [
+        self._expected = [
             (layer, layer.gradient_policy.graph_key())
             for layer in _trained_layers(model)
         ]
-        # A step that isn't traced may call other layers than the next one.
+        # An eager step may call other layers than the next one.
         if not model.run_eagerly:
             self.end_epoch(model)
 
     def end_epoch(self, model: keras.Model) -> None:
-        """Compares what the first batch left for later."""
-        told, self._told = self._told, []
-        _check_all_exact(model, [layer for layer, _ in told])
+        """Compares after the first epoch, if the first batch didn't."""
+        expected, self._expected = self._expected, []
+        _check_all_exact(model, [layer for layer, _ in expected])
         _check_stale(
             model,
             [
                 x
-                for x, key in told
+                for x, key in expected
                 if x.gradient_policy.traced and _traced_key(x) != key
             ],
         )
 
 
 class StepCheck:
-    """Finds out whether the optimizer that the step is read from takes steps."""
+    """Checks that the optimizer that the step is read from takes steps."""
 
     def __init__(self) -> None:
         self._before: dict[int, float] | None = None
 
     def start(self, model: keras.Model) -> None:
-        """Remembers where the optimizer is as training begins."""
+        """Records the optimizer's counters at the beginning of training."""
         self._before = _counters(model.optimizer)
 
     def end_epoch(self, model: keras.Model) -> None:
         """Compares after the first epoch.
 
         Raises:
-            RuntimeError: If the optimizer did nothing, and a layer needs the step.
+            RuntimeError: If the optimizer took no step, and a layer needs the step.
         """
         before, self._before = self._before, None
         if before is None or before != _counters(model.optimizer):
@@ -96,10 +96,10 @@ class StepCheck:
 
 
 def _counters(optimizer: keras.optimizers.Optimizer) -> dict[int, float]:
-    """What each call of an optimizer changes, by the variable's `id`.
+    """The scalars that each call of an optimizer changes, by the variable's `id`.
 
-    Gradient accumulation counts before there is a step, and the scale of the loss falls
-    at one that is skipped. The learning rate is for callbacks to change.
+    Gradient accumulation counts calls before the first step, and the loss scale falls
+    at a skipped step. Callbacks may change the learning rate.
     """
     return {
         id(variable): float(tf.convert_to_tensor(variable))
@@ -109,7 +109,7 @@ def _counters(optimizer: keras.optimizers.Optimizer) -> dict[int, float]:
 
 
 def _trained_layers(model: keras.Model) -> list[ApproximateLayer]:
-    """The converted layers that aren't frozen, by themselves or by a model in it."""
+    """The converted layers that aren't frozen, by themselves or by a nested model."""
     trained = {id(weight) for weight in model.trainable_weights}
     layers: list[Any] = [*require_approximated_layers(model)]
     return [x for x in layers if any(id(weight) in trained for weight in x.weights)]
@@ -121,8 +121,7 @@ def _traced_key(layer: ApproximateLayer) -> tuple[Any, ...] | None:
 
 
 def _check_all_exact(model: keras.Model, layers: list[ApproximateLayer]) -> None:
-    # A model may have layers that training doesn't use. If that is all of them, nothing
-    # is approximated either.
+    # Some layers may be unused in training. If all are, nothing is approximated.
     policies = [x.gradient_policy for x in layers if not x.gradient_policy.is_exact()]
     if policies and all(x.traced is None for x in policies):
         raise RuntimeError(
@@ -137,7 +136,7 @@ def _check_stale(model: keras.Model, layers: list[ApproximateLayer]) -> None:
     if layers:
         raise RuntimeError(
             f"layers {', '.join(layer.name for layer in layers)} of model "
-            f"{model.name!r} still train with what was traced before their schedule, "
-            "or the optimizer, was replaced: take @tf.function off what calls them. "
-            "fit traces the whole training step by itself."
+            f"{model.name!r} still train by a trace from before their schedule, "
+            "or the optimizer, was replaced: remove @tf.function from their callers. "
+            "fit traces the whole training step itself."
         )

@@ -1,6 +1,5 @@
 """What pages take for granted: a user's model and data, and a folder to write to."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 
 import tf_approxgrad as tfag
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "docs" / "figures"))
 matplotlib.use("Agg")
 
 

@@ -39,7 +39,7 @@ def _function(module: str, name: str, purpose: str) -> Callable[..., Any]:
 _possible_gradient_types = _function(
     "tensorflow.python.ops.gradients_util",
     "PossibleTapeGradientTypes",
-    "leave out input gradients that nobody asks for",
+    "skip input gradients that aren't used",
 )
 # The test that tf.cond and tf.switch_case use. Since TensorFlow 1.14.
 _in_xla_context = _function(

@@ -49,7 +49,7 @@ def resnet(
             integer >= 0; `None` means Keras' global seed.
         data_format: `"channels_last"` or `"channels_first"`; `None` means
             `keras.config.image_data_format()`.
-        name: The model's name, or `None` for `"resnet20"` and the like.
+        name: The model's name, or `None` for `"resnet<depth>"`.
 
     Returns:
         A functional model from images `[N, *input_shape]` to logits `[N, classes]`. The

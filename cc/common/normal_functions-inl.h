@@ -1,6 +1,18 @@
-// What becomes of a word of Philox, for one number; included inside the
-// namespace of an instruction set or of the GPU, after philox_impl.h. The
-// including file switches fused multiply-adds off.
+// From a word of Philox to a normal number: the radius and the direction of Box
+// and Muller's method.
+
+#ifndef TF_APPROXGRAD_CC_COMMON_NORMAL_FUNCTIONS_INL_H_
+#define TF_APPROXGRAD_CC_COMMON_NORMAL_FUNCTIONS_INL_H_
+
+#include <cstdint>
+
+#include "cc/common/host_device.h"
+#include "cc/common/target.h"
+
+TF_APPROXGRAD_BEGIN_TARGET_WITHOUT_FMA();
+namespace tf_approxgrad {
+namespace TF_APPROXGRAD_TARGET {
+namespace {
 
 TF_APPROXGRAD_HOST_DEVICE inline float FromBits(int32_t bits) {
   float value;
@@ -69,3 +81,10 @@ TF_APPROXGRAD_HOST_DEVICE inline Direction DirectionOf(uint32_t word) {
   const int32_t sin_sign = static_cast<int32_t>((quarter & 2) << 30);
   return {FromBits(ToBits(cos) ^ cos_sign), FromBits(ToBits(sin) ^ sin_sign)};
 }
+
+}  // namespace
+}  // namespace TF_APPROXGRAD_TARGET
+}  // namespace tf_approxgrad
+TF_APPROXGRAD_END_TARGET();
+
+#endif  // TF_APPROXGRAD_CC_COMMON_NORMAL_FUNCTIONS_INL_H_

@@ -1,5 +1,17 @@
-// Philox4x32, for one block; included inside the namespace of an instruction
-// set or of the GPU. The including file has included host_device.h before.
+// One round of Philox4x32, for one block.
+
+#ifndef TF_APPROXGRAD_CC_COMMON_PHILOX_INL_H_
+#define TF_APPROXGRAD_CC_COMMON_PHILOX_INL_H_
+
+#include <cstdint>
+
+#include "cc/common/host_device.h"
+#include "cc/common/target.h"
+
+TF_APPROXGRAD_BEGIN_TARGET_WITHOUT_FMA();
+namespace tf_approxgrad {
+namespace TF_APPROXGRAD_TARGET {
+namespace {
 
 // Multipliers and key increments of Philox4x32.
 constexpr uint32_t kMultiplier0 = 0xD2511F53;
@@ -20,3 +32,10 @@ TF_APPROXGRAD_HOST_DEVICE inline void PhiloxRound(uint32_t key0, uint32_t key1,
   *w2 = high0 ^ *w3 ^ key1;
   *w3 = static_cast<uint32_t>(product0);
 }
+
+}  // namespace
+}  // namespace TF_APPROXGRAD_TARGET
+}  // namespace tf_approxgrad
+TF_APPROXGRAD_END_TARGET();
+
+#endif  // TF_APPROXGRAD_CC_COMMON_PHILOX_INL_H_

@@ -3,12 +3,11 @@
 #include <algorithm>
 #include <limits>
 
-#include "cc/common/host_device.h"
+#include "cc/common/philox-inl.h"
+#include "cc/common/target.h"
 
 namespace tf_approxgrad {
 namespace {
-
-#include "cc/common/philox-inl.h"
 
 constexpr uint64_t kStream = uint64_t{0x524F5753} << 32;
 constexpr int64_t kPartsOfBlock = kRowBlock / kRowPart;
@@ -48,6 +47,7 @@ double UniformOf(uint64_t seed, uint32_t layer, uint64_t step) {
   uint32_t key1 = static_cast<uint32_t>(key >> 32);
   uint32_t words[4] = {0, layer, static_cast<uint32_t>(step),
                        static_cast<uint32_t>(step >> 32)};
+  using namespace TF_APPROXGRAD_TARGET;
   for (int round = 0; round < 10; ++round) {
     PhiloxRound(key0, key1, &words[0], &words[1], &words[2], &words[3]);
     key0 += kIncrement0;

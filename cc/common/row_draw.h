@@ -57,7 +57,7 @@ TF_APPROXGRAD_HOST_DEVICE inline int64_t RowGroups(int64_t rows) {
 }
 
 // The number in [0, 1) that (seed, layer, step) stands for: the first 53 bits
-// of block 0 of Philox4x32-10 (random_normal.h) under a key whose high word
+// of block 0 of Philox4x32-10 (normal_numbers.h) under a key whose high word
 // differs by "ROWS" from that of the normal numbers.
 double UniformOf(uint64_t seed, uint32_t layer, uint64_t step);
 

@@ -19,7 +19,7 @@
 // positions, segments without a draw needn't be read a second time, and a GPU's
 // threads can share the segments.
 //
-// u is made from Philox4x32-10 as the numbers of random_normal.h are, with the
+// u is made from Philox4x32-10 as the numbers of normal_numbers.h are, with the
 // counter
 //   n * Co + co, layer, low word of step, high word of step
 // under a key of its own: the seed, its high word XORed with kSamplingKey.

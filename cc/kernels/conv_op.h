@@ -1,10 +1,11 @@
-// What the OpKernels of all methods have in common: the check of all sizes. For
-// the *_kernel.cc files, which include TensorFlow; the kernels don't.
+// What the OpKernels on the tensors of a convolution have in common:
+// attributes, the check of all sizes, outputs and scratch.
 
 #ifndef TF_APPROXGRAD_CC_KERNELS_CONV_OP_H_
 #define TF_APPROXGRAD_CC_KERNELS_CONV_OP_H_
 
 #include <array>
+#include <cmath>
 #include <cstdint>
 #include <string>
 
@@ -16,7 +17,7 @@
 namespace tf_approxgrad {
 
 // The sizes of a convolution's input [batch, ...] and filter [KH, KW, Ci, Co],
-// of which a gradient's op is told one by a vector and the other by a tensor.
+// of which a gradient's op takes one as a vector and the other from a tensor.
 using Sizes = std::array<int64_t, 4>;
 
 inline absl::Status CheckRank4(const char* name,
@@ -103,12 +104,65 @@ inline absl::Status FilterBackpropGeometry(const ConvAttributes& attributes,
   return MakeGeometry(attributes, input, filter, context->input(2), g);
 }
 
-// What the gradient is multiplied by.
-inline double ScaleOf(float scale, bool mean_over_batch,
-                      const ConvGeometry& g) {
-  return mean_over_batch ? static_cast<double>(scale) / g.batch
-                         : static_cast<double>(scale);
+// Of the sizes of the input, and the inputs filter and out_backprop.
+inline absl::Status InputBackpropGeometry(ConvAttributes attributes,
+                                          const char* input_name,
+                                          const Sizes& input,
+                                          tensorflow::OpKernelContext* context,
+                                          ConvGeometry* g) {
+  attributes.input_name = input_name;
+  attributes.filter_name = "filter";
+  Sizes filter;
+  TF_RETURN_IF_ERROR(ReadSizesOf("filter", context->input(1), &filter));
+  return MakeGeometry(attributes, input, filter, context->input(2), g);
 }
+
+inline absl::Status AllocateFilter(tensorflow::OpKernelContext* context,
+                                   const ConvGeometry& g,
+                                   tensorflow::Tensor** filter) {
+  return context->allocate_output(
+      0,
+      tensorflow::TensorShape(
+          {g.filter_rows, g.filter_cols, g.in_depth, g.out_depth}),
+      filter);
+}
+
+inline absl::Status AllocateScratch(tensorflow::OpKernelContext* context,
+                                    int64_t bytes,
+                                    tensorflow::Tensor* scratch) {
+  return context->allocate_temp(tensorflow::DT_INT8,
+                                tensorflow::TensorShape({bytes}), scratch);
+}
+
+// Reads the attributes of the convolution and, of a gradient's op, its scale.
+class ConvOp : public tensorflow::OpKernel {
+ public:
+  explicit ConvOp(tensorflow::OpKernelConstruction* context)
+      : OpKernel(context) {
+    OP_REQUIRES_OK(context, ReadConvAttributes(context, &attributes_));
+    if (!context->HasAttr("scale")) return;
+    OP_REQUIRES_OK(context, context->GetAttr("scale", &scale_));
+    OP_REQUIRES_OK(context,
+                   context->GetAttr("mean_over_batch", &mean_over_batch_));
+    OP_REQUIRES(
+        context, std::isfinite(scale_),
+        InvalidArgument("scale is ", scale_, ", but it must be finite"));
+  }
+
+ protected:
+  const ConvAttributes& attributes() const { return attributes_; }
+
+  // What the gradient is multiplied by.
+  double scale(const ConvGeometry& g) const {
+    return mean_over_batch_ ? static_cast<double>(scale_) / g.batch
+                            : static_cast<double>(scale_);
+  }
+
+ private:
+  ConvAttributes attributes_;
+  float scale_ = 1;
+  bool mean_over_batch_ = false;
+};
 
 }  // namespace tf_approxgrad
 

@@ -1,5 +1,4 @@
-// TensorFlow's threads as the kernels' RunWorkers. For the *_kernel.cc files,
-// which include TensorFlow; the kernels don't.
+// TensorFlow's threads as the kernels' RunWorkers.
 
 #ifndef TF_APPROXGRAD_CC_KERNELS_CPU_WORKERS_H_
 #define TF_APPROXGRAD_CC_KERNELS_CPU_WORKERS_H_

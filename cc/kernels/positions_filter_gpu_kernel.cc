@@ -12,10 +12,14 @@
 #include <cstdint>
 #include <string>
 
-#include "cc/cuda/runtime/device.h"
-#include "cc/cuda/positions/filter_gradient.h"
 #include "cc/common/geometry.h"
+#include "cc/common/selection.h"
+#include "cc/cuda/positions/filter_gradient.h"
+#include "cc/cuda/runtime/device.h"
+#include "cc/cuda/runtime/device_limits.h"
 #include "cc/kernels/positions_op.h"
+#include "cc/kernels/tensorflow_types.h"
+#include "cc/ops/conv_attributes.h"
 
 namespace tf_approxgrad {
 namespace {
@@ -47,7 +51,8 @@ class GpuPositionsFilterOp : public PositionsFilterOp {
     CudaDevice device;
     OP_REQUIRES_OK(context,
                    CudaStatus("asking for the GPU", ReadCudaDevice(&device)));
-    const CudaPositionsFilterGradient<Stored> gradient(geometry, selection, device);
+    const CudaPositionsFilterGradient<Stored> gradient(geometry, selection,
+                                                       device);
     Tensor scratch;
     OP_REQUIRES_OK(
         context,

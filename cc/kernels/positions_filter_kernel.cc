@@ -4,9 +4,11 @@
 
 #include <cstdint>
 
-#include "cc/kernels/cpu_workers.h"
 #include "cc/common/geometry.h"
+#include "cc/common/selection.h"
 #include "cc/cpu/positions/filter_gradient.h"
+#include "cc/kernels/conv_op.h"
+#include "cc/kernels/cpu_workers.h"
 #include "cc/kernels/positions_op.h"
 #include "cc/kernels/tensorflow_types.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -16,7 +18,6 @@ namespace {
 
 using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
-using tensorflow::TensorShape;
 
 template <typename T>
 class CpuPositionsFilterOp : public PositionsFilterOp {
@@ -31,19 +32,14 @@ class CpuPositionsFilterOp : public PositionsFilterOp {
   void Run(OpKernelContext* context, const ConvGeometry& geometry,
            const Selection& selection, double scale, const Tensor& input,
            const Tensor& out_backprop, Tensor* output) override {
-    using Stored = typename KernelType<T>::type;
-    const PositionsFilterGradient<Stored> gradient(geometry, selection,
-                                        CpuThreads(context));
+    const PositionsFilterGradient<typename KernelType<T>::type> gradient(
+        geometry, selection, CpuThreads(context));
     Tensor scratch;
     OP_REQUIRES_OK(
-        context, context->allocate_temp(tensorflow::DT_INT8,
-                                        TensorShape({gradient.scratch_bytes()}),
-                                        &scratch));
-    gradient.Compute(
-        scale, reinterpret_cast<const Stored*>(input.flat<T>().data()),
-        reinterpret_cast<const Stored*>(out_backprop.flat<T>().data()),
-        scratch.flat<int8_t>().data(),
-        reinterpret_cast<Stored*>(output->flat<T>().data()), RunOnCpu(context));
+        context, AllocateScratch(context, gradient.scratch_bytes(), &scratch));
+    gradient.Compute(scale, ElementsOf<T>(input), ElementsOf<T>(out_backprop),
+                     scratch.flat<int8_t>().data(), ElementsOf<T>(output),
+                     RunOnCpu(context));
   }
 };
 

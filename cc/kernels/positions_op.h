@@ -1,6 +1,5 @@
-// What the OpKernels of the methods that keep positions, max and sampled, have
-// in common on every device and for both gradients. For the *_kernel.cc files,
-// which include TensorFlow; the kernels don't.
+// What the OpKernels of max and sampled, the methods that keep positions, have
+// in common on every device and for both gradients.
 
 #ifndef TF_APPROXGRAD_CC_KERNELS_POSITIONS_OP_H_
 #define TF_APPROXGRAD_CC_KERNELS_POSITIONS_OP_H_
@@ -9,31 +8,24 @@
 #include <cmath>
 #include <cstdint>
 
-#include "cc/kernels/conv_op.h"
 #include "cc/common/geometry.h"
-#include "cc/kernels/random_stream_op.h"
 #include "cc/common/selection.h"
+#include "cc/kernels/conv_op.h"
+#include "cc/kernels/random_stream_op.h"
 #include "cc/ops/conv_attributes.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace tf_approxgrad {
 
-class PositionsOp : public tensorflow::OpKernel {
+class PositionsOp : public ConvOp {
  public:
   explicit PositionsOp(tensorflow::OpKernelConstruction* context)
-      : OpKernel(context) {
-    OP_REQUIRES_OK(context, ReadConvAttributes(context, &attributes_));
+      : ConvOp(context) {
     OP_REQUIRES_OK(context, context->GetAttr("k", &selection_.k));
     OP_REQUIRES_OK(context, context->GetAttr("k_share", &k_share_));
-    OP_REQUIRES_OK(context, context->GetAttr("scale", &scale_));
-    OP_REQUIRES_OK(context,
-                   context->GetAttr("mean_over_batch", &mean_over_batch_));
     OP_REQUIRES(context, k_share_ >= 0 && k_share_ < 1,
                 InvalidArgument("k_share is ", k_share_,
                                 ", but it must be at least 0 and less than 1"));
-    OP_REQUIRES(
-        context, std::isfinite(scale_),
-        InvalidArgument("scale is ", scale_, ", but it must be finite"));
     // Only the sampled method's ops have these.
     if (!context->HasAttr("seed")) return;
     selection_.method = SelectionMethod::kSampled;
@@ -41,8 +33,6 @@ class PositionsOp : public tensorflow::OpKernel {
   }
 
  protected:
-  const ConvAttributes& attributes() const { return attributes_; }
-
   // The selection of a call; of an output gradient with nothing in it k is 0.
   absl::Status ReadSelection(tensorflow::OpKernelContext* context,
                              const ConvGeometry& geometry,
@@ -66,17 +56,10 @@ class PositionsOp : public tensorflow::OpKernel {
     return absl::OkStatus();
   }
 
-  double scale(const ConvGeometry& geometry) const {
-    return ScaleOf(scale_, mean_over_batch_, geometry);
-  }
-
  private:
-  ConvAttributes attributes_;
   // Without the step, and before k_share_ and the positions limit k.
   Selection selection_;
   float k_share_;
-  float scale_;
-  bool mean_over_batch_;
 };
 
 // The filter gradient.
@@ -91,13 +74,7 @@ class PositionsFilterOp : public PositionsOp {
                    FilterBackpropGeometry(attributes(), context, &geometry));
     OP_REQUIRES_OK(context, ReadSelection(context, geometry, &selection));
     tensorflow::Tensor* output;
-    OP_REQUIRES_OK(
-        context,
-        context->allocate_output(
-            0,
-            tensorflow::TensorShape({geometry.filter_rows, geometry.filter_cols,
-                                     geometry.in_depth, geometry.out_depth}),
-            &output));
+    OP_REQUIRES_OK(context, AllocateFilter(context, geometry, &output));
     if (output->NumElements() == 0) return;
     if (geometry.output_size() == 0) {
       SetZero(context, output);

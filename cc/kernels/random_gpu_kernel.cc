@@ -7,8 +7,10 @@
 #include "cc/kernels/gpu_op.h"
 // clang-format on
 
+#include "cc/common/random_stream.h"
 #include "cc/cuda/random/fill_normal.h"
 #include "cc/kernels/random_op.h"
+#include "cc/kernels/tensorflow_types.h"
 
 namespace tf_approxgrad {
 namespace {

@@ -2,8 +2,12 @@
 
 #include <cstdint>
 
+#include "cc/common/normal_numbers.h"
+#include "cc/common/random_stream.h"
+#include "cc/cpu/core/dispatch.h"
+#include "cc/cpu/core/instruction_set.h"
+#include "cc/cpu/random/kernels.h"
 #include "cc/kernels/random_op.h"
-#include "cc/cpu/random/fill_normal.h"
 #include "cc/kernels/tensorflow_types.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/util/work_sharder.h"
@@ -27,8 +31,8 @@ class ApproxRandomFilterGradientOp : public RandomFilterGradientOp {
             Tensor* output) override {
     using Stored = typename KernelType<T>::type;
     const int64_t size = output->NumElements();
-    const FillNormal<Stored> fill =
-        FillNormalFor<Stored>(ChosenInstructionSet());
+    const auto fill =
+        KernelsFor<RandomKernels<Stored>>(ChosenInstructionSet()).fill_normal;
     Stored* values = reinterpret_cast<Stored*>(output->flat<T>().data());
     const auto& workers = *context->device()->tensorflow_cpu_worker_threads();
     tensorflow::Shard(workers.num_threads, workers.workers, NormalGroups(size),

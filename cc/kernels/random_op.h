@@ -1,13 +1,13 @@
 // What the OpKernels of ApproxRandomFilterGradient have in common on every
-// device: attributes, checks, the output. For the *_kernel.cc files, which
-// include TensorFlow; the kernels don't.
+// device: attributes, checks, the output.
 
 #ifndef TF_APPROXGRAD_CC_KERNELS_RANDOM_OP_H_
 #define TF_APPROXGRAD_CC_KERNELS_RANDOM_OP_H_
 
 #include <cmath>
 
-#include "cc/cpu/random/fill_normal.h"
+#include "cc/common/normal_numbers.h"
+#include "cc/common/random_stream.h"
 #include "cc/kernels/random_stream_op.h"
 #include "cc/ops/conv_attributes.h"
 #include "tensorflow/core/framework/op_kernel.h"

@@ -1,5 +1,4 @@
-// How an OpKernel reads its random stream. For the *_kernel.cc files, which
-// include TensorFlow; the kernels don't.
+// How an OpKernel reads its random stream.
 
 #ifndef TF_APPROXGRAD_CC_KERNELS_RANDOM_STREAM_OP_H_
 #define TF_APPROXGRAD_CC_KERNELS_RANDOM_STREAM_OP_H_

@@ -2,9 +2,11 @@
 
 #include <cstdint>
 
-#include "cc/kernels/cpu_workers.h"
 #include "cc/common/geometry.h"
+#include "cc/common/row_draw.h"
 #include "cc/cpu/rows/filter_gradient.h"
+#include "cc/kernels/conv_op.h"
+#include "cc/kernels/cpu_workers.h"
 #include "cc/kernels/rows_op.h"
 #include "cc/kernels/tensorflow_types.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -14,7 +16,6 @@ namespace {
 
 using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
-using tensorflow::TensorShape;
 
 template <typename T>
 class RowsFilterOp : public RowsOp {
@@ -22,20 +23,12 @@ class RowsFilterOp : public RowsOp {
   using RowsOp::RowsOp;
 
   void Compute(OpKernelContext* context) override {
-    using Stored = typename KernelType<T>::type;
-    const Tensor& input = context->input(0);
-    const Tensor& out_backprop = context->input(2);
     ConvGeometry geometry;
     OP_REQUIRES_OK(context,
                    FilterBackpropGeometry(attributes(), context, &geometry));
     OP_REQUIRES_OK(context, CheckScalars(context));
     Tensor* output;
-    OP_REQUIRES_OK(context,
-                   context->allocate_output(
-                       0,
-                       TensorShape({geometry.filter_rows, geometry.filter_cols,
-                                    geometry.in_depth, geometry.out_depth}),
-                       &output));
+    OP_REQUIRES_OK(context, AllocateFilter(context, geometry, &output));
     if (output->NumElements() == 0) return;
     if (geometry.output_size() == 0 || geometry.input_size() == 0) {
       output->flat<T>().setZero();
@@ -43,18 +36,15 @@ class RowsFilterOp : public RowsOp {
     }
     RowSampling sampling;
     OP_REQUIRES_OK(context, ReadSampling(context, geometry, &sampling));
-    const RowsFilterGradient<Stored> gradient(geometry, sampling, CpuThreads(context));
+    const RowsFilterGradient<typename KernelType<T>::type> gradient(
+        geometry, sampling, CpuThreads(context));
     Tensor scratch;
     OP_REQUIRES_OK(
-        context, context->allocate_temp(tensorflow::DT_INT8,
-                                        TensorShape({gradient.scratch_bytes()}),
-                                        &scratch));
+        context, AllocateScratch(context, gradient.scratch_bytes(), &scratch));
     gradient.Compute(
-        scale(geometry), uniform(context),
-        reinterpret_cast<const Stored*>(input.flat<T>().data()),
-        reinterpret_cast<const Stored*>(out_backprop.flat<T>().data()),
-        scratch.flat<int8_t>().data(),
-        reinterpret_cast<Stored*>(output->flat<T>().data()), RunOnCpu(context));
+        scale(geometry), uniform(context), ElementsOf<T>(context->input(0)),
+        ElementsOf<T>(context->input(2)), scratch.flat<int8_t>().data(),
+        ElementsOf<T>(output), RunOnCpu(context));
   }
 };
 

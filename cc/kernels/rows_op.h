@@ -1,48 +1,35 @@
 // What the OpKernels that draw rows have in common: those of both gradients,
-// and ApproxSampleRows. For the *_kernel.cc files, which include TensorFlow;
-// the kernels don't.
+// and ApproxSampleRows.
 
 #ifndef TF_APPROXGRAD_CC_KERNELS_ROWS_OP_H_
 #define TF_APPROXGRAD_CC_KERNELS_ROWS_OP_H_
 
-#include <cmath>
 #include <cstdint>
 #include <string>
 
-#include "cc/kernels/conv_op.h"
 #include "cc/common/geometry.h"
-#include "cc/kernels/random_stream_op.h"
+#include "cc/common/random_stream.h"
 #include "cc/common/row_draw.h"
 #include "cc/cpu/rows/sampler.h"
+#include "cc/kernels/conv_op.h"
+#include "cc/kernels/random_stream_op.h"
 #include "cc/ops/conv_attributes.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace tf_approxgrad {
 
 // Input 3 is the step, input 4 the number of draws.
-class RowsOp : public tensorflow::OpKernel {
+class RowsOp : public ConvOp {
  public:
-  explicit RowsOp(tensorflow::OpKernelConstruction* context)
-      : OpKernel(context) {
-    OP_REQUIRES_OK(context, ReadConvAttributes(context, &attributes_));
+  explicit RowsOp(tensorflow::OpKernelConstruction* context) : ConvOp(context) {
     std::string probability;
     OP_REQUIRES_OK(context, context->GetAttr("probability", &probability));
     by_product_ = probability == "product";
     OP_REQUIRES_OK(context, context->GetAttr("keep_largest", &keep_largest_));
     OP_REQUIRES_OK(context, ReadRandomStream(context, &stream_));
-    // The gradients' ops alone have these.
-    if (!context->HasAttr("scale")) return;
-    OP_REQUIRES_OK(context, context->GetAttr("scale", &scale_));
-    OP_REQUIRES_OK(context,
-                   context->GetAttr("mean_over_batch", &mean_over_batch_));
-    OP_REQUIRES(
-        context, std::isfinite(scale_),
-        InvalidArgument("scale is ", scale_, ", but it must be finite"));
   }
 
  protected:
-  const ConvAttributes& attributes() const { return attributes_; }
-
   absl::Status CheckScalars(tensorflow::OpKernelContext* context) const {
     const tensorflow::Tensor& step = context->input(3);
     const tensorflow::Tensor& draws = context->input(4);
@@ -75,17 +62,10 @@ class RowsOp : public tensorflow::OpKernel {
     return UniformOf(stream_.seed, stream_.layer, static_cast<uint64_t>(step));
   }
 
-  double scale(const ConvGeometry& geometry) const {
-    return ScaleOf(scale_, mean_over_batch_, geometry);
-  }
-
  private:
-  ConvAttributes attributes_;
   bool by_product_;
   bool keep_largest_;
   RandomStream stream_;
-  float scale_ = 1;
-  bool mean_over_batch_ = false;
 };
 
 }  // namespace tf_approxgrad

@@ -10,8 +10,11 @@
 #include <cstdint>
 #include <string>
 
+#include "cc/common/float_types.h"
 #include "cc/cuda/rows/sampling.h"
 #include "cc/kernels/sample_rows_op.h"
+#include "cc/kernels/tensorflow_types.h"
+#include "cc/ops/conv_attributes.h"
 
 namespace tf_approxgrad {
 namespace {

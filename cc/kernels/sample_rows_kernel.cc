@@ -5,7 +5,11 @@
 #include <cstdint>
 #include <cstring>
 
+#include "cc/common/float_types.h"
+#include "cc/cpu/core/dispatch.h"
+#include "cc/cpu/core/instruction_set.h"
 #include "cc/cpu/rows/gathered_rows.h"
+#include "cc/cpu/rows/kernels.h"
 #include "cc/kernels/sample_rows_op.h"
 #include "cc/kernels/tensorflow_types.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -33,7 +37,7 @@ class SampleRowsCpuOp : public SampleRowsOp {
     using Accumulator = typename AccumulatorOf<Stored>::type;
     const GatheredRows<Stored> samples(
         call.geometry, call.sampling,
-        RowsKernelsFor<Stored>(ChosenInstructionSet()));
+        KernelsFor<RowsKernels<Stored>>(ChosenInstructionSet()));
     Tensor scratch;
     OP_REQUIRES_OK(
         context,

@@ -1,15 +1,14 @@
 // What the OpKernels of ApproxSampleRows have in common on every device: the
-// check of all sizes, and the outputs. For the *_kernel.cc files, which include
-// TensorFlow; the kernels don't.
+// check of all sizes, and the outputs.
 
 #ifndef TF_APPROXGRAD_CC_KERNELS_SAMPLE_ROWS_OP_H_
 #define TF_APPROXGRAD_CC_KERNELS_SAMPLE_ROWS_OP_H_
 
 #include <cstdint>
 
-#include "cc/kernels/conv_op.h"
 #include "cc/common/geometry.h"
 #include "cc/common/row_draw.h"
+#include "cc/kernels/conv_op.h"
 #include "cc/kernels/rows_op.h"
 #include "cc/ops/conv_attributes.h"
 #include "tensorflow/core/framework/op_kernel.h"

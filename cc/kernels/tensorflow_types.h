@@ -1,6 +1,5 @@
 // The kernels' names for TensorFlow's element types, and the registration of an
-// OpKernel for each. For the *_kernel.cc files, which include TensorFlow; the
-// kernels don't.
+// OpKernel for each.
 
 #ifndef TF_APPROXGRAD_CC_KERNELS_TENSORFLOW_TYPES_H_
 #define TF_APPROXGRAD_CC_KERNELS_TENSORFLOW_TYPES_H_
@@ -23,6 +22,20 @@ template <>
 struct KernelType<Eigen::half> {
   using type = Half;
 };
+
+// The elements of a tensor under the kernels' name of their type.
+template <typename T>
+const typename KernelType<T>::type* ElementsOf(
+    const tensorflow::Tensor& tensor) {
+  return reinterpret_cast<const typename KernelType<T>::type*>(
+      tensor.flat<T>().data());
+}
+
+template <typename T>
+typename KernelType<T>::type* ElementsOf(tensorflow::Tensor* tensor) {
+  return reinterpret_cast<typename KernelType<T>::type*>(
+      tensor->flat<T>().data());
+}
 
 }  // namespace tf_approxgrad
 

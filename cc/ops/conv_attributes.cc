@@ -7,20 +7,20 @@
 namespace tf_approxgrad {
 namespace {
 
-absl::Status CheckWindow(const ConvAttributes& attributes, const char* name,
-                         const std::vector<int32_t>& window) {
-  const std::string values = absl::StrJoin(window, ", ");
-  if (window.size() != 4) {
+absl::Status CheckAxes(const ConvAttributes& attributes, const char* name,
+                       const std::vector<int32_t>& of_axes) {
+  const std::string values = absl::StrJoin(of_axes, ", ");
+  if (of_axes.size() != 4) {
     return InvalidArgument(name, " = [", values,
                            "] must have 4 elements, one for each axis of ",
                            attributes.data_format);
   }
-  if (window[0] != 1 || window[attributes.depth_axis()] != 1) {
+  if (of_axes[0] != 1 || of_axes[attributes.depth_axis()] != 1) {
     return InvalidArgument(name, " = [", values,
                            "] must be 1 along the batch and channel axes of ",
                            attributes.data_format);
   }
-  if (*std::min_element(window.begin(), window.end()) < 1) {
+  if (*std::min_element(of_axes.begin(), of_axes.end()) < 1) {
     return InvalidArgument(name, " = [", values, "] must be at least 1");
   }
   return absl::OkStatus();
@@ -29,9 +29,8 @@ absl::Status CheckWindow(const ConvAttributes& attributes, const char* name,
 }  // namespace
 
 absl::Status CheckConvAttributes(const ConvAttributes& attributes) {
-  TF_RETURN_IF_ERROR(CheckWindow(attributes, "strides", attributes.strides));
-  TF_RETURN_IF_ERROR(
-      CheckWindow(attributes, "dilations", attributes.dilations));
+  TF_RETURN_IF_ERROR(CheckAxes(attributes, "strides", attributes.strides));
+  TF_RETURN_IF_ERROR(CheckAxes(attributes, "dilations", attributes.dilations));
   const std::vector<int32_t>& pads = attributes.explicit_paddings;
   const std::string values = absl::StrJoin(pads, ", ");
   if (attributes.padding != "EXPLICIT") {
@@ -67,11 +66,11 @@ absl::Status OutputSize(const ConvAttributes& attributes, int axis,
     return InvalidArgument(attributes.filter_name, " has ", filter_size, " ",
                            axis_name, ", but must have at least 1");
   }
-  const int64_t window = (filter_size - 1) * dilation + 1;
+  const int64_t extent = (filter_size - 1) * dilation + 1;
   if (attributes.padding == "SAME") {
     *out_size = (in_size + stride - 1) / stride;
     const int64_t padding =
-        std::max<int64_t>((*out_size - 1) * stride + window - in_size, 0);
+        std::max<int64_t>((*out_size - 1) * stride + extent - in_size, 0);
     *pad_before = padding / 2;
     return absl::OkStatus();
   }
@@ -81,13 +80,13 @@ absl::Status OutputSize(const ConvAttributes& attributes, int axis,
     *pad_before = attributes.explicit_paddings[2 * axis];
     padded += *pad_before + attributes.explicit_paddings[2 * axis + 1];
   }
-  if (padded < window) {
-    return InvalidArgument("the filter covers ", window, " ", axis_name,
+  if (padded < extent) {
+    return InvalidArgument("the filter covers ", extent, " ", axis_name,
                            ", but ", attributes.input_name, " has only ",
                            padded,
                            " with its padding; it must have at least as many");
   }
-  *out_size = (padded - window) / stride + 1;
+  *out_size = (padded - extent) / stride + 1;
   return absl::OkStatus();
 }
 

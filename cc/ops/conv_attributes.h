@@ -1,4 +1,4 @@
-// The attributes that the op shares with TensorFlow's Conv2DBackpropFilter, and
+// The attributes that the ops share with TensorFlow's Conv2DBackpropFilter, and
 // the sizes that follow from them. The shape function and the OpKernel read
 // both here, so that they accept and refuse the same things in the same words.
 

@@ -1,29 +1,29 @@
-// Interfaces of the ops that keep positions of dY, for max and sampled: registration
-// and documentation.
+// Interfaces of the ops that keep positions of dY, for max and sampled:
+// registration and documentation.
+
+#include <string>
 
 #include "cc/ops/backprop_shapes.h"
-#include "tensorflow/core/framework/op.h"
+#include "cc/ops/register_conv_op.h"
 
 namespace tf_approxgrad {
 namespace {
 
-REGISTER_OP("ApproxConv2DBackpropFilter")
+// The attributes of both methods.
+#define REGISTER_POSITIONS_OP(name)    \
+  TF_APPROXGRAD_REGISTER_CONV_OP(name) \
+      .Attr("k: int >= 1 = 1")         \
+      .Attr("k_share: float = 0.0")    \
+      .Attr("scale: float = 1.0")      \
+      .Attr("mean_over_batch: bool = false")
+
+REGISTER_POSITIONS_OP("ApproxConv2DBackpropFilter")
     .Input("input: T")
     .Input("filter_sizes: int32")
     .Input("out_backprop: T")
     .Output("output: T")
-    .Attr("T: {half, bfloat16, float, double}")
-    .Attr("strides: list(int)")
-    .Attr("padding: {'SAME', 'VALID', 'EXPLICIT'}")
-    .Attr("explicit_paddings: list(int) = []")
-    .Attr("data_format: {'NHWC', 'NCHW'} = 'NHWC'")
-    .Attr("dilations: list(int) = [1, 1, 1, 1]")
-    .Attr("k: int >= 1 = 1")
-    .Attr("k_share: float = 0.0")
-    .Attr("scale: float = 1.0")
-    .Attr("mean_over_batch: bool = false")
     .SetShapeFn(BackpropFilterShape)
-    .Doc(R"doc(
+    .Doc(std::string(R"doc(
 Approximates the gradients of a convolution with respect to the filter.
 
 Of each example and output channel, the `k` positions where `out_backprop` is
@@ -46,15 +46,8 @@ filter_sizes: 1-D with the shape of the filter,
 out_backprop: 4-D with shape `[batch, out_height, out_width, out_channels]`
   (NHWC). Gradients with respect to the output of the convolution.
 output: 4-D with shape `filter_sizes`. Approximate gradients with respect to
-  the filter.
-strides: 1-D of length 4, in the order of `data_format`; 1 along the batch and
-  channel axes.
-padding: The type of padding algorithm.
-explicit_paddings: With padding EXPLICIT, the zeros before and after each axis,
-  8 numbers in the order of `data_format`; 0 along the batch and channel axes.
-data_format: Order of the axes of `input` and `out_backprop`.
-dilations: 1-D of length 4, in the order of `data_format`; 1 along the batch
-  and channel axes.
+  the filter.)doc") +
+         kConvOpDoc + R"doc(
 k: Positions kept for each example and output channel.
 k_share: If above 0, it takes the place of `k`: the share of the positions that
   are kept, less than 1. The nearest whole number of them is, but 1 at least.
@@ -63,26 +56,16 @@ mean_over_batch: Whether to divide the result by the batch size as well, as the
   paper does.
 )doc");
 
-REGISTER_OP("ApproxSampledConv2DBackpropFilter")
+REGISTER_POSITIONS_OP("ApproxSampledConv2DBackpropFilter")
     .Input("input: T")
     .Input("filter_sizes: int32")
     .Input("out_backprop: T")
     .Input("step: int64")
     .Output("output: T")
-    .Attr("T: {half, bfloat16, float, double}")
-    .Attr("strides: list(int)")
-    .Attr("padding: {'SAME', 'VALID', 'EXPLICIT'}")
-    .Attr("explicit_paddings: list(int) = []")
-    .Attr("data_format: {'NHWC', 'NCHW'} = 'NHWC'")
-    .Attr("dilations: list(int) = [1, 1, 1, 1]")
-    .Attr("k: int >= 1 = 1")
-    .Attr("k_share: float = 0.0")
-    .Attr("scale: float = 1.0")
-    .Attr("mean_over_batch: bool = false")
     .Attr("seed: int = 0")
     .Attr("layer: int >= 0 = 0")
     .SetShapeFn(BackpropFilterShape)
-    .Doc(R"doc(
+    .Doc(std::string(R"doc(
 Estimates the gradients of a convolution with respect to the filter, unbiased.
 
 Of each example and output channel, `k` positions are drawn in proportion to the
@@ -108,15 +91,8 @@ out_backprop: 4-D with shape `[batch, out_height, out_width, out_channels]`
   (NHWC). Gradients with respect to the output of the convolution.
 step: The training step, from 0.
 output: 4-D with shape `filter_sizes`. Approximate gradients with respect to
-  the filter.
-strides: 1-D of length 4, in the order of `data_format`; 1 along the batch and
-  channel axes.
-padding: The type of padding algorithm.
-explicit_paddings: With padding EXPLICIT, the zeros before and after each axis,
-  8 numbers in the order of `data_format`; 0 along the batch and channel axes.
-data_format: Order of the axes of `input` and `out_backprop`.
-dilations: 1-D of length 4, in the order of `data_format`; 1 along the batch
-  and channel axes.
+  the filter.)doc") +
+         kConvOpDoc + R"doc(
 k: Positions drawn for each example and output channel.
 k_share: If above 0, it takes the place of `k`: the share of the positions that
   are drawn, less than 1. The nearest whole number of them is, but 1 at least.
@@ -126,23 +102,13 @@ seed: Any integer.
 layer: Index of the layer, less than 2^32.
 )doc");
 
-REGISTER_OP("ApproxConv2DBackpropInput")
+REGISTER_POSITIONS_OP("ApproxConv2DBackpropInput")
     .Input("input_sizes: int32")
     .Input("filter: T")
     .Input("out_backprop: T")
     .Output("output: T")
-    .Attr("T: {half, bfloat16, float, double}")
-    .Attr("strides: list(int)")
-    .Attr("padding: {'SAME', 'VALID', 'EXPLICIT'}")
-    .Attr("explicit_paddings: list(int) = []")
-    .Attr("data_format: {'NHWC', 'NCHW'} = 'NHWC'")
-    .Attr("dilations: list(int) = [1, 1, 1, 1]")
-    .Attr("k: int >= 1 = 1")
-    .Attr("k_share: float = 0.0")
-    .Attr("scale: float = 1.0")
-    .Attr("mean_over_batch: bool = false")
     .SetShapeFn(BackpropInputShape)
-    .Doc(R"doc(
+    .Doc(std::string(R"doc(
 Approximates the gradients of a convolution with respect to the input.
 
 Of each example and output channel, `k` positions of `out_backprop` are kept, those
@@ -158,15 +124,8 @@ filter: 4-D with shape `[filter_height, filter_width, in_channels, out_channels]
 out_backprop: 4-D with shape `[batch, out_height, out_width, out_channels]`
   (NHWC). Gradients with respect to the output of the convolution.
 output: 4-D with shape `input_sizes`. Approximate gradients with respect to the
-  input.
-strides: 1-D of length 4, in the order of `data_format`; 1 along the batch and
-  channel axes.
-padding: The type of padding algorithm.
-explicit_paddings: With padding EXPLICIT, the zeros before and after each axis,
-  8 numbers in the order of `data_format`; 0 along the batch and channel axes.
-data_format: Order of the axes of the input and of `out_backprop`.
-dilations: 1-D of length 4, in the order of `data_format`; 1 along the batch
-  and channel axes.
+  input.)doc") +
+         kConvOpDoc + R"doc(
 k: Positions kept for each example and output channel.
 k_share: If above 0, it takes the place of `k`: the share of the positions that
   are kept, less than 1. The nearest whole number of them is, but 1 at least.
@@ -174,26 +133,16 @@ scale: Factor of the result.
 mean_over_batch: Whether to divide the result by the batch size as well.
 )doc");
 
-REGISTER_OP("ApproxSampledConv2DBackpropInput")
+REGISTER_POSITIONS_OP("ApproxSampledConv2DBackpropInput")
     .Input("input_sizes: int32")
     .Input("filter: T")
     .Input("out_backprop: T")
     .Input("step: int64")
     .Output("output: T")
-    .Attr("T: {half, bfloat16, float, double}")
-    .Attr("strides: list(int)")
-    .Attr("padding: {'SAME', 'VALID', 'EXPLICIT'}")
-    .Attr("explicit_paddings: list(int) = []")
-    .Attr("data_format: {'NHWC', 'NCHW'} = 'NHWC'")
-    .Attr("dilations: list(int) = [1, 1, 1, 1]")
-    .Attr("k: int >= 1 = 1")
-    .Attr("k_share: float = 0.0")
-    .Attr("scale: float = 1.0")
-    .Attr("mean_over_batch: bool = false")
     .Attr("seed: int = 0")
     .Attr("layer: int >= 0 = 0")
     .SetShapeFn(BackpropInputShape)
-    .Doc(R"doc(
+    .Doc(std::string(R"doc(
 Estimates the gradients of a convolution with respect to the input, unbiased.
 
 Of each example and output channel, `k` positions of `out_backprop` are drawn, those
@@ -212,15 +161,8 @@ out_backprop: 4-D with shape `[batch, out_height, out_width, out_channels]`
   (NHWC). Gradients with respect to the output of the convolution.
 step: The training step, from 0.
 output: 4-D with shape `input_sizes`. Approximate gradients with respect to the
-  input.
-strides: 1-D of length 4, in the order of `data_format`; 1 along the batch and
-  channel axes.
-padding: The type of padding algorithm.
-explicit_paddings: With padding EXPLICIT, the zeros before and after each axis,
-  8 numbers in the order of `data_format`; 0 along the batch and channel axes.
-data_format: Order of the axes of the input and of `out_backprop`.
-dilations: 1-D of length 4, in the order of `data_format`; 1 along the batch
-  and channel axes.
+  input.)doc") +
+         kConvOpDoc + R"doc(
 k: Positions drawn for each example and output channel.
 k_share: If above 0, it takes the place of `k`: the share of the positions that
   are drawn, less than 1. The nearest whole number of them is, but 1 at least.

@@ -1,35 +1,36 @@
-// Interfaces of the ops of the row-sampled method: registration and documentation.
+// Interfaces of the ops of the row-sampled method: registration and
+// documentation.
+
+#include <string>
 
 #include "cc/ops/backprop_shapes.h"
 #include "cc/ops/conv_attributes.h"
+#include "cc/ops/register_conv_op.h"
 #include "tensorflow/core/framework/common_shape_fns.h"
-#include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
 
 namespace tf_approxgrad {
 namespace {
 
-REGISTER_OP("ApproxRowSampledConv2DBackpropFilter")
+// The attributes of the draw.
+#define REGISTER_ROWS_OP(name)                           \
+  TF_APPROXGRAD_REGISTER_CONV_OP(name)                   \
+      .Attr("probability: {'norm', 'product'} = 'norm'") \
+      .Attr("keep_largest: bool = false")                \
+      .Attr("seed: int = 0")                             \
+      .Attr("layer: int >= 0 = 0")
+
+REGISTER_ROWS_OP("ApproxRowSampledConv2DBackpropFilter")
     .Input("input: T")
     .Input("filter_sizes: int32")
     .Input("out_backprop: T")
     .Input("step: int64")
     .Input("draws: int64")
     .Output("output: T")
-    .Attr("T: {half, bfloat16, float, double}")
-    .Attr("strides: list(int)")
-    .Attr("padding: {'SAME', 'VALID', 'EXPLICIT'}")
-    .Attr("explicit_paddings: list(int) = []")
-    .Attr("data_format: {'NHWC', 'NCHW'} = 'NHWC'")
-    .Attr("dilations: list(int) = [1, 1, 1, 1]")
-    .Attr("probability: {'norm', 'product'} = 'norm'")
-    .Attr("keep_largest: bool = false")
-    .Attr("seed: int = 0")
-    .Attr("layer: int >= 0 = 0")
     .Attr("scale: float = 1.0")
     .Attr("mean_over_batch: bool = false")
     .SetShapeFn(RowSampledFilterShape)
-    .Doc(R"doc(
+    .Doc(std::string(R"doc(
 Estimates the gradients of a convolution with respect to the filter from a random
 sample of rows.
 
@@ -55,15 +56,8 @@ out_backprop: 4-D with shape `[batch, out_height, out_width, out_channels]`
 step: The training step, from 0.
 draws: Rows to draw, from 1 to `batch * out_height * out_width`.
 output: 4-D with shape `filter_sizes`. Estimated gradients with respect to the
-  filter.
-strides: 1-D of length 4, in the order of `data_format`; 1 along the batch and
-  channel axes.
-padding: The type of padding algorithm.
-explicit_paddings: With padding EXPLICIT, the zeros before and after each axis,
-  8 numbers in the order of `data_format`; 0 along the batch and channel axes.
-data_format: Order of the axes of `input` and `out_backprop`.
-dilations: 1-D of length 4, in the order of `data_format`; 1 along the batch
-  and channel axes.
+  filter.)doc") +
+         kConvOpDoc + R"doc(
 probability: What q is: the norm of `out_backprop` at the row, or its product with
   the norm of the patch.
 keep_largest: Whether to lower the largest q to the limit at which no row would be
@@ -74,27 +68,17 @@ scale: Factor of the result.
 mean_over_batch: Whether to divide the result by the batch size as well.
 )doc");
 
-REGISTER_OP("ApproxRowSampledConv2DBackpropInput")
+REGISTER_ROWS_OP("ApproxRowSampledConv2DBackpropInput")
     .Input("input: T")
     .Input("filter: T")
     .Input("out_backprop: T")
     .Input("step: int64")
     .Input("draws: int64")
     .Output("output: T")
-    .Attr("T: {half, bfloat16, float, double}")
-    .Attr("strides: list(int)")
-    .Attr("padding: {'SAME', 'VALID', 'EXPLICIT'}")
-    .Attr("explicit_paddings: list(int) = []")
-    .Attr("data_format: {'NHWC', 'NCHW'} = 'NHWC'")
-    .Attr("dilations: list(int) = [1, 1, 1, 1]")
-    .Attr("probability: {'norm', 'product'} = 'norm'")
-    .Attr("keep_largest: bool = false")
-    .Attr("seed: int = 0")
-    .Attr("layer: int >= 0 = 0")
     .Attr("scale: float = 1.0")
     .Attr("mean_over_batch: bool = false")
     .SetShapeFn(RowSampledInputShape)
-    .Doc(R"doc(
+    .Doc(std::string(R"doc(
 Estimates the gradients of a convolution with respect to the input from a random
 sample of rows.
 
@@ -114,15 +98,8 @@ out_backprop: 4-D with shape `[batch, out_height, out_width, out_channels]`
 step: The training step, from 0.
 draws: Rows to draw, from 1 to `batch * out_height * out_width`.
 output: 4-D with the shape of `input`. Estimated gradients with respect to the
-  input.
-strides: 1-D of length 4, in the order of `data_format`; 1 along the batch and
-  channel axes.
-padding: The type of padding algorithm.
-explicit_paddings: With padding EXPLICIT, the zeros before and after each axis,
-  8 numbers in the order of `data_format`; 0 along the batch and channel axes.
-data_format: Order of the axes of the input and of `out_backprop`.
-dilations: 1-D of length 4, in the order of `data_format`; 1 along the batch
-  and channel axes.
+  input.)doc") +
+         kConvOpDoc + R"doc(
 probability: What q is: the norm of `out_backprop` at the row, or its product with
   the norm of the patch of `input`.
 keep_largest: Whether to lower the largest q to the limit at which no row would be
@@ -155,7 +132,7 @@ absl::Status SampleRowsShape(InferenceContext* c) {
   return absl::OkStatus();
 }
 
-REGISTER_OP("ApproxSampleRows")
+REGISTER_ROWS_OP("ApproxSampleRows")
     .Input("input: T")
     .Input("filter_sizes: int32")
     .Input("out_backprop: T")
@@ -163,19 +140,9 @@ REGISTER_OP("ApproxSampleRows")
     .Input("draws: int64")
     .Output("patches: accumulator")
     .Output("rows: accumulator")
-    .Attr("T: {half, bfloat16, float, double}")
     .Attr("accumulator: {float, double}")
-    .Attr("strides: list(int)")
-    .Attr("padding: {'SAME', 'VALID', 'EXPLICIT'}")
-    .Attr("explicit_paddings: list(int) = []")
-    .Attr("data_format: {'NHWC', 'NCHW'} = 'NHWC'")
-    .Attr("dilations: list(int) = [1, 1, 1, 1]")
-    .Attr("probability: {'norm', 'product'} = 'norm'")
-    .Attr("keep_largest: bool = false")
-    .Attr("seed: int = 0")
-    .Attr("layer: int >= 0 = 0")
     .SetShapeFn(SampleRowsShape)
-    .Doc(R"doc(
+    .Doc(std::string(R"doc(
 Draws rows and gathers them, for the product that ApproxRowSampledConv2DBackpropFilter
 makes of them.
 
@@ -195,15 +162,8 @@ patches: 2-D with shape `[draws, filter_height * filter_width * in_channels]`. W
   under the filter at each drawn row, zero outside of `input`.
 rows: 2-D with shape `[draws, out_channels]`. The drawn rows of `out_backprop`,
   weighted.
-accumulator: double where T is double, else float.
-strides: 1-D of length 4, in the order of `data_format`; 1 along the batch and
-  channel axes.
-padding: The type of padding algorithm.
-explicit_paddings: With padding EXPLICIT, the zeros before and after each axis,
-  8 numbers in the order of `data_format`; 0 along the batch and channel axes.
-data_format: Order of the axes of `input` and `out_backprop`.
-dilations: 1-D of length 4, in the order of `data_format`; 1 along the batch
-  and channel axes.
+accumulator: double where T is double, else float.)doc") +
+         kConvOpDoc + R"doc(
 probability: What a row's size is: the norm of `out_backprop` there, or its product
   with the norm of the patch.
 keep_largest: Whether to lower the largest sizes to the limit at which no row would be

@@ -14,6 +14,8 @@
 #include "cc/benchmarks/convolution_shapes.h"
 #include "cc/benchmarks/measuring.h"
 #include "cc/common/geometry.h"
+#include "cc/common/selection.h"
+#include "cc/cpu/core/instruction_set.h"
 #include "cc/cpu/positions/input_gradient.h"
 #include "cc/cpu/rows/input_gradient.h"
 
@@ -81,8 +83,8 @@ int main(int argc, char** argv) {
                                                 : SelectionMethod::kSampled,
                                 k,
                                 {}};
-      const tf_approxgrad::PositionsInputGradient<float> gradient(g, selection, 1,
-                                                             set);
+      const tf_approxgrad::PositionsInputGradient<float> gradient(g, selection,
+                                                                  1, set);
       const Values scratch = MakeValues(gradient.scratch_bytes() / 4);
       ms = MedianMilliseconds([&] {
         gradient.Compute(1.0, filter.get(), out_backprop.get(), scratch.get(),

@@ -10,10 +10,18 @@
 #include <cstdlib>
 
 #include "cc/common/geometry.h"
-#include "cc/cuda/positions/max_gradient_pays.h"
 #include "cc/tests/cuda/device_array.h"
 
 namespace tf_approxgrad {
+
+enum class CudnnArithmetic {
+  // No tensor cores: TensorFlow with
+  // tf.config.experimental.enable_tensor_float_32_execution(False).
+  kFloat32,
+  // float32 tensors as TensorFlow multiplies them by default.
+  kTensorFloat32,
+  kBfloat16,
+};
 
 inline void MustCudnn(cudnnStatus_t status, const char* what) {
   if (status == CUDNN_STATUS_SUCCESS) return;
@@ -29,12 +37,12 @@ class CudnnFilterGradient {
   // arithmetic allows; float32 allows no tensor cores. `workspace` stays the
   // caller's.
   CudnnFilterGradient(cudnnHandle_t handle, const ConvGeometry& g,
-                      CudaArithmetic arithmetic, const void* input,
+                      CudnnArithmetic arithmetic, const void* input,
                       const void* out_backprop, void* filter_backprop,
                       const DeviceArray<char>& workspace)
       : handle_(handle), workspace_(workspace) {
-    const bool is_float = arithmetic == CudaArithmetic::kFloat32 ||
-                          arithmetic == CudaArithmetic::kTensorFloat32;
+    const bool is_float = arithmetic == CudnnArithmetic::kFloat32 ||
+                          arithmetic == CudnnArithmetic::kTensorFloat32;
     const auto type = is_float ? CUDNN_DATA_FLOAT : CUDNN_DATA_BFLOAT16;
     const auto format =
         g.layout == Layout::kNHWC ? CUDNN_TENSOR_NHWC : CUDNN_TENSOR_NCHW;
@@ -64,7 +72,7 @@ class CudnnFilterGradient {
             size(g.stride_rows), size(g.stride_cols), size(g.dilation_rows),
             size(g.dilation_cols), CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT),
         "cuDNN's convolution");
-    const bool strict = arithmetic == CudaArithmetic::kFloat32;
+    const bool strict = arithmetic == CudnnArithmetic::kFloat32;
     // CUDNN_DEFAULT_MATH is TF32 for float tensors, as in TensorFlow.
     MustCudnn(cudnnSetConvolutionMathType(convolution_,
                                           strict     ? CUDNN_FMA_MATH

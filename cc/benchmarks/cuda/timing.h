@@ -9,6 +9,7 @@
 #include <functional>
 #include <vector>
 
+#include "cc/cuda/runtime/launch.h"
 #include "cc/tests/cuda/device_array.h"
 
 namespace tf_approxgrad {

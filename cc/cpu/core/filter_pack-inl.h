@@ -1,9 +1,24 @@
-// The filter rearranged for the input gradient, for one instruction set;
-// included inside its namespace.
+// The filter rearranged for the input gradient.
 //
 // The filter lies as [KH, KW, Ci, Co], and an output channel's slice is needed
 // with its input channels next to each other. Squares are transposed in
 // registers, so that both sides are read and written by vectors.
+
+#ifndef TF_APPROXGRAD_CC_CPU_CORE_FILTER_PACK_INL_H_
+#define TF_APPROXGRAD_CC_CPU_CORE_FILTER_PACK_INL_H_
+
+#include <cstdint>
+
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
+#include "cc/common/target.h"
+#include "cc/cpu/core/packed_filter.h"
+#include "cc/cpu/core/vectors-inl.h"
+
+TF_APPROXGRAD_BEGIN_TARGET();
+namespace tf_approxgrad {
+namespace TF_APPROXGRAD_TARGET {
+namespace {
 
 // Packs the chunk `chunk` of input channels for the output channels
 // [first, last) and all taps. Channels beyond Ci become zeros.
@@ -46,3 +61,10 @@ void PackFilter(const ConvGeometry& g, const PackedFilter& packed,
     }
   }
 }
+
+}  // namespace
+}  // namespace TF_APPROXGRAD_TARGET
+}  // namespace tf_approxgrad
+TF_APPROXGRAD_END_TARGET();
+
+#endif  // TF_APPROXGRAD_CC_CPU_CORE_FILTER_PACK_INL_H_

@@ -1,5 +1,20 @@
-// Writes finished sums to the input gradient, for one instruction set; included
-// inside its namespace.
+// Writes finished sums to the input gradient.
+
+#ifndef TF_APPROXGRAD_CC_CPU_CORE_INPUT_WRITE_INL_H_
+#define TF_APPROXGRAD_CC_CPU_CORE_INPUT_WRITE_INL_H_
+
+#include <cstdint>
+
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
+#include "cc/common/target.h"
+#include "cc/cpu/core/streaming-inl.h"
+#include "cc/cpu/core/vectors-inl.h"
+
+TF_APPROXGRAD_BEGIN_TARGET();
+namespace tf_approxgrad {
+namespace TF_APPROXGRAD_TARGET {
+namespace {
 
 // Where the sums of an example's pixels lie.
 template <typename Accumulator>
@@ -92,3 +107,10 @@ void WriteImage(const ConvGeometry& g, const SummedImage<Accumulator>& image,
     pixel += count;
   }
 }
+
+}  // namespace
+}  // namespace TF_APPROXGRAD_TARGET
+}  // namespace tf_approxgrad
+TF_APPROXGRAD_END_TARGET();
+
+#endif  // TF_APPROXGRAD_CC_CPU_CORE_INPUT_WRITE_INL_H_

@@ -1,7 +1,20 @@
 // Philox4x32-10 of many blocks, in passes over arrays of kPhiloxBlocks words,
 // each a loop without branches that the compiler turns into vectors. The arrays
-// stay in the L1 cache. For one instruction set; included inside its namespace,
-// after philox_impl.h.
+// stay in the L1 cache.
+
+#ifndef TF_APPROXGRAD_CC_CPU_CORE_PHILOX_GROUP_INL_H_
+#define TF_APPROXGRAD_CC_CPU_CORE_PHILOX_GROUP_INL_H_
+
+#include <cstdint>
+
+#include "cc/common/philox-inl.h"
+#include "cc/common/random_stream.h"
+#include "cc/common/target.h"
+
+TF_APPROXGRAD_BEGIN_TARGET_WITHOUT_FMA();
+namespace tf_approxgrad {
+namespace TF_APPROXGRAD_TARGET {
+namespace {
 
 constexpr int kPhiloxBlocks = 64;
 
@@ -34,3 +47,10 @@ inline void PhiloxGroup(const RandomStream& stream, uint32_t first_block,
     key1 += kIncrement1;
   }
 }
+
+}  // namespace
+}  // namespace TF_APPROXGRAD_TARGET
+}  // namespace tf_approxgrad
+TF_APPROXGRAD_END_TARGET();
+
+#endif  // TF_APPROXGRAD_CC_CPU_CORE_PHILOX_GROUP_INL_H_

@@ -1,5 +1,17 @@
-// Stores past the caches, for one instruction set; included inside its
-// namespace.
+// Stores past the caches.
+
+#ifndef TF_APPROXGRAD_CC_CPU_CORE_STREAMING_INL_H_
+#define TF_APPROXGRAD_CC_CPU_CORE_STREAMING_INL_H_
+
+#include <cstdint>
+
+#include "cc/common/target.h"
+#include "cc/cpu/core/vectors-inl.h"
+
+TF_APPROXGRAD_BEGIN_TARGET();
+namespace tf_approxgrad {
+namespace TF_APPROXGRAD_TARGET {
+namespace {
 
 // Writes a line past the caches: what doesn't fit them anyway is then not read
 // from memory before it is overwritten.
@@ -21,3 +33,10 @@ inline void StreamLine(Vector<Accumulator> values, Accumulator* out) {
 }
 inline void EndStreaming() {}
 #endif
+
+}  // namespace
+}  // namespace TF_APPROXGRAD_TARGET
+}  // namespace tf_approxgrad
+TF_APPROXGRAD_END_TARGET();
+
+#endif  // TF_APPROXGRAD_CC_CPU_CORE_STREAMING_INL_H_

@@ -1,9 +1,27 @@
 // Vectors of TF_APPROXGRAD_VECTOR_BYTES, in the compiler's own vector types.
 //
-// Included once for each instruction set, inside its namespace: the same
-// source becomes SSE2, AVX2, AVX-512 or NEON. It defines no external symbol
-// and calls no function template of the standard library, so that the linker
-// can't pick a copy with wide instructions for code that must run without.
+// No function template of the standard library is called here or in another
+// -inl.h: instantiated with wide instructions, the linker could pick its copy
+// for code that must run without.
+
+#ifndef TF_APPROXGRAD_CC_CPU_CORE_VECTORS_INL_H_
+#define TF_APPROXGRAD_CC_CPU_CORE_VECTORS_INL_H_
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#include "cc/common/float_types.h"
+#include "cc/common/target.h"
+
+TF_APPROXGRAD_BEGIN_TARGET();
+namespace tf_approxgrad {
+namespace TF_APPROXGRAD_TARGET {
+namespace {
 
 template <typename Accumulator>
 struct VectorOf;
@@ -111,6 +129,11 @@ template <typename Accumulator>
 inline Vector<Accumulator> Magnitudes(Vector<Accumulator> vector) {
   return BitCast<Vector<Accumulator>>(BitCast<Integers<Accumulator>>(vector) &
                                       VectorOf<Accumulator>::kMagnitudeBits);
+}
+
+template <typename Accumulator>
+inline Accumulator Magnitude(Accumulator value) {
+  return value < 0 ? -value : value;
 }
 
 // Keeps an address in a register of its own. Otherwise the compiler computes
@@ -239,3 +262,10 @@ inline __attribute__((always_inline)) void Transpose(
     Vector<Accumulator>* rows) {
   TransposePieces<1, Accumulator>(rows);
 }
+
+}  // namespace
+}  // namespace TF_APPROXGRAD_TARGET
+}  // namespace tf_approxgrad
+TF_APPROXGRAD_END_TARGET();
+
+#endif  // TF_APPROXGRAD_CC_CPU_CORE_VECTORS_INL_H_

@@ -1,11 +1,33 @@
-// The accumulation's driver for one instruction set; included inside its
-// namespace.
+// The driver of the accumulation.
 //
 // A unit is a few chunks of input channels and a part of the output channels.
 // Its loops, from the outside: tiles of examples (copied into the L2 cache for
 // kTile), chunks, groups of output channels, runs of examples, and inside the
 // kernels output channels and patches. The sums wait in the L2 cache until the
 // whole unit is done, because dF is written fastest row by row.
+
+#ifndef TF_APPROXGRAD_CC_CPU_POSITIONS_ACCUMULATION_INL_H_
+#define TF_APPROXGRAD_CC_CPU_POSITIONS_ACCUMULATION_INL_H_
+
+#include <cstdint>
+
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
+#include "cc/common/target.h"
+#include "cc/cpu/positions/accumulation_clipped-inl.h"
+#include "cc/cpu/positions/accumulation_direct-inl.h"
+#include "cc/cpu/positions/accumulation_general-inl.h"
+#include "cc/cpu/positions/accumulation_plan.h"
+#include "cc/cpu/positions/accumulation_tile-inl.h"
+#include "cc/cpu/positions/filter_write-inl.h"
+#include "cc/cpu/positions/kernels.h"
+#include "cc/cpu/positions/patch_list-inl.h"
+#include "cc/cpu/positions/taps-inl.h"
+
+TF_APPROXGRAD_BEGIN_TARGET();
+namespace tf_approxgrad {
+namespace TF_APPROXGRAD_TARGET {
+namespace {
 
 // Adds one run to the sums [channels, taps, chunk] of the output channels
 // [co, co + channels).
@@ -78,3 +100,10 @@ void AccumulateUnit(const AccumulationTask<T>& task, int64_t unit,
               sums + c * plan.sums_size);
   }
 }
+
+}  // namespace
+}  // namespace TF_APPROXGRAD_TARGET
+}  // namespace tf_approxgrad
+TF_APPROXGRAD_END_TARGET();
+
+#endif  // TF_APPROXGRAD_CC_CPU_POSITIONS_ACCUMULATION_INL_H_

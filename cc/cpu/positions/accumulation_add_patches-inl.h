@@ -1,5 +1,4 @@
-// The hot loops of the accumulation, for one instruction set; included inside
-// its namespace.
+// The hot loops of the accumulation, for max and sampled.
 //
 // The sums of a block of up to 3x3 taps by one chunk of input channels
 // (kVectors vectors) live in registers while the weighted patches of one output
@@ -7,6 +6,23 @@
 // vector one load of X fused into a multiply-add. Nothing else happens in
 // AddPatches: where the patches begin was listed before, and all their taps can
 // be read.
+
+#ifndef TF_APPROXGRAD_CC_CPU_POSITIONS_ACCUMULATION_ADD_PATCHES_INL_H_
+#define TF_APPROXGRAD_CC_CPU_POSITIONS_ACCUMULATION_ADD_PATCHES_INL_H_
+
+#include <cstdint>
+
+#include "cc/common/target.h"
+#include "cc/cpu/core/vectors-inl.h"
+#include "cc/cpu/positions/accumulation_plan.h"
+#include "cc/cpu/positions/kernels.h"
+#include "cc/cpu/positions/patch_list-inl.h"
+#include "cc/cpu/positions/taps-inl.h"
+
+TF_APPROXGRAD_BEGIN_TARGET();
+namespace tf_approxgrad {
+namespace TF_APPROXGRAD_TARGET {
+namespace {
 
 // Taps outside the input are read here; as wide as the widest chunk.
 alignas(64) static const char kZeros[8 * TF_APPROXGRAD_VECTOR_BYTES] = {};
@@ -32,17 +48,6 @@ struct TapBlock {
   int64_t row_stride, col_stride;  // in the input, in elements
   int64_t sums_row_stride, sums_channel_stride;
   bool fresh;  // the sums begin here, at zero
-};
-
-// A rectangle of the filter's taps.
-struct FilterRange {
-  int64_t first_row, end_row;
-  int64_t first_col, end_col;
-
-  bool operator==(const FilterRange& other) const {
-    return first_row == other.first_row && end_row == other.end_row &&
-           first_col == other.first_col && end_col == other.end_col;
-  }
 };
 
 // The sums of kRows x kCols taps by kVectors vectors, in registers.
@@ -247,3 +252,10 @@ void AddTaps(const AccumulationTask<T>& task, const FilterRange& range,
     }
   }
 }
+
+}  // namespace
+}  // namespace TF_APPROXGRAD_TARGET
+}  // namespace tf_approxgrad
+TF_APPROXGRAD_END_TARGET();
+
+#endif  // TF_APPROXGRAD_CC_CPU_POSITIONS_ACCUMULATION_ADD_PATCHES_INL_H_

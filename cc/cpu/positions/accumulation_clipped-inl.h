@@ -1,24 +1,24 @@
-// Patches on maps of a few positions, for one instruction set; included inside
-// its namespace. Most of their taps lie outside: patches are sorted into
-// classes that have the same taps inside, and add those alone.
+// Patches on maps of a few positions. Most of their taps lie outside: patches
+// are sorted into classes that have the same taps inside, and add those alone.
 
-// The taps [begin, end) of one filter axis that fall inside the input.
-struct AxisRange {
-  int64_t begin, end;
-};
+#ifndef TF_APPROXGRAD_CC_CPU_POSITIONS_ACCUMULATION_CLIPPED_INL_H_
+#define TF_APPROXGRAD_CC_CPU_POSITIONS_ACCUMULATION_CLIPPED_INL_H_
 
-inline AxisRange InsideTaps(int64_t origin, int64_t dilation, int64_t taps,
-                            int64_t size) {
-  AxisRange range{0, taps};
-  while (range.begin < taps && origin + range.begin * dilation < 0) {
-    ++range.begin;
-  }
-  while (range.end > range.begin &&
-         origin + (range.end - 1) * dilation >= size) {
-    --range.end;
-  }
-  return range;
-}
+#include <cstdint>
+
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
+#include "cc/common/target.h"
+#include "cc/cpu/positions/accumulation_add_patches-inl.h"
+#include "cc/cpu/positions/accumulation_plan.h"
+#include "cc/cpu/positions/kernels.h"
+#include "cc/cpu/positions/patch_list-inl.h"
+#include "cc/cpu/positions/taps-inl.h"
+
+TF_APPROXGRAD_BEGIN_TARGET();
+namespace tf_approxgrad {
+namespace TF_APPROXGRAD_TARGET {
+namespace {
 
 // The class of each position, the taps that a class has inside, and where the
 // patch of each position begins in its image (before it, where the first taps
@@ -140,3 +140,10 @@ void AddClippedRun(const AccumulationTask<T>& task, const PatchClasses& classes,
     }
   }
 }
+
+}  // namespace
+}  // namespace TF_APPROXGRAD_TARGET
+}  // namespace tf_approxgrad
+TF_APPROXGRAD_END_TARGET();
+
+#endif  // TF_APPROXGRAD_CC_CPU_POSITIONS_ACCUMULATION_CLIPPED_INL_H_

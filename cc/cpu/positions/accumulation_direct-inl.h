@@ -1,6 +1,23 @@
-// Accumulation from X where it lies, for one instruction set; included inside
-// its namespace. It pays where each pixel is used about once. The taps of a
-// border patch that fall outside read a row of zeros instead.
+// Accumulation from X where it lies. It pays where each pixel is used about
+// once. The taps of a border patch that fall outside read a row of zeros
+// instead.
+
+#ifndef TF_APPROXGRAD_CC_CPU_POSITIONS_ACCUMULATION_DIRECT_INL_H_
+#define TF_APPROXGRAD_CC_CPU_POSITIONS_ACCUMULATION_DIRECT_INL_H_
+
+#include <cstdint>
+
+#include "cc/common/geometry.h"
+#include "cc/common/target.h"
+#include "cc/cpu/positions/accumulation_add_patches-inl.h"
+#include "cc/cpu/positions/kernels.h"
+#include "cc/cpu/positions/patch_list-inl.h"
+#include "cc/cpu/positions/taps-inl.h"
+
+TF_APPROXGRAD_BEGIN_TARGET();
+namespace tf_approxgrad {
+namespace TF_APPROXGRAD_TARGET {
+namespace {
 
 // Patches that are listed before they are added.
 constexpr int kListedPatches = 256;
@@ -14,19 +31,6 @@ inline uint64_t InsideBits(int64_t origin, int64_t dilation, int64_t taps,
     bits |= static_cast<uint64_t>(index >= 0 && index < size) << tap;
   }
   return bits;
-}
-
-// The position's patch: the input row and column of its first tap.
-struct Origin {
-  int64_t row, col;
-};
-
-inline Origin OriginOf(const ConvGeometry& g, double inverse_cols,
-                       int32_t position) {
-  // Exact for positions below 2^31, and a division takes far longer.
-  const int64_t row = static_cast<int64_t>((position + 0.5) * inverse_cols);
-  const int64_t col = position - row * g.out_cols;
-  return {row * g.stride_rows - g.pad_top, col * g.stride_cols - g.pad_left};
 }
 
 // Adds the patches of the run that begins with example `first` to the sums of
@@ -92,3 +96,10 @@ void AddDirectRun(const AccumulationTask<T>& task, int64_t co, int64_t chunk,
     }
   }
 }
+
+}  // namespace
+}  // namespace TF_APPROXGRAD_TARGET
+}  // namespace tf_approxgrad
+TF_APPROXGRAD_END_TARGET();
+
+#endif  // TF_APPROXGRAD_CC_CPU_POSITIONS_ACCUMULATION_DIRECT_INL_H_

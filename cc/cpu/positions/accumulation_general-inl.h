@@ -1,6 +1,22 @@
 // The accumulation of what neither a tile nor vectors suit (a few channels on
-// large maps), patch by patch, for one instruction set; included inside its
-// namespace.
+// large maps), patch by patch.
+
+#ifndef TF_APPROXGRAD_CC_CPU_POSITIONS_ACCUMULATION_GENERAL_INL_H_
+#define TF_APPROXGRAD_CC_CPU_POSITIONS_ACCUMULATION_GENERAL_INL_H_
+
+#include <cstdint>
+
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
+#include "cc/common/target.h"
+#include "cc/cpu/positions/kernels.h"
+#include "cc/cpu/positions/patch_list-inl.h"
+#include "cc/cpu/positions/taps-inl.h"
+
+TF_APPROXGRAD_BEGIN_TARGET();
+namespace tf_approxgrad {
+namespace TF_APPROXGRAD_TARGET {
+namespace {
 
 // Adds one patch to the sums [taps, Ci] of its output channel.
 template <typename T, typename Accumulator>
@@ -52,3 +68,10 @@ void AddGeneralRun(const AccumulationTask<T>& task, int64_t co, int64_t first,
     }
   }
 }
+
+}  // namespace
+}  // namespace TF_APPROXGRAD_TARGET
+}  // namespace tf_approxgrad
+TF_APPROXGRAD_END_TARGET();
+
+#endif  // TF_APPROXGRAD_CC_CPU_POSITIONS_ACCUMULATION_GENERAL_INL_H_

@@ -10,12 +10,12 @@
 
 #include <cstdint>
 
-#include "cc/cpu/core/cache_sizes.h"
 #include "cc/common/geometry.h"
+#include "cc/cpu/core/cache_sizes.h"
 
 namespace tf_approxgrad {
 
-// Each has a file, such as tile_accumulation_impl.h, that says what it does.
+// Each has a file, such as accumulation_tile-inl.h, that says what it does.
 enum class AccumulationPath { kTile, kDirect, kGeneral };
 
 // Groups have a multiple of so many output channels, and at most so many.

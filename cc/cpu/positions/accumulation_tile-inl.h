@@ -1,5 +1,4 @@
-// Accumulation from a tile, for one instruction set; included inside its
-// namespace.
+// Accumulation from a tile.
 //
 // A chunk of the channels of some examples is copied into a tile, which stays
 // in the L2 cache while all output channels take their patches from it, and of
@@ -10,6 +9,26 @@
 //
 // Patches at the border read zeros. They lie behind each row and each image of
 // the tile, and are the padding before the next as well.
+
+#ifndef TF_APPROXGRAD_CC_CPU_POSITIONS_ACCUMULATION_TILE_INL_H_
+#define TF_APPROXGRAD_CC_CPU_POSITIONS_ACCUMULATION_TILE_INL_H_
+
+#include <cstdint>
+
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
+#include "cc/common/target.h"
+#include "cc/cpu/core/vectors-inl.h"
+#include "cc/cpu/positions/accumulation_add_patches-inl.h"
+#include "cc/cpu/positions/accumulation_plan.h"
+#include "cc/cpu/positions/kernels.h"
+#include "cc/cpu/positions/patch_list-inl.h"
+#include "cc/cpu/positions/taps-inl.h"
+
+TF_APPROXGRAD_BEGIN_TARGET();
+namespace tf_approxgrad {
+namespace TF_APPROXGRAD_TARGET {
+namespace {
 
 // Pixels that the copy asks the memory for in advance: a chunk is a piece of
 // each, too far from the next for the processor's own prefetcher.
@@ -169,3 +188,10 @@ void AddTileRun(const AccumulationTask<T>& task, int64_t co, int64_t channels,
   AddTaps(task, all, tile, g.dilation_rows * plan.row_pixels * plan.chunk,
           g.dilation_cols * plan.chunk, runs, channels, first == 0, sums);
 }
+
+}  // namespace
+}  // namespace TF_APPROXGRAD_TARGET
+}  // namespace tf_approxgrad
+TF_APPROXGRAD_END_TARGET();
+
+#endif  // TF_APPROXGRAD_CC_CPU_POSITIONS_ACCUMULATION_TILE_INL_H_

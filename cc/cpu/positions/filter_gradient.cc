@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <atomic>
 
+#include "cc/cpu/core/dispatch.h"
+#include "cc/cpu/core/instruction_set.h"
 #include "cc/cpu/core/scratch_layout.h"
 #include "cc/cpu/core/useful_workers.h"
 
@@ -17,13 +19,12 @@ double Work(const ConvGeometry& g, int64_t k) {
 }  // namespace
 
 template <typename T>
-PositionsFilterGradient<T>::PositionsFilterGradient(const ConvGeometry& geometry,
-                              const Selection& selection, int64_t threads,
-                              InstructionSet instruction_set,
-                              const CacheSizes& caches)
+PositionsFilterGradient<T>::PositionsFilterGradient(
+    const ConvGeometry& geometry, const Selection& selection, int64_t threads,
+    InstructionSet instruction_set, const CacheSizes& caches)
     : geometry_(geometry),
       selection_(selection),
-      kernels_(PositionsKernelsFor<T>(instruction_set)),
+      kernels_(KernelsFor<PositionsKernels<T>>(instruction_set)),
       workers_(UsefulWorkers(Work(geometry, selection.k), threads)),
       plan_(PlanAccumulation(geometry, selection.k, sizeof(T),
                              sizeof(Accumulator), kernels_.vector_bytes,
@@ -38,9 +39,9 @@ int64_t PositionsFilterGradient<T>::scratch_bytes() const {
 
 template <typename T>
 void PositionsFilterGradient<T>::Compute(double scale, const T* input,
-                              const T* out_backprop, void* scratch,
-                              T* filter_backprop,
-                              const RunWorkers& run_workers) const {
+                                         const T* out_backprop, void* scratch,
+                                         T* filter_backprop,
+                                         const RunWorkers& run_workers) const {
   const ConvGeometry& g = geometry_;
   char* bytes = static_cast<char*>(scratch);
   auto* patches = reinterpret_cast<WeightedPatch<Accumulator>*>(bytes);

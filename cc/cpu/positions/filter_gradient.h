@@ -6,13 +6,14 @@
 
 #include <cstdint>
 
-#include "cc/cpu/positions/accumulation_plan.h"
-#include "cc/cpu/core/cache_sizes.h"
 #include "cc/common/float_types.h"
 #include "cc/common/geometry.h"
-#include "cc/cpu/positions/kernels.h"
 #include "cc/common/selection.h"
+#include "cc/cpu/core/cache_sizes.h"
+#include "cc/cpu/core/instruction_set.h"
 #include "cc/cpu/core/unit_queue.h"
+#include "cc/cpu/positions/accumulation_plan.h"
+#include "cc/cpu/positions/kernels.h"
 
 namespace tf_approxgrad {
 
@@ -23,10 +24,10 @@ class PositionsFilterGradient {
 
   // All sizes of `geometry` must be positive. `threads` is how many there are,
   // at least 1; a small gradient takes fewer.
-  PositionsFilterGradient(const ConvGeometry& geometry, const Selection& selection,
-               int64_t threads,
-               InstructionSet instruction_set = ChosenInstructionSet(),
-               const CacheSizes& caches = DetectedCacheSizes());
+  PositionsFilterGradient(
+      const ConvGeometry& geometry, const Selection& selection, int64_t threads,
+      InstructionSet instruction_set = ChosenInstructionSet(),
+      const CacheSizes& caches = DetectedCacheSizes());
 
   const AccumulationPlan& plan() const { return plan_; }
 

@@ -1,5 +1,22 @@
-// Writes finished sums to the filter gradient, for one instruction set;
-// included inside its namespace.
+// Writes finished sums to the filter gradient.
+
+#ifndef TF_APPROXGRAD_CC_CPU_POSITIONS_FILTER_WRITE_INL_H_
+#define TF_APPROXGRAD_CC_CPU_POSITIONS_FILTER_WRITE_INL_H_
+
+#include <cstdint>
+
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
+#include "cc/common/target.h"
+#include "cc/cpu/core/streaming-inl.h"
+#include "cc/cpu/core/vectors-inl.h"
+#include "cc/cpu/positions/kernels.h"
+#include "cc/cpu/positions/patch_list-inl.h"
+
+TF_APPROXGRAD_BEGIN_TARGET();
+namespace tf_approxgrad {
+namespace TF_APPROXGRAD_TARGET {
+namespace {
 
 // Writes as many channels' sums, channel_size apart, of as many input channels
 // as a vector has lanes: transposed in registers, so that every line of dF is
@@ -70,3 +87,10 @@ void WriteSums(const AccumulationTask<T>& task, int64_t chunk,
   }
   if (streams) EndStreaming();
 }
+
+}  // namespace
+}  // namespace TF_APPROXGRAD_TARGET
+}  // namespace tf_approxgrad
+TF_APPROXGRAD_END_TARGET();
+
+#endif  // TF_APPROXGRAD_CC_CPU_POSITIONS_FILTER_WRITE_INL_H_

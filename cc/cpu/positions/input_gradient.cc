@@ -4,8 +4,10 @@
 #include <atomic>
 
 #include "cc/common/integer_math.h"
-#include "cc/cpu/positions/scatter_plan.h"
+#include "cc/cpu/core/dispatch.h"
+#include "cc/cpu/core/instruction_set.h"
 #include "cc/cpu/core/useful_workers.h"
+#include "cc/cpu/positions/scatter_plan.h"
 
 namespace tf_approxgrad {
 namespace {
@@ -31,14 +33,12 @@ PackedFilter PackedFor(const ConvGeometry& g, const AccumulationPlan& plan) {
 }  // namespace
 
 template <typename T>
-PositionsInputGradient<T>::PositionsInputGradient(const ConvGeometry& geometry,
-                                        const Selection& selection,
-                                        int64_t threads,
-                                        InstructionSet instruction_set,
-                                        const CacheSizes& caches)
+PositionsInputGradient<T>::PositionsInputGradient(
+    const ConvGeometry& geometry, const Selection& selection, int64_t threads,
+    InstructionSet instruction_set, const CacheSizes& caches)
     : geometry_(geometry),
       selection_(selection),
-      kernels_(PositionsKernelsFor<T>(instruction_set)),
+      kernels_(KernelsFor<PositionsKernels<T>>(instruction_set)),
       workers_(UsefulWorkers(Work(geometry, selection.k), threads)),
       plan_(PlanScatter(geometry, selection.k, sizeof(T), sizeof(Accumulator),
                         kernels_.vector_bytes, workers_, caches)),
@@ -67,9 +67,9 @@ int64_t PositionsInputGradient<T>::scratch_bytes() const {
 
 template <typename T>
 void PositionsInputGradient<T>::Compute(double scale, const T* filter,
-                                   const T* out_backprop, void* scratch,
-                                   T* in_backprop,
-                                   const RunWorkers& run_workers) const {
+                                        const T* out_backprop, void* scratch,
+                                        T* in_backprop,
+                                        const RunWorkers& run_workers) const {
   const ConvGeometry& g = geometry_;
   ScratchLayout layout(scratch);
   const Scratch own = LayOut(&layout);

@@ -7,15 +7,16 @@
 
 #include <cstdint>
 
-#include "cc/cpu/positions/accumulation_plan.h"
-#include "cc/cpu/core/cache_sizes.h"
 #include "cc/common/float_types.h"
 #include "cc/common/geometry.h"
-#include "cc/cpu/positions/kernels.h"
+#include "cc/common/selection.h"
+#include "cc/cpu/core/cache_sizes.h"
+#include "cc/cpu/core/instruction_set.h"
 #include "cc/cpu/core/packed_filter.h"
 #include "cc/cpu/core/scratch_layout.h"
-#include "cc/common/selection.h"
 #include "cc/cpu/core/unit_queue.h"
+#include "cc/cpu/positions/accumulation_plan.h"
+#include "cc/cpu/positions/kernels.h"
 
 namespace tf_approxgrad {
 
@@ -26,10 +27,10 @@ class PositionsInputGradient {
 
   // All sizes of `geometry` must be positive. `threads` is how many there are,
   // at least 1; a small gradient takes fewer.
-  PositionsInputGradient(const ConvGeometry& geometry, const Selection& selection,
-                    int64_t threads,
-                    InstructionSet instruction_set = ChosenInstructionSet(),
-                    const CacheSizes& caches = DetectedCacheSizes());
+  PositionsInputGradient(
+      const ConvGeometry& geometry, const Selection& selection, int64_t threads,
+      InstructionSet instruction_set = ChosenInstructionSet(),
+      const CacheSizes& caches = DetectedCacheSizes());
 
   const AccumulationPlan& plan() const { return plan_; }
 

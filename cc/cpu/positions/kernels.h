@@ -1,4 +1,4 @@
-// The kernels of the methods that keep positions, max and sampled, compiled
+// The kernels of max and sampled, the methods that keep positions, compiled
 // once for each instruction set.
 //
 // Selection: which positions of the output gradient to keep, with what weight;
@@ -21,13 +21,12 @@
 
 #include <cstdint>
 
-#include "cc/cpu/positions/accumulation_plan.h"
 #include "cc/common/float_types.h"
 #include "cc/common/geometry.h"
-#include "cc/cpu/core/instruction_set.h"
-#include "cc/cpu/core/packed_filter.h"
 #include "cc/common/selection.h"
 #include "cc/common/systematic_sampling.h"
+#include "cc/cpu/core/packed_filter.h"
+#include "cc/cpu/positions/accumulation_plan.h"
 
 namespace tf_approxgrad {
 
@@ -44,7 +43,7 @@ inline int64_t SelectionUnits(const ConvGeometry& g) {
 }
 
 // A position that was kept: where its patch begins in the tile (kTile), or the
-// position itself. patch_list_impl.h says in which order they are listed.
+// position itself. patch_list-inl.h says in which order they are listed.
 template <typename Accumulator>
 struct WeightedPatch {
   int32_t place;
@@ -101,7 +100,8 @@ struct PositionsKernels {
   // lists the patches as `plan` wants them.
   void (*select)(const ConvGeometry& geometry, const AccumulationPlan& plan,
                  const Selection& selection, const T* out_backprop,
-                 int64_t begin, int64_t end, WeightedPatch<Accumulator>* patches);
+                 int64_t begin, int64_t end,
+                 WeightedPatch<Accumulator>* patches);
 
   // For the output channels [begin, end) of a clipped plan: sorts the patches
   // of each run by the taps that lie inside, and counts them.
@@ -122,25 +122,6 @@ struct PositionsKernels {
   // scratch.
   void (*scatter)(const ScatterTask<T>& task, int64_t unit, Accumulator* tile);
 };
-
-// The kernels of an instruction set that the processor has.
-template <typename T>
-PositionsKernels<T> PositionsKernelsFor(InstructionSet instruction_set);
-
-namespace baseline {
-template <typename T>
-PositionsKernels<T> GetPositionsKernels();
-}
-#if defined(__x86_64__)
-namespace avx2 {
-template <typename T>
-PositionsKernels<T> GetPositionsKernels();
-}
-namespace avx512 {
-template <typename T>
-PositionsKernels<T> GetPositionsKernels();
-}
-#endif
 
 }  // namespace tf_approxgrad
 

@@ -1,10 +1,24 @@
-// Where the selection lists its patches, and what it notes of a position, for
-// one instruction set; included inside its namespace.
+// The list of patches that the selection hands to the accumulation.
 //
-// The list has the order in which the accumulation reads it:
+// It has the order in which the accumulation reads it:
 //   [groups of output channels][runs of examples]
 //       [channels of the group][examples of the run][k],
 // with the last group and the last run as short as they are.
+
+#ifndef TF_APPROXGRAD_CC_CPU_POSITIONS_PATCH_LIST_INL_H_
+#define TF_APPROXGRAD_CC_CPU_POSITIONS_PATCH_LIST_INL_H_
+
+#include <cstdint>
+
+#include "cc/common/geometry.h"
+#include "cc/common/target.h"
+#include "cc/cpu/positions/accumulation_plan.h"
+#include "cc/cpu/positions/kernels.h"
+
+TF_APPROXGRAD_BEGIN_TARGET();
+namespace tf_approxgrad {
+namespace TF_APPROXGRAD_TARGET {
+namespace {
 
 inline int64_t Smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -83,3 +97,10 @@ class PatchWriter {
   int32_t row_step_ = 0;
   int32_t col_step_ = 1;
 };
+
+}  // namespace
+}  // namespace TF_APPROXGRAD_TARGET
+}  // namespace tf_approxgrad
+TF_APPROXGRAD_END_TARGET();
+
+#endif  // TF_APPROXGRAD_CC_CPU_POSITIONS_PATCH_LIST_INL_H_

@@ -1,5 +1,4 @@
-// The scatter of filter slices into the input gradient, for one instruction
-// set; included inside its namespace.
+// The scatter of filter slices into the input gradient.
 //
 // The accumulation of the filter gradient the other way round. A unit is one
 // chunk of input channels of a run of examples, whose sums make a tile that
@@ -8,6 +7,29 @@
 // its weight, and per tap and vector one line of the tile that is read, added
 // to and written. A position's taps outside the input fall between the tile's
 // images, where nobody reads them. No unit adds to what another adds to.
+
+#ifndef TF_APPROXGRAD_CC_CPU_POSITIONS_SCATTER_INL_H_
+#define TF_APPROXGRAD_CC_CPU_POSITIONS_SCATTER_INL_H_
+
+#include <cstdint>
+
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
+#include "cc/common/target.h"
+#include "cc/cpu/core/input_write-inl.h"
+#include "cc/cpu/core/vectors-inl.h"
+#include "cc/cpu/positions/accumulation_add_patches-inl.h"
+#include "cc/cpu/positions/accumulation_clipped-inl.h"
+#include "cc/cpu/positions/accumulation_plan.h"
+#include "cc/cpu/positions/kernels.h"
+#include "cc/cpu/positions/patch_list-inl.h"
+#include "cc/cpu/positions/scatter_general-inl.h"
+#include "cc/cpu/positions/taps-inl.h"
+
+TF_APPROXGRAD_BEGIN_TARGET();
+namespace tf_approxgrad {
+namespace TF_APPROXGRAD_TARGET {
+namespace {
 
 // The taps of a block, in registers.
 template <int kRows, int kCols, int kVectors, typename Accumulator>
@@ -267,3 +289,10 @@ void ScatterUnit(const ScatterTask<T>& task, int64_t unit,
         task.in_backprop + (first + n) * g.in_rows * g.in_cols * g.in_depth);
   }
 }
+
+}  // namespace
+}  // namespace TF_APPROXGRAD_TARGET
+}  // namespace tf_approxgrad
+TF_APPROXGRAD_END_TARGET();
+
+#endif  // TF_APPROXGRAD_CC_CPU_POSITIONS_SCATTER_INL_H_

@@ -1,6 +1,21 @@
 // The scatter of what no tile suits (a few channels on large maps, positions
-// that see no input), patch by patch, for one instruction set; included inside
-// its namespace.
+// that see no input), patch by patch.
+
+#ifndef TF_APPROXGRAD_CC_CPU_POSITIONS_SCATTER_GENERAL_INL_H_
+#define TF_APPROXGRAD_CC_CPU_POSITIONS_SCATTER_GENERAL_INL_H_
+
+#include <cstdint>
+
+#include "cc/common/geometry.h"
+#include "cc/common/target.h"
+#include "cc/cpu/positions/kernels.h"
+#include "cc/cpu/positions/patch_list-inl.h"
+#include "cc/cpu/positions/taps-inl.h"
+
+TF_APPROXGRAD_BEGIN_TARGET();
+namespace tf_approxgrad {
+namespace TF_APPROXGRAD_TARGET {
+namespace {
 
 // One patch, tap by tap, into an example's sums [H, W, Ci].
 template <typename T, typename Accumulator>
@@ -47,3 +62,10 @@ void ScatterExample(const ScatterTask<T>& task, int64_t example,
     }
   }
 }
+
+}  // namespace
+}  // namespace TF_APPROXGRAD_TARGET
+}  // namespace tf_approxgrad
+TF_APPROXGRAD_END_TARGET();
+
+#endif  // TF_APPROXGRAD_CC_CPU_POSITIONS_SCATTER_GENERAL_INL_H_

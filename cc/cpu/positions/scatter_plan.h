@@ -9,9 +9,9 @@
 
 #include <cstdint>
 
-#include "cc/cpu/positions/accumulation_plan.h"
-#include "cc/cpu/core/cache_sizes.h"
 #include "cc/common/geometry.h"
+#include "cc/cpu/core/cache_sizes.h"
+#include "cc/cpu/positions/accumulation_plan.h"
 
 namespace tf_approxgrad {
 

@@ -1,10 +1,33 @@
-// Selection for one instruction set; included inside its namespace.
+// The driver of the selection, for max and sampled.
 //
 // How the work is partitioned. NHWC: a unit is one example and up to
 // kSelectionChannels channels; the rows of dY are read front to back, each row
 // of the block contiguous, with the running sums, maxima and positions in
 // registers. NCHW: a unit is one plane. Units that follow each other read
 // neighbouring memory.
+
+#ifndef TF_APPROXGRAD_CC_CPU_POSITIONS_SELECTION_INL_H_
+#define TF_APPROXGRAD_CC_CPU_POSITIONS_SELECTION_INL_H_
+
+#include <cstdint>
+
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
+#include "cc/common/selection.h"
+#include "cc/common/target.h"
+#include "cc/cpu/core/vectors-inl.h"
+#include "cc/cpu/positions/accumulation_plan.h"
+#include "cc/cpu/positions/kernels.h"
+#include "cc/cpu/positions/patch_list-inl.h"
+#include "cc/cpu/positions/selection_max-inl.h"
+#include "cc/cpu/positions/selection_max_heap-inl.h"
+#include "cc/cpu/positions/selection_max_sorted-inl.h"
+#include "cc/cpu/positions/selection_sampled-inl.h"
+
+TF_APPROXGRAD_BEGIN_TARGET();
+namespace tf_approxgrad {
+namespace TF_APPROXGRAD_TARGET {
+namespace {
 
 // The largest of one unit of NHWC: `width` channels from `co` on, which begin
 // at `values`.
@@ -113,3 +136,10 @@ void SelectUnits(const ConvGeometry& g, const AccumulationPlan& plan,
     begin += last - first;
   }
 }
+
+}  // namespace
+}  // namespace TF_APPROXGRAD_TARGET
+}  // namespace tf_approxgrad
+TF_APPROXGRAD_END_TARGET();
+
+#endif  // TF_APPROXGRAD_CC_CPU_POSITIONS_SELECTION_INL_H_

@@ -1,4 +1,21 @@
-// Selection with k = 1, for one instruction set; included inside its namespace.
+// The selection of max with k = 1.
+
+#ifndef TF_APPROXGRAD_CC_CPU_POSITIONS_SELECTION_MAX_INL_H_
+#define TF_APPROXGRAD_CC_CPU_POSITIONS_SELECTION_MAX_INL_H_
+
+#include <cstdint>
+
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
+#include "cc/common/target.h"
+#include "cc/cpu/core/vectors-inl.h"
+#include "cc/cpu/positions/kernels.h"
+#include "cc/cpu/positions/patch_list-inl.h"
+
+TF_APPROXGRAD_BEGIN_TARGET();
+namespace tf_approxgrad {
+namespace TF_APPROXGRAD_TARGET {
+namespace {
 
 // Vectors of channels that are scanned together.
 constexpr int kBlockVectors = 4;
@@ -123,3 +140,10 @@ void KeepLargestOfPlane(const T* values, int64_t count, int64_t co,
   *writer.OfChannel(co) = {writer.PlaceOf(static_cast<int32_t>(largest_index)),
                            sum};
 }
+
+}  // namespace
+}  // namespace TF_APPROXGRAD_TARGET
+}  // namespace tf_approxgrad
+TF_APPROXGRAD_END_TARGET();
+
+#endif  // TF_APPROXGRAD_CC_CPU_POSITIONS_SELECTION_MAX_INL_H_

@@ -1,10 +1,20 @@
-// Selection with larger k, for one instruction set; included inside its
-// namespace.
+// The selection of max with larger k.
 
-template <typename Accumulator>
-inline Accumulator Magnitude(Accumulator value) {
-  return value < 0 ? -value : value;
-}
+#ifndef TF_APPROXGRAD_CC_CPU_POSITIONS_SELECTION_MAX_HEAP_INL_H_
+#define TF_APPROXGRAD_CC_CPU_POSITIONS_SELECTION_MAX_HEAP_INL_H_
+
+#include <cstdint>
+
+#include "cc/common/float_types.h"
+#include "cc/common/target.h"
+#include "cc/cpu/core/vectors-inl.h"
+#include "cc/cpu/positions/kernels.h"
+#include "cc/cpu/positions/patch_list-inl.h"
+
+TF_APPROXGRAD_BEGIN_TARGET();
+namespace tf_approxgrad {
+namespace TF_APPROXGRAD_TARGET {
+namespace {
 
 // The k kept values of one channel and their positions, as a binary heap with
 // the first to be displaced on top: the smallest magnitude, and of several such
@@ -12,7 +22,8 @@ inline Accumulator Magnitude(Accumulator value) {
 template <typename Accumulator>
 class LargestHeap {
  public:
-  LargestHeap(int64_t k, WeightedPatch<Accumulator>* kept) : k_(k), kept_(kept) {}
+  LargestHeap(int64_t k, WeightedPatch<Accumulator>* kept)
+      : k_(k), kept_(kept) {}
 
   Accumulator threshold() const { return Magnitude(kept_[0].weight); }
 
@@ -127,3 +138,10 @@ void KeepAll(const T* values, int64_t rows, int64_t row_stride, int64_t co,
                     Load(values[row * row_stride])};
   }
 }
+
+}  // namespace
+}  // namespace TF_APPROXGRAD_TARGET
+}  // namespace tf_approxgrad
+TF_APPROXGRAD_END_TARGET();
+
+#endif  // TF_APPROXGRAD_CC_CPU_POSITIONS_SELECTION_MAX_HEAP_INL_H_

@@ -1,5 +1,4 @@
-// Selection with 1 < k <= kMostSorted, for one instruction set; included inside
-// its namespace.
+// The selection of max with 1 < k <= kMostSorted.
 //
 // Each lane keeps its largest magnitudes and their rows in descending order,
 // earlier rows first on ties. A row enters with one comparison for each slot
@@ -11,6 +10,24 @@
 // that enter no lane is taken so seldom that it is hardly mispredicted. On a
 // large map few rows enter, and what counts is to read whole pieces of memory:
 // several vectors are scanned together, with the slots in the L1 cache.
+
+#ifndef TF_APPROXGRAD_CC_CPU_POSITIONS_SELECTION_MAX_SORTED_INL_H_
+#define TF_APPROXGRAD_CC_CPU_POSITIONS_SELECTION_MAX_SORTED_INL_H_
+
+#include <cstdint>
+
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
+#include "cc/common/target.h"
+#include "cc/cpu/core/vectors-inl.h"
+#include "cc/cpu/positions/kernels.h"
+#include "cc/cpu/positions/patch_list-inl.h"
+#include "cc/cpu/positions/selection_max-inl.h"
+
+TF_APPROXGRAD_BEGIN_TARGET();
+namespace tf_approxgrad {
+namespace TF_APPROXGRAD_TARGET {
+namespace {
 
 constexpr int kMostSorted = 16;
 
@@ -178,3 +195,10 @@ void KeepSorted(const T* values, const ConvGeometry& g, int64_t co, int width,
                                                 writer);
   }
 }
+
+}  // namespace
+}  // namespace TF_APPROXGRAD_TARGET
+}  // namespace tf_approxgrad
+TF_APPROXGRAD_END_TARGET();
+
+#endif  // TF_APPROXGRAD_CC_CPU_POSITIONS_SELECTION_MAX_SORTED_INL_H_

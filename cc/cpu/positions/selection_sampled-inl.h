@@ -1,5 +1,4 @@
-// Selection of the sampled method, for one instruction set; included inside its
-// namespace. systematic_sampling.h says what is drawn.
+// The selection of sampled. systematic_sampling.h says what is drawn.
 //
 // Each lane has a channel of its own, in both layouts. One pass over dY leaves
 // the running sums at the segments' ends; then, for each of the k draws, only
@@ -7,99 +6,26 @@
 // a position is the number of rows whose sum is still below the draw's: no lane
 // branches.
 
-// Rows that are read at once from planes.
-constexpr int kPieceRows = 16;
+#ifndef TF_APPROXGRAD_CC_CPU_POSITIONS_SELECTION_SAMPLED_INL_H_
+#define TF_APPROXGRAD_CC_CPU_POSITIONS_SELECTION_SAMPLED_INL_H_
 
-// NHWC: rows of neighbouring channels, of which the last vector ends after
-// `count` if kPartial.
-template <bool kPartial, typename T>
-class RowsOfChannels {
- public:
-  using Accumulator = typename AccumulatorOf<T>::type;
+#include <cstdint>
 
-  RowsOfChannels(const T* values, int64_t row_stride, int count)
-      : values_(values), row_stride_(row_stride), count_(count) {}
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
+#include "cc/common/random_stream.h"
+#include "cc/common/systematic_sampling.h"
+#include "cc/common/target.h"
+#include "cc/cpu/core/philox_group-inl.h"
+#include "cc/cpu/core/vectors-inl.h"
+#include "cc/cpu/positions/kernels.h"
+#include "cc/cpu/positions/patch_list-inl.h"
+#include "cc/cpu/positions/selection_sampled_rows-inl.h"
 
-  void Prepare(int64_t first, int64_t) {
-    piece_ = values_ + first * row_stride_;
-  }
-
-  // A vector of row `row` of the piece that was prepared.
-  Vector<Accumulator> Read(int64_t row, int vector) const {
-    const T* values = piece_ + row * row_stride_ + vector * kLanes<Accumulator>;
-    __builtin_prefetch(values + kRowsAhead * row_stride_);
-    return ReadRow<kPartial>(values, count_);
-  }
-
-  Accumulator ValueAt(int64_t row, int64_t lane) const {
-    return Load(values_[row * row_stride_ + lane]);
-  }
-
- private:
-  const T* values_;
-  int64_t row_stride_;
-  int count_;
-  const T* piece_ = nullptr;
-};
-
-// NCHW: neighbouring planes, turned so that each is a lane. Lanes beyond
-// `planes` repeat the last.
-template <typename T>
-class RowsOfPlanes {
- public:
-  using Accumulator = typename AccumulatorOf<T>::type;
-
-  RowsOfPlanes(const T* values, int64_t positions, int planes)
-      : values_(values), positions_(positions), planes_(planes) {}
-
-  void Prepare(int64_t first, int64_t rows) {
-    constexpr int kWidth = kLanes<Accumulator>;
-    int64_t row = 0;
-    for (; row + kWidth <= rows; row += kWidth) {
-      Vector<Accumulator> square[kWidth];
-#pragma GCC unroll 16
-      for (int lane = 0; lane < kWidth; ++lane) {
-        square[lane] = LoadVector(PlaneOf(lane) + first + row);
-      }
-      Transpose<Accumulator>(square);
-#pragma GCC unroll 16
-      for (int i = 0; i < kWidth; ++i) piece_[row + i] = square[i];
-    }
-    for (; row < rows; ++row) {
-      for (int lane = 0; lane < kWidth; ++lane) {
-        piece_[row][lane] = Load(PlaneOf(lane)[first + row]);
-      }
-    }
-  }
-
-  Vector<Accumulator> Read(int64_t row, int) const { return piece_[row]; }
-
-  Accumulator ValueAt(int64_t row, int64_t lane) const {
-    return Load(values_[lane * positions_ + row]);
-  }
-
- private:
-  const T* PlaneOf(int lane) const {
-    return values_ + Smaller(lane, planes_ - 1) * positions_;
-  }
-
-  const T* values_;
-  int64_t positions_;
-  int planes_;
-  Vector<Accumulator> piece_[kPieceRows];
-};
-
-// Calls `use` with each of the rows [first, end): what Read takes for it.
-template <typename Rows, typename Use>
-inline __attribute__((always_inline)) void ForEachRow(int64_t first,
-                                                      int64_t end, Rows* rows,
-                                                      const Use& use) {
-  for (; first < end; first += kPieceRows) {
-    const int64_t count = Smaller(kPieceRows, end - first);
-    rows->Prepare(first, count);
-    for (int64_t row = 0; row < count; ++row) use(row);
-  }
-}
+TF_APPROXGRAD_BEGIN_TARGET();
+namespace tf_approxgrad {
+namespace TF_APPROXGRAD_TARGET {
+namespace {
 
 // `ends` gets the running sums at the segments' ends, kVectors vectors each.
 template <int kVectors, typename Rows, typename Accumulator>
@@ -177,7 +103,8 @@ void KeepSampled(int64_t positions, int64_t co, int width, int64_t k,
     const Vector<Accumulator> weight =
         total / Broadcast(static_cast<Accumulator>(k));
     const Vector<Accumulator> offset = LoadVector(one_less_u + v * kWidth);
-    WeightedPatch<Accumulator>* const patches = writer.OfChannel(co + v * kWidth);
+    WeightedPatch<Accumulator>* const patches =
+        writer.OfChannel(co + v * kWidth);
     for (int64_t j = 0; j < k; ++j) {
       Vector<Accumulator> draw =
           (Broadcast(static_cast<Accumulator>(j)) + offset) * weight;
@@ -273,3 +200,10 @@ void SamplePlanes(const ConvGeometry& g, const T* values, int64_t co, int width,
     done += planes;
   }
 }
+
+}  // namespace
+}  // namespace TF_APPROXGRAD_TARGET
+}  // namespace tf_approxgrad
+TF_APPROXGRAD_END_TARGET();
+
+#endif  // TF_APPROXGRAD_CC_CPU_POSITIONS_SELECTION_SAMPLED_INL_H_

@@ -5,8 +5,11 @@
 #include <limits>
 #include <type_traits>
 
-#include "cc/cpu/core/cache_sizes.h"
 #include "cc/common/integer_math.h"
+#include "cc/common/row_draw.h"
+#include "cc/cpu/core/cache_sizes.h"
+#include "cc/cpu/core/dispatch.h"
+#include "cc/cpu/core/instruction_set.h"
 #include "cc/cpu/rows/product_plan.h"
 
 namespace tf_approxgrad {
@@ -22,11 +25,12 @@ constexpr int64_t kElements = 4096;
 
 template <typename T>
 RowsFilterGradient<T>::RowsFilterGradient(const ConvGeometry& geometry,
-                            const RowSampling& sampling, int64_t threads,
-                            InstructionSet instruction_set)
+                                          const RowSampling& sampling,
+                                          int64_t threads,
+                                          InstructionSet instruction_set)
     : geometry_(geometry),
       sampling_(sampling),
-      kernels_(RowsKernelsFor<T>(instruction_set)),
+      kernels_(KernelsFor<RowsKernels<T>>(instruction_set)),
       workers_(UsefulProductWorkers(geometry, sampling.draws, threads)),
       plan_(PlanProduct(geometry, sampling.draws, sizeof(Accumulator), workers_,
                         DetectedCacheSizes())),
@@ -61,10 +65,10 @@ int64_t RowsFilterGradient<T>::scratch_bytes() const {
 }
 
 template <typename T>
-void RowsFilterGradient<T>::Compute(double scale, double uniform, const T* input,
-                             const T* out_backprop, void* scratch,
-                             T* filter_backprop,
-                             const RunWorkers& run_workers) const {
+void RowsFilterGradient<T>::Compute(double scale, double uniform,
+                                    const T* input, const T* out_backprop,
+                                    void* scratch, T* filter_backprop,
+                                    const RunWorkers& run_workers) const {
   const ConvGeometry& g = geometry_;
   ScratchLayout layout(scratch);
   const Scratch own = LayOut(&layout);

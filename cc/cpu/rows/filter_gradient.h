@@ -9,10 +9,12 @@
 
 #include "cc/common/float_types.h"
 #include "cc/common/geometry.h"
-#include "cc/cpu/rows/kernels.h"
-#include "cc/cpu/rows/sampler.h"
+#include "cc/common/row_draw.h"
+#include "cc/cpu/core/instruction_set.h"
 #include "cc/cpu/core/scratch_layout.h"
 #include "cc/cpu/core/unit_queue.h"
+#include "cc/cpu/rows/kernels.h"
+#include "cc/cpu/rows/sampler.h"
 
 namespace tf_approxgrad {
 
@@ -24,8 +26,8 @@ class RowsFilterGradient {
   // All sizes of `geometry` must be positive. `threads` is how many there are,
   // at least 1; a small gradient takes fewer.
   RowsFilterGradient(const ConvGeometry& geometry, const RowSampling& sampling,
-              int64_t threads,
-              InstructionSet instruction_set = ChosenInstructionSet());
+                     int64_t threads,
+                     InstructionSet instruction_set = ChosenInstructionSet());
 
   // Bytes of scratch for Compute, which must be aligned to 64.
   int64_t scratch_bytes() const;

@@ -3,15 +3,15 @@
 #include <algorithm>
 #include <limits>
 
-#include "cc/cpu/rows/sampler.h"
 #include "cc/cpu/core/scratch_layout.h"
+#include "cc/cpu/rows/sampler.h"
 
 namespace tf_approxgrad {
 
 template <typename T>
 GatheredRows<T>::GatheredRows(const ConvGeometry& geometry,
-                          const RowSampling& sampling,
-                          const RowsKernels<T>& kernels)
+                              const RowSampling& sampling,
+                              const RowsKernels<T>& kernels)
     : geometry_(geometry), sampling_(sampling), kernels_(kernels) {}
 
 template <typename T>
@@ -23,9 +23,9 @@ int64_t GatheredRows<T>::scratch_bytes() const {
 
 template <typename T>
 DrawnRows GatheredRows<T>::Compute(double uniform, const T* input,
-                                 const T* out_backprop, void* scratch,
-                                 Accumulator* patches,
-                                 Accumulator* weighted) const {
+                                   const T* out_backprop, void* scratch,
+                                   Accumulator* patches,
+                                   Accumulator* weighted) const {
   const ConvGeometry& g = geometry_;
   ScratchLayout layout(scratch);
   const RowSamplerScratch own = LayOutRowSampler(g, sampling_, &layout);

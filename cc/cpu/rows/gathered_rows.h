@@ -20,7 +20,7 @@ class GatheredRows {
 
   // All sizes of `geometry` must be positive.
   GatheredRows(const ConvGeometry& geometry, const RowSampling& sampling,
-             const RowsKernels<T>& kernels);
+               const RowsKernels<T>& kernels);
 
   // Bytes of scratch for Compute, which must be aligned to 64.
   int64_t scratch_bytes() const;

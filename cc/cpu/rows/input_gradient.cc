@@ -4,8 +4,11 @@
 #include <atomic>
 #include <limits>
 
-#include "cc/cpu/core/cache_sizes.h"
 #include "cc/common/integer_math.h"
+#include "cc/common/row_draw.h"
+#include "cc/cpu/core/cache_sizes.h"
+#include "cc/cpu/core/dispatch.h"
+#include "cc/cpu/core/instruction_set.h"
 #include "cc/cpu/core/useful_workers.h"
 
 namespace tf_approxgrad {
@@ -68,12 +71,12 @@ PackedFilter PackedFor(const ConvGeometry& g, int64_t panel) {
 
 template <typename T>
 RowsInputGradient<T>::RowsInputGradient(const ConvGeometry& geometry,
-                                      const RowSampling& sampling,
-                                      int64_t threads,
-                                      InstructionSet instruction_set)
+                                        const RowSampling& sampling,
+                                        int64_t threads,
+                                        InstructionSet instruction_set)
     : geometry_(geometry),
       sampling_(sampling),
-      kernels_(RowsKernelsFor<T>(instruction_set)),
+      kernels_(KernelsFor<RowsKernels<T>>(instruction_set)),
       workers_(UsefulWorkers(Work(geometry, sampling.draws), threads)),
       plan_(PlanInputProduct(geometry, sampling.draws, kernels_.lanes,
                              sizeof(T), sizeof(Accumulator), workers_)),
@@ -101,9 +104,9 @@ int64_t RowsInputGradient<T>::scratch_bytes() const {
 
 template <typename T>
 void RowsInputGradient<T>::Compute(double scale, double uniform, const T* input,
-                                  const T* filter, const T* out_backprop,
-                                  void* scratch, T* in_backprop,
-                                  const RunWorkers& run_workers) const {
+                                   const T* filter, const T* out_backprop,
+                                   void* scratch, T* in_backprop,
+                                   const RunWorkers& run_workers) const {
   const ConvGeometry& g = geometry_;
   ScratchLayout layout(scratch);
   const Scratch own = LayOut(&layout);

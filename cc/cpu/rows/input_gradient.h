@@ -9,11 +9,13 @@
 
 #include "cc/common/float_types.h"
 #include "cc/common/geometry.h"
+#include "cc/common/row_draw.h"
+#include "cc/cpu/core/instruction_set.h"
 #include "cc/cpu/core/packed_filter.h"
-#include "cc/cpu/rows/kernels.h"
-#include "cc/cpu/rows/sampler.h"
 #include "cc/cpu/core/scratch_layout.h"
 #include "cc/cpu/core/unit_queue.h"
+#include "cc/cpu/rows/kernels.h"
+#include "cc/cpu/rows/sampler.h"
 
 namespace tf_approxgrad {
 
@@ -25,8 +27,8 @@ class RowsInputGradient {
   // All sizes of `geometry` must be positive. `threads` is how many there are,
   // at least 1; a small gradient takes fewer.
   RowsInputGradient(const ConvGeometry& geometry, const RowSampling& sampling,
-                   int64_t threads,
-                   InstructionSet instruction_set = ChosenInstructionSet());
+                    int64_t threads,
+                    InstructionSet instruction_set = ChosenInstructionSet());
 
   const InputProductPlan& plan() const { return plan_; }
 

@@ -1,5 +1,4 @@
-// The product of drawn rows and the filter, and its scatter, for one
-// instruction set; included inside its namespace.
+// The product of drawn rows and the filter, and its scatter.
 //
 // For kProductRows drawn rows of a unit's examples at a time it
 //   1. packs their dY, weighted, output channel by output channel, in blocks of
@@ -10,6 +9,26 @@
 //      and whose channels are rows, and adds the products to the pixels.
 // Output channels go by kProductRows, so that a panel stays in L1 while all
 // blocks of rows pass by. Pixels outside the input share one that is not read.
+
+#ifndef TF_APPROXGRAD_CC_CPU_ROWS_INPUT_PRODUCT_INL_H_
+#define TF_APPROXGRAD_CC_CPU_ROWS_INPUT_PRODUCT_INL_H_
+
+#include <cstdint>
+
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
+#include "cc/common/target.h"
+#include "cc/cpu/core/input_write-inl.h"
+#include "cc/cpu/core/scratch_layout.h"
+#include "cc/cpu/core/vectors-inl.h"
+#include "cc/cpu/rows/kernels.h"
+#include "cc/cpu/rows/product_blocks-inl.h"
+#include "cc/cpu/rows/product_tiles-inl.h"
+
+TF_APPROXGRAD_BEGIN_TARGET();
+namespace tf_approxgrad {
+namespace TF_APPROXGRAD_TARGET {
+namespace {
 
 template <typename Accumulator>
 struct InputProductScratch {
@@ -23,7 +42,8 @@ struct InputProductScratch {
   int64_t* places;
 };
 
-// Where the parts of it begin, in bytes. Not a ScratchLayout: see vectors.h.
+// Where the parts of it begin, in bytes. Not a ScratchLayout: see
+// vectors-inl.h.
 struct InputProductOffsets {
   int64_t rows, products, places, end;
 };
@@ -236,3 +256,10 @@ void MultiplyInputUnit(const InputProductTask<T>& task, int64_t unit,
                    (first_image + n) * g.in_rows * g.in_cols * g.in_depth);
   }
 }
+
+}  // namespace
+}  // namespace TF_APPROXGRAD_TARGET
+}  // namespace tf_approxgrad
+TF_APPROXGRAD_END_TARGET();
+
+#endif  // TF_APPROXGRAD_CC_CPU_ROWS_INPUT_PRODUCT_INL_H_

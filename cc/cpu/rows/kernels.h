@@ -28,7 +28,6 @@
 
 #include "cc/common/float_types.h"
 #include "cc/common/geometry.h"
-#include "cc/cpu/core/instruction_set.h"
 #include "cc/cpu/core/packed_filter.h"
 
 namespace tf_approxgrad {
@@ -154,25 +153,6 @@ struct RowsKernels {
   void (*multiply_input)(const InputProductTask<T>& task, int64_t unit,
                          int64_t begin, int64_t end, void* scratch);
 };
-
-// The kernels of an instruction set that the processor has.
-template <typename T>
-RowsKernels<T> RowsKernelsFor(InstructionSet instruction_set);
-
-namespace baseline {
-template <typename T>
-RowsKernels<T> GetRowsKernels();
-}
-#if defined(__x86_64__)
-namespace avx2 {
-template <typename T>
-RowsKernels<T> GetRowsKernels();
-}
-namespace avx512 {
-template <typename T>
-RowsKernels<T> GetRowsKernels();
-}
-#endif
 
 }  // namespace tf_approxgrad
 

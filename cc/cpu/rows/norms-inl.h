@@ -1,9 +1,23 @@
-// Square sums and the rearranged input, for one instruction set; included
-// inside its namespace.
+// Square sums, and the input rearranged to [N, H, W, Ci].
 //
 // The sums are made in eight lanes, of two, four or eight registers: element c
 // goes to lane c % 8, and the lanes are added up in one order. In NCHW a
 // position's sum runs through the channels in eight lanes likewise.
+
+#ifndef TF_APPROXGRAD_CC_CPU_ROWS_NORMS_INL_H_
+#define TF_APPROXGRAD_CC_CPU_ROWS_NORMS_INL_H_
+
+#include <cstdint>
+
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
+#include "cc/common/target.h"
+#include "cc/cpu/core/vectors-inl.h"
+
+TF_APPROXGRAD_BEGIN_TARGET();
+namespace tf_approxgrad {
+namespace TF_APPROXGRAD_TARGET {
+namespace {
 
 constexpr int kSumLanes = 8;
 typedef double SumVector __attribute__((vector_size(kSumLanes * 8)));
@@ -242,3 +256,10 @@ void ArrangePixels(Layout layout, const T* values, int64_t positions,
     }
   }
 }
+
+}  // namespace
+}  // namespace TF_APPROXGRAD_TARGET
+}  // namespace tf_approxgrad
+TF_APPROXGRAD_END_TARGET();
+
+#endif  // TF_APPROXGRAD_CC_CPU_ROWS_NORMS_INL_H_

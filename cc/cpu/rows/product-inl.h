@@ -1,5 +1,4 @@
-// The product of patches and drawn rows, for one instruction set; included
-// inside its namespace.
+// The product of patches and drawn rows.
 //
 // A unit has some input channels, some output channels and a piece of the list
 // of drawn rows. For kProductRows of them at a time it
@@ -12,6 +11,26 @@
 // are gathered first, one line of channels at a time: their addresses lie a
 // power of two apart and would drive each other out of L1 before the next panel
 // needs them. Meanwhile the next rows' pixels are brought closer.
+
+#ifndef TF_APPROXGRAD_CC_CPU_ROWS_PRODUCT_INL_H_
+#define TF_APPROXGRAD_CC_CPU_ROWS_PRODUCT_INL_H_
+
+#include <cstdint>
+
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
+#include "cc/common/target.h"
+#include "cc/cpu/core/scratch_layout.h"
+#include "cc/cpu/core/streaming-inl.h"
+#include "cc/cpu/core/vectors-inl.h"
+#include "cc/cpu/rows/kernels.h"
+#include "cc/cpu/rows/product_blocks-inl.h"
+#include "cc/cpu/rows/product_tiles-inl.h"
+
+TF_APPROXGRAD_BEGIN_TARGET();
+namespace tf_approxgrad {
+namespace TF_APPROXGRAD_TARGET {
+namespace {
 
 // What a worker has for a unit.
 template <typename Accumulator>
@@ -210,3 +229,10 @@ void AddPieces(const ProductTask<T>& task, int64_t begin, int64_t end) {
     task.filter_backprop[i] = Store<T>(sum);
   }
 }
+
+}  // namespace
+}  // namespace TF_APPROXGRAD_TARGET
+}  // namespace tf_approxgrad
+TF_APPROXGRAD_END_TARGET();
+
+#endif  // TF_APPROXGRAD_CC_CPU_ROWS_PRODUCT_INL_H_

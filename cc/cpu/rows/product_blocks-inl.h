@@ -1,5 +1,22 @@
 // The drawn rows of a block: where they are, what their taps read, their dY
-// packed for the tiles. For one instruction set; included inside its namespace.
+// packed for the tiles.
+
+#ifndef TF_APPROXGRAD_CC_CPU_ROWS_PRODUCT_BLOCKS_INL_H_
+#define TF_APPROXGRAD_CC_CPU_ROWS_PRODUCT_BLOCKS_INL_H_
+
+#include <cstdint>
+
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
+#include "cc/common/target.h"
+#include "cc/cpu/core/vectors-inl.h"
+#include "cc/cpu/rows/kernels.h"
+#include "cc/cpu/rows/product_tiles-inl.h"
+
+TF_APPROXGRAD_BEGIN_TARGET();
+namespace tf_approxgrad {
+namespace TF_APPROXGRAD_TARGET {
+namespace {
 
 // Drawn rows, each once, their weights and, for every tap, their pixels.
 template <typename Accumulator>
@@ -159,3 +176,10 @@ void PackRows(const ProductTask<T>& task, const RowsOfBlock<Accumulator>& rows,
     }
   }
 }
+
+}  // namespace
+}  // namespace TF_APPROXGRAD_TARGET
+}  // namespace tf_approxgrad
+TF_APPROXGRAD_END_TARGET();
+
+#endif  // TF_APPROXGRAD_CC_CPU_ROWS_PRODUCT_BLOCKS_INL_H_

@@ -5,8 +5,8 @@
 
 #include <cstdint>
 
-#include "cc/cpu/core/cache_sizes.h"
 #include "cc/common/geometry.h"
+#include "cc/cpu/core/cache_sizes.h"
 #include "cc/cpu/rows/kernels.h"
 
 namespace tf_approxgrad {

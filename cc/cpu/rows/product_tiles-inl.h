@@ -1,5 +1,18 @@
-// The hot loop of the row-sampled product, for one instruction set; included
-// inside its namespace. row_product_impl.h says how tiles make a unit.
+// The hot loop of the row-sampled product; product-inl.h says how tiles make a
+// unit.
+
+#ifndef TF_APPROXGRAD_CC_CPU_ROWS_PRODUCT_TILES_INL_H_
+#define TF_APPROXGRAD_CC_CPU_ROWS_PRODUCT_TILES_INL_H_
+
+#include <cstdint>
+
+#include "cc/common/target.h"
+#include "cc/cpu/core/vectors-inl.h"
+
+TF_APPROXGRAD_BEGIN_TARGET();
+namespace tf_approxgrad {
+namespace TF_APPROXGRAD_TARGET {
+namespace {
 
 constexpr bool kManyRegisters = TF_APPROXGRAD_VECTOR_BYTES == 64;
 // Of a tile with two vectors, and with one.
@@ -123,3 +136,10 @@ inline void GatherPixels(const TileRows<Accumulator>& rows, bool fetches_later,
     for (int64_t c = 0; c < channels; ++c) gathered[row * kGathered + c] = x[c];
   }
 }
+
+}  // namespace
+}  // namespace TF_APPROXGRAD_TARGET
+}  // namespace tf_approxgrad
+TF_APPROXGRAD_END_TARGET();
+
+#endif  // TF_APPROXGRAD_CC_CPU_ROWS_PRODUCT_TILES_INL_H_

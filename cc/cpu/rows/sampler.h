@@ -8,9 +8,9 @@
 
 #include "cc/common/geometry.h"
 #include "cc/common/row_draw.h"
-#include "cc/cpu/rows/kernels.h"
 #include "cc/cpu/core/scratch_layout.h"
 #include "cc/cpu/core/unit_queue.h"
+#include "cc/cpu/rows/kernels.h"
 
 namespace tf_approxgrad {
 

@@ -1,5 +1,4 @@
-// One block of CUDA threads on the processor, each thread a fiber: what
-// cuda_on_cpu.h is made of.
+// One block of CUDA threads on the processor, each thread a fiber.
 
 #ifndef TF_APPROXGRAD_CC_CUDA_EMULATION_BLOCK_H_
 #define TF_APPROXGRAD_CC_CUDA_EMULATION_BLOCK_H_
@@ -16,8 +15,8 @@
 #include <utility>
 #include <vector>
 
-#include "cc/cuda/emulation/runtime.h"
 #include "cc/cuda/emulation/fiber.h"
+#include "cc/cuda/emulation/runtime.h"
 
 inline uint3 threadIdx, blockIdx;
 inline dim3 blockDim, gridDim;

@@ -1,6 +1,6 @@
 // Runs CUDA kernels on the processor, for tests alone: g++ compiles a .cu file
-// as C++ with TF_APPROXGRAD_CUDA_ON_CPU defined, and cc/kernels/launch.h
-// includes this instead of CUDA.
+// as C++ with TF_APPROXGRAD_CUDA_ON_CPU defined, and cc/cuda/runtime includes
+// this instead of CUDA.
 //
 // Every CUDA thread is a fiber. Blocks run one after the other; within a block
 // a thread runs until it must wait for others, at __syncthreads or at an

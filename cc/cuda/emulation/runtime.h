@@ -130,8 +130,6 @@ constexpr size_t kSharedBytesPerBlock = 227 * 1024;
 enum cudaDeviceAttr {
   cudaDevAttrClockRate,
   cudaDevAttrMultiProcessorCount,
-  cudaDevAttrMemoryClockRate,
-  cudaDevAttrGlobalMemoryBusWidth,
   cudaDevAttrL2CacheSize,
   cudaDevAttrComputeCapabilityMajor,
   cudaDevAttrComputeCapabilityMinor,
@@ -144,8 +142,7 @@ inline cudaError_t cudaGetDevice(int* device) {
 // An H100's (SXM).
 inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr name,
                                           int) {
-  constexpr int kValues[] = {1980000,  132, 2619000, 5120,
-                             50 << 20, 9,   0,       227 * 1024};
+  constexpr int kValues[] = {1980000, 132, 50 << 20, 9, 0, 227 * 1024};
   *value = kValues[name];
   return cudaSuccess;
 }

@@ -1,8 +1,10 @@
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
+#include "cc/common/integer_math.h"
 #include "cc/cuda/positions/accumulation.h"
 #include "cc/cuda/positions/accumulation_kernels.h"
 #include "cc/cuda/positions/accumulation_parts_kernels.h"
 #include "cc/cuda/runtime/alignment.h"
-#include "cc/common/integer_math.h"
 #include "cc/cuda/runtime/launch.h"
 
 namespace tf_approxgrad {
@@ -43,7 +45,8 @@ AccumulationTask TaskOf(const ConvGeometry& g, int64_t k,
 template <typename T, CudaInput kInput, int kVector>
 cudaError_t AccumulateFrom(
     const ConvGeometry& g, int64_t k, const CudaPlan& plan, double scale,
-    const T* input, const WeightedPosition<typename AccumulatorOf<T>::type>* kept,
+    const T* input,
+    const WeightedPosition<typename AccumulatorOf<T>::type>* kept,
     typename AccumulatorOf<T>::type* parts, T* filter_backprop,
     cudaStream_t stream) {
   LaunchShape shape;
@@ -80,7 +83,8 @@ cudaError_t LaunchAddParts(int64_t size, const CudaPlan& plan, double scale,
 template <typename T>
 cudaError_t CudaAccumulate(
     const ConvGeometry& g, int64_t k, const CudaPlan& plan, double scale,
-    const T* input, const WeightedPosition<typename AccumulatorOf<T>::type>* kept,
+    const T* input,
+    const WeightedPosition<typename AccumulatorOf<T>::type>* kept,
     typename AccumulatorOf<T>::type* parts, T* filter_backprop,
     cudaStream_t stream) {
   constexpr int kVector = sizeof(uint4) / sizeof(T);
@@ -114,7 +118,7 @@ cudaError_t CudaAccumulate(
 #define TF_APPROXGRAD_INSTANTIATE(T)                                   \
   template cudaError_t CudaAccumulate<T>(                              \
       const ConvGeometry&, int64_t, const CudaPlan&, double, const T*, \
-      const WeightedPosition<typename AccumulatorOf<T>::type>*,                \
+      const WeightedPosition<typename AccumulatorOf<T>::type>*,        \
       typename AccumulatorOf<T>::type*, T*, cudaStream_t)
 TF_APPROXGRAD_INSTANTIATE(float);
 TF_APPROXGRAD_INSTANTIATE(double);

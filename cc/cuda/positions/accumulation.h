@@ -5,8 +5,10 @@
 
 #include <cstdint>
 
-#include "cc/cuda/positions/weighted_position.h"
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
 #include "cc/cuda/positions/plan.h"
+#include "cc/cuda/positions/weighted_position.h"
 #include "cc/cuda/runtime/runtime_api.h"
 
 namespace tf_approxgrad {
@@ -17,7 +19,8 @@ namespace tf_approxgrad {
 template <typename T>
 cudaError_t CudaAccumulate(
     const ConvGeometry& geometry, int64_t k, const CudaPlan& plan, double scale,
-    const T* input, const WeightedPosition<typename AccumulatorOf<T>::type>* kept,
+    const T* input,
+    const WeightedPosition<typename AccumulatorOf<T>::type>* kept,
     typename AccumulatorOf<T>::type* parts, T* filter_backprop,
     cudaStream_t stream);
 

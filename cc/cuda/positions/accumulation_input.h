@@ -6,9 +6,10 @@
 
 #include <cstdint>
 
+#include "cc/common/geometry.h"
 #include "cc/cuda/positions/accumulation_stage.h"
-#include "cc/cuda/runtime/elements.h"
 #include "cc/cuda/positions/plan.h"
+#include "cc/cuda/runtime/elements.h"
 
 namespace tf_approxgrad {
 namespace {

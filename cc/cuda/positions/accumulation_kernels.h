@@ -5,12 +5,14 @@
 
 #include <cstdint>
 
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
+#include "cc/cuda/positions/accumulation_input.h"
 #include "cc/cuda/positions/accumulation_stage.h"
 #include "cc/cuda/positions/accumulation_sums.h"
-#include "cc/cuda/runtime/elements.h"
-#include "cc/cuda/positions/accumulation_input.h"
-#include "cc/cuda/positions/weighted_position.h"
 #include "cc/cuda/positions/plan.h"
+#include "cc/cuda/positions/weighted_position.h"
+#include "cc/cuda/runtime/elements.h"
 #include "cc/cuda/runtime/launch.h"
 
 namespace tf_approxgrad {
@@ -79,8 +81,8 @@ __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
     __syncthreads();
   }
 
-  // A stage's list is [stage_examples, stage_positions, out_channels]. This thread
-  // prepares kCudaPreparedPositions of it, all of one output channel.
+  // A stage's list is [stage_examples, stage_positions, out_channels]. This
+  // thread prepares kCudaPreparedPositions of it, all of one output channel.
   const int own_channel = threadIdx.x % task.out_channels;
   const int own_first = threadIdx.x / task.out_channels;
   WeightedPosition<Accumulator> pending[kCudaPreparedPositions];
@@ -177,9 +179,11 @@ __global__ void __launch_bounds__(kCudaMostThreads, 1) AccumulatePatches(
                                         task.pixels * task.in_depth);
     const int patches =
         task.stage_examples == 1
-            ? static_cast<int>(Least(task.stage_positions, task.k - first_position))
-            : task.stage_positions * static_cast<int>(Least(task.stage_examples,
-                                                       end_example - example));
+            ? static_cast<int>(
+                  Least(task.stage_positions, task.k - first_position))
+            : task.stage_positions *
+                  static_cast<int>(
+                      Least(task.stage_examples, end_example - example));
     AddPatches(reader, lists + list * list_size + group, task.out_channels,
                patches, tap_offsets, sums);
     list = 1 - list;

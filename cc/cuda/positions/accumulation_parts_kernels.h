@@ -6,8 +6,9 @@
 
 #include <cstdint>
 
-#include "cc/cuda/runtime/elements.h"
+#include "cc/common/float_types.h"
 #include "cc/cuda/positions/plan.h"
+#include "cc/cuda/runtime/elements.h"
 #include "cc/cuda/runtime/launch.h"
 
 namespace tf_approxgrad {

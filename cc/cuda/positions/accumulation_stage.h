@@ -6,9 +6,8 @@
 
 #include <cstdint>
 
-#include "cc/cuda/runtime/elements.h"
-#include "cc/cuda/positions/weighted_position.h"
 #include "cc/common/geometry.h"
+#include "cc/cuda/runtime/elements.h"
 #include "cc/cuda/runtime/launch.h"
 
 namespace tf_approxgrad {
@@ -43,7 +42,8 @@ struct AccumulationTask {
   Layout input_layout;
   // As in CudaPlan.
   bool tile_vectors, has_table;
-  int lanes, in_channels, out_channels, stage_examples, stage_positions, pixel_pitch;
+  int lanes, in_channels, out_channels, stage_examples, stage_positions,
+      pixel_pitch;
   int plane_threads, in_blocks, out_blocks, splits, split_examples, turned_taps;
   // Two to this power are the block's input channels.
   int in_channel_bits;

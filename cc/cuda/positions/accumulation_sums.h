@@ -7,11 +7,10 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "cc/cuda/positions/accumulation_stage.h"
-#include "cc/cuda/runtime/elements.h"
 #include "cc/cuda/positions/accumulation_input.h"
-#include "cc/cuda/positions/weighted_position.h"
+#include "cc/cuda/positions/accumulation_stage.h"
 #include "cc/cuda/positions/plan.h"
+#include "cc/cuda/runtime/elements.h"
 
 namespace tf_approxgrad {
 namespace {

@@ -1,8 +1,9 @@
+#include "cc/common/integer_math.h"
 #include "cc/cuda/positions/accumulation.h"
-#include "cc/cuda/runtime/alignment.h"
 #include "cc/cuda/positions/filter_gradient.h"
 #include "cc/cuda/positions/selection.h"
-#include "cc/common/integer_math.h"
+#include "cc/cuda/runtime/alignment.h"
+#include "cc/cuda/runtime/device_limits.h"
 
 namespace tf_approxgrad {
 namespace {
@@ -30,10 +31,9 @@ CudaPlanOptions OptionsFor(const ConvGeometry& g, const Selection& selection,
 }  // namespace
 
 template <typename T>
-CudaPositionsFilterGradient<T>::CudaPositionsFilterGradient(const ConvGeometry& geometry,
-                                      const Selection& selection,
-                                      const CudaDevice& device,
-                                      const CudaPlanOptions& options)
+CudaPositionsFilterGradient<T>::CudaPositionsFilterGradient(
+    const ConvGeometry& geometry, const Selection& selection,
+    const CudaDevice& device, const CudaPlanOptions& options)
     : geometry_(geometry),
       selection_(selection),
       plan_(PlanCuda(geometry, selection.k, sizeof(T), sizeof(Accumulator),
@@ -53,31 +53,31 @@ template <typename T>
 size_t CudaPositionsFilterGradient<T>::scratch_bytes() const {
   if (plan_.splits == 1) return positions_bytes();
   return positions_bytes() + plan_.splits * geometry_.filter_size() *
-                            geometry_.out_depth * sizeof(Accumulator);
+                                 geometry_.out_depth * sizeof(Accumulator);
 }
 
 template <typename T>
-cudaError_t CudaPositionsFilterGradient<T>::Compute(double scale, const T* input,
-                                         const T* out_backprop, void* scratch,
-                                         T* filter_backprop,
-                                         cudaStream_t stream) const {
+cudaError_t CudaPositionsFilterGradient<T>::Compute(
+    double scale, const T* input, const T* out_backprop, void* scratch,
+    T* filter_backprop, cudaStream_t stream) const {
   const cudaError_t status = Select(out_backprop, scratch, stream);
   if (status != cudaSuccess) return status;
   return Accumulate(scale, input, scratch, filter_backprop, stream);
 }
 
 template <typename T>
-cudaError_t CudaPositionsFilterGradient<T>::Select(const T* out_backprop, void* scratch,
-                                        cudaStream_t stream) const {
+cudaError_t CudaPositionsFilterGradient<T>::Select(const T* out_backprop,
+                                                   void* scratch,
+                                                   cudaStream_t stream) const {
   const CudaPlan& plan = AreAligned({out_backprop}) ? plan_ : unaligned_plan_;
   return CudaSelect(geometry_, selection_, plan, out_backprop, kept(scratch),
                     stream);
 }
 
 template <typename T>
-cudaError_t CudaPositionsFilterGradient<T>::Accumulate(double scale, const T* input,
-                                            void* scratch, T* filter_backprop,
-                                            cudaStream_t stream) const {
+cudaError_t CudaPositionsFilterGradient<T>::Accumulate(
+    double scale, const T* input, void* scratch, T* filter_backprop,
+    cudaStream_t stream) const {
   const CudaPlan& plan = AreAligned({input}) ? plan_ : unaligned_plan_;
   auto* parts = reinterpret_cast<Accumulator*>(static_cast<char*>(scratch) +
                                                positions_bytes());

@@ -9,12 +9,13 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "cc/cuda/positions/weighted_position.h"
-#include "cc/cuda/positions/plan.h"
-#include "cc/cuda/runtime/runtime_api.h"
 #include "cc/common/float_types.h"
 #include "cc/common/geometry.h"
 #include "cc/common/selection.h"
+#include "cc/cuda/positions/plan.h"
+#include "cc/cuda/positions/weighted_position.h"
+#include "cc/cuda/runtime/device_limits.h"
+#include "cc/cuda/runtime/runtime_api.h"
 
 namespace tf_approxgrad {
 
@@ -26,9 +27,10 @@ class CudaPositionsFilterGradient {
 
   // All sizes of `geometry` must be positive, and CudaPlanProblem silent.
   // `device` describes the one that Compute runs on.
-  CudaPositionsFilterGradient(const ConvGeometry& geometry, const Selection& selection,
-                   const CudaDevice& device,
-                   const CudaPlanOptions& options = {});
+  CudaPositionsFilterGradient(const ConvGeometry& geometry,
+                              const Selection& selection,
+                              const CudaDevice& device,
+                              const CudaPlanOptions& options = {});
 
   const CudaPlan& plan() const { return plan_; }
 

@@ -111,7 +111,7 @@ void PlanShared(const ConvGeometry& g, int64_t element_bytes,
                        plan->pixel_pitch * element_bytes;
   }
   plan->positions_bytes = 2 * plan->stage_examples * plan->block_out_channels *
-                     plan->stage_positions * kPreparedBytes;
+                          plan->stage_positions * kPreparedBytes;
   const int64_t tap_bytes =
       plan->in_channels() * (plan->block_out_channels + 1) * accumulator_bytes;
   const int64_t stage_bytes =

@@ -12,21 +12,9 @@
 #include "cc/common/geometry.h"
 #include "cc/common/host_device.h"
 #include "cc/common/integer_math.h"
+#include "cc/cuda/runtime/device_limits.h"
 
 namespace tf_approxgrad {
-
-// What a plan must know of a GPU. The defaults are an H100 (SXM).
-struct CudaDevice {
-  // 10 * major + minor.
-  int compute_capability = 90;
-  int64_t multiprocessors = 132;
-  // Shared memory that one block may have.
-  int64_t shared_bytes_per_block = 227 * 1024;
-  int64_t l2_bytes = 50 << 20;
-  double clock_hertz = 1.755e9;
-  // Of the device's memory.
-  double bytes_per_second = 3.35e12;
-};
 
 // What a multiprocessor moves in a cycle between L2 or its shared memory and
 // its registers, and what a launch takes: from what is published, not measured.

@@ -1,9 +1,11 @@
-#include "cc/cuda/runtime/elements.h"
-#include "cc/cuda/positions/selection_sampled_kernels.h"
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
+#include "cc/common/integer_math.h"
 #include "cc/cuda/positions/selection.h"
 #include "cc/cuda/positions/selection_max_kernels.h"
 #include "cc/cuda/positions/selection_max_sorted_kernels.h"
-#include "cc/common/integer_math.h"
+#include "cc/cuda/positions/selection_sampled_kernels.h"
+#include "cc/cuda/runtime/elements.h"
 #include "cc/cuda/runtime/launch.h"
 
 namespace tf_approxgrad {
@@ -14,10 +16,10 @@ unsigned BlocksFor(int64_t items, int64_t items_of_block) {
 }
 
 template <typename T, int kVector, int kMost>
-cudaError_t LaunchPlanes(const ConvGeometry& g, int k, const CudaPlan& plan,
-                         const T* out_backprop,
-                         WeightedPosition<typename AccumulatorOf<T>::type>* kept,
-                         cudaStream_t stream) {
+cudaError_t LaunchPlanes(
+    const ConvGeometry& g, int k, const CudaPlan& plan, const T* out_backprop,
+    WeightedPosition<typename AccumulatorOf<T>::type>* kept,
+    cudaStream_t stream) {
   const int64_t planes = g.batch * g.out_depth;
   const int lanes = static_cast<int>(plan.selection_lanes);
   LaunchShape shape;
@@ -48,10 +50,10 @@ cudaError_t LaunchRows(const ConvGeometry& g, int k, const CudaPlan& plan,
 }
 
 template <typename T, int kMost>
-cudaError_t SelectLargest(const ConvGeometry& g, int k, const CudaPlan& plan,
-                          const T* out_backprop,
-                          WeightedPosition<typename AccumulatorOf<T>::type>* kept,
-                          cudaStream_t stream) {
+cudaError_t SelectLargest(
+    const ConvGeometry& g, int k, const CudaPlan& plan, const T* out_backprop,
+    WeightedPosition<typename AccumulatorOf<T>::type>* kept,
+    cudaStream_t stream) {
   constexpr int kVector = sizeof(uint4) / sizeof(T);
   constexpr int kRowVector = CudaRowVector(kMost, sizeof(T));
   const bool single = plan.selection_vector == 1;

@@ -5,10 +5,12 @@
 
 #include <cstdint>
 
-#include "cc/cuda/positions/weighted_position.h"
-#include "cc/cuda/positions/plan.h"
-#include "cc/cuda/runtime/runtime_api.h"
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
 #include "cc/common/selection.h"
+#include "cc/cuda/positions/plan.h"
+#include "cc/cuda/positions/weighted_position.h"
+#include "cc/cuda/runtime/runtime_api.h"
 
 namespace tf_approxgrad {
 

@@ -8,9 +8,10 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "cc/cuda/runtime/elements.h"
-#include "cc/cuda/positions/weighted_position.h"
+#include "cc/common/float_types.h"
 #include "cc/cuda/positions/plan.h"
+#include "cc/cuda/positions/weighted_position.h"
+#include "cc/cuda/runtime/elements.h"
 #include "cc/cuda/runtime/launch.h"
 
 namespace tf_approxgrad {

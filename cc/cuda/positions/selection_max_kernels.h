@@ -6,10 +6,11 @@
 
 #include <cstdint>
 
-#include "cc/cuda/runtime/elements.h"
-#include "cc/cuda/positions/weighted_position.h"
-#include "cc/cuda/positions/selection_max_candidates.h"
+#include "cc/common/float_types.h"
 #include "cc/cuda/positions/plan.h"
+#include "cc/cuda/positions/selection_max_candidates.h"
+#include "cc/cuda/positions/weighted_position.h"
+#include "cc/cuda/runtime/elements.h"
 #include "cc/cuda/runtime/launch.h"
 
 namespace tf_approxgrad {
@@ -29,10 +30,10 @@ namespace {
 // instructions, while an H100 brings 14.5 bytes a cycle to a multiprocessor
 // that issues 4 * 32. With more, a value that enters costs about 20.
 template <typename T, int kVector, int kMost>
-__global__ void __launch_bounds__(kCudaSelectionThreads)
-    SelectPlanes(int64_t planes, int64_t positions, int k, int lanes,
-                 const T* __restrict__ out_backprop,
-                 WeightedPosition<typename AccumulatorOf<T>::type>* __restrict__ kept) {
+__global__ void __launch_bounds__(kCudaSelectionThreads) SelectPlanes(
+    int64_t planes, int64_t positions, int k, int lanes,
+    const T* __restrict__ out_backprop,
+    WeightedPosition<typename AccumulatorOf<T>::type>* __restrict__ kept) {
   constexpr int kUnroll = 4;
   const int group = threadIdx.x / lanes;
   const int lane = threadIdx.x % lanes;
@@ -103,9 +104,10 @@ __global__ void __launch_bounds__(kCudaSelectionThreads)
 // of one block.
 template <typename T, int kVector, int kMost>
 __global__ void __launch_bounds__(kCudaSelectionThreads, kMost == 1 ? 4 : 3)
-    SelectRows(int64_t batch, int64_t positions, int64_t depth, int k,
-               int lanes, int warps, const T* __restrict__ out_backprop,
-               WeightedPosition<typename AccumulatorOf<T>::type>* __restrict__ kept) {
+    SelectRows(
+        int64_t batch, int64_t positions, int64_t depth, int k, int lanes,
+        int warps, const T* __restrict__ out_backprop,
+        WeightedPosition<typename AccumulatorOf<T>::type>* __restrict__ kept) {
   using Collected = LargestOf<T, kMost>;
   constexpr int kUnroll = 4;
   constexpr int kWarps = kCudaSelectionThreads / kWarpLanes;

@@ -5,22 +5,25 @@
 
 #include <cstdint>
 
-#include "cc/cuda/runtime/elements.h"
-#include "cc/cuda/positions/weighted_position.h"
-#include "cc/cuda/positions/plan.h"
-#include "cc/cuda/runtime/launch.h"
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
+#include "cc/common/philox-inl.h"
 #include "cc/common/random_stream.h"
 #include "cc/common/systematic_sampling.h"
+#include "cc/common/target.h"
+#include "cc/cuda/positions/plan.h"
+#include "cc/cuda/positions/weighted_position.h"
+#include "cc/cuda/runtime/elements.h"
+#include "cc/cuda/runtime/launch.h"
 
 namespace tf_approxgrad {
 namespace {
-
-#include "cc/common/philox-inl.h"
 
 // 1 - u of a channel, n * Co + co.
 template <typename Accumulator>
 __device__ Accumulator OneLessUniformOf(const RandomStream& stream,
                                         int64_t channel) {
+  using namespace TF_APPROXGRAD_TARGET;
   uint32_t words[4] = {static_cast<uint32_t>(channel), stream.layer,
                        static_cast<uint32_t>(stream.step),
                        static_cast<uint32_t>(stream.step >> 32)};

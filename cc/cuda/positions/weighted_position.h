@@ -5,8 +5,6 @@
 
 #include <cstdint>
 
-#include "cc/common/float_types.h"
-
 namespace tf_approxgrad {
 
 // One kept position of an example and output channel, and its weight.

@@ -1,15 +1,16 @@
-#include "cc/cuda/random/fill_normal.h"
+#include "cc/common/float_types.h"
 #include "cc/common/integer_math.h"
+#include "cc/common/normal_functions-inl.h"
+#include "cc/common/philox-inl.h"
+#include "cc/common/random_stream.h"
+#include "cc/common/target.h"
+#include "cc/cuda/random/fill_normal.h"
 #include "cc/cuda/runtime/launch.h"
 
 namespace tf_approxgrad {
 namespace {
 
-// In the order in which they use each other.
-// clang-format off
-#include "cc/common/philox-inl.h"
-#include "cc/common/normal_functions-inl.h"
-// clang-format on
+using namespace TF_APPROXGRAD_TARGET;
 
 constexpr int64_t kThreads = kNormalGroup;
 constexpr int64_t kGroupsOfBlock = kThreads / kNormalBlocks;

@@ -1,4 +1,4 @@
-// random_normal.h's numbers, drawn on a GPU: the same bits for the same
+// normal_numbers.h's numbers, drawn on a GPU: the same bits for the same
 // (seed, layer, step).
 
 #ifndef TF_APPROXGRAD_CC_CUDA_RANDOM_FILL_NORMAL_H_
@@ -6,8 +6,9 @@
 
 #include <cstdint>
 
+#include "cc/common/normal_numbers.h"
+#include "cc/common/random_stream.h"
 #include "cc/cuda/runtime/runtime_api.h"
-#include "cc/cpu/random/fill_normal.h"
 
 namespace tf_approxgrad {
 

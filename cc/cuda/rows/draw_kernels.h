@@ -7,8 +7,8 @@
 #include <cmath>
 #include <cstdint>
 
-#include "cc/cuda/runtime/launch.h"
 #include "cc/common/row_draw.h"
+#include "cc/cuda/runtime/launch.h"
 
 namespace tf_approxgrad {
 namespace {

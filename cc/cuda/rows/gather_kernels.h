@@ -6,10 +6,11 @@
 #include <cmath>
 #include <cstdint>
 
-#include "cc/cuda/runtime/elements.h"
+#include "cc/common/float_types.h"
 #include "cc/common/geometry.h"
-#include "cc/cuda/runtime/launch.h"
 #include "cc/common/row_draw.h"
+#include "cc/cuda/runtime/elements.h"
+#include "cc/cuda/runtime/launch.h"
 
 namespace tf_approxgrad {
 namespace {

@@ -1,11 +1,11 @@
 #include <algorithm>
 
-#include "cc/cuda/runtime/alignment.h"
+#include "cc/common/integer_math.h"
 #include "cc/cuda/rows/draw_kernels.h"
 #include "cc/cuda/rows/gather_kernels.h"
 #include "cc/cuda/rows/sampling.h"
 #include "cc/cuda/rows/size_kernels.h"
-#include "cc/common/integer_math.h"
+#include "cc/cuda/runtime/alignment.h"
 #include "cc/cuda/runtime/launch.h"
 
 namespace tf_approxgrad {

@@ -11,10 +11,10 @@
 #include <cstdint>
 #include <string>
 
-#include "cc/cuda/runtime/runtime_api.h"
 #include "cc/common/float_types.h"
 #include "cc/common/geometry.h"
 #include "cc/common/row_draw.h"
+#include "cc/cuda/runtime/runtime_api.h"
 
 namespace tf_approxgrad {
 

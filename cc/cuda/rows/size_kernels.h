@@ -6,16 +6,16 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "cc/cuda/runtime/elements.h"
 #include "cc/common/geometry.h"
-#include "cc/cuda/runtime/launch.h"
 #include "cc/common/row_draw.h"
+#include "cc/cuda/runtime/elements.h"
+#include "cc/cuda/runtime/launch.h"
 
 namespace tf_approxgrad {
 namespace {
 
-// Lanes of the sum of a vector's squares, as on the CPU (row_values_impl.h), so
-// that both get the same bits.
+// Lanes of the sum of a vector's squares, as on the CPU (cpu/rows/norms-inl.h),
+// so that both get the same bits.
 constexpr int kSquareLanes = 8;
 // Vectors that a block measures, and its threads.
 constexpr int kMeasured = static_cast<int>(kRowPart);

@@ -23,9 +23,6 @@ cudaError_t AskDevice(int number, CudaDevice* device) {
       attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
   device->l2_bytes = attribute(cudaDevAttrL2CacheSize);
   device->clock_hertz = 1e3 * attribute(cudaDevAttrClockRate);
-  // Two transfers a cycle of a bus that is given in bits.
-  device->bytes_per_second = 2e3 * attribute(cudaDevAttrMemoryClockRate) *
-                             attribute(cudaDevAttrGlobalMemoryBusWidth) / 8;
   return status;
 }
 

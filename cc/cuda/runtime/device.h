@@ -3,7 +3,7 @@
 #ifndef TF_APPROXGRAD_CC_CUDA_RUNTIME_DEVICE_H_
 #define TF_APPROXGRAD_CC_CUDA_RUNTIME_DEVICE_H_
 
-#include "cc/cuda/positions/plan.h"
+#include "cc/cuda/runtime/device_limits.h"
 #include "cc/cuda/runtime/runtime_api.h"
 
 namespace tf_approxgrad {

@@ -2,8 +2,8 @@
 // include this.
 //
 // nvcc compiles them for the device. g++ compiles the very same files for the
-// processor where TF_APPROXGRAD_CUDA_ON_CPU is defined: cc/tests/cuda_on_cpu.h
-// then runs each CUDA thread as a fiber, so that machines without a GPU test
+// processor where TF_APPROXGRAD_CUDA_ON_CPU is defined: cc/cuda/emulation then
+// runs each CUDA thread as a fiber, so that machines without a GPU test
 // the kernels. For that, kernels are started by Launch alone, never by <<<>>>,
 // and take shared memory from SharedArray and DynamicShared alone.
 

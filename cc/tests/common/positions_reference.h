@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cc/common/geometry.h"
+#include "cc/common/random_stream.h"
 #include "cc/common/selection.h"
 
 namespace tf_approxgrad {
@@ -99,9 +100,10 @@ inline double ReferenceUniform(const RandomStream& stream, int64_t channel,
 // The weight of each position of example n and channel co. `is_double` is true
 // of tensors of doubles.
 inline std::vector<double> PositionWeights(const ConvGeometry& g,
-                                       const Selection& selection,
-                                       const std::vector<double>& dy, int64_t n,
-                                       int64_t co, bool is_double) {
+                                           const Selection& selection,
+                                           const std::vector<double>& dy,
+                                           int64_t n, int64_t co,
+                                           bool is_double) {
   std::vector<double> values(g.positions());
   for (int64_t p = 0; p < g.positions(); ++p) {
     values[p] = dy[ImageIndex(g.layout, n, p / g.out_cols, p % g.out_cols, co,
@@ -139,8 +141,8 @@ void ForEachTap(const ConvGeometry& g, int64_t n, int64_t p, int64_t ci,
 // kept positions contribute.
 template <typename Visit>
 void ForEachProduct(const ConvGeometry& g, const Selection& selection,
-                        double scale, const std::vector<double>& dy,
-                        bool is_double, const Visit& visit) {
+                    double scale, const std::vector<double>& dy, bool is_double,
+                    const Visit& visit) {
   for (int64_t n = 0; n < g.batch; ++n) {
     for (int64_t co = 0; co < g.out_depth; ++co) {
       const auto weights = PositionWeights(g, selection, dy, n, co, is_double);
@@ -166,10 +168,10 @@ inline std::vector<double> ReferenceGradient(
   std::vector<double> gradient(g.filter_size() * g.out_depth);
   magnitudes->assign(gradient.size(), 0.0);
   ForEachProduct(g, selection, scale, dy, is_double,
-                     [&](double weight, int64_t in, int64_t in_filter) {
-                       gradient[in_filter] += weight * x[in];
-                       (*magnitudes)[in_filter] += std::abs(weight * x[in]);
-                     });
+                 [&](double weight, int64_t in, int64_t in_filter) {
+                   gradient[in_filter] += weight * x[in];
+                   (*magnitudes)[in_filter] += std::abs(weight * x[in]);
+                 });
   return gradient;
 }
 
@@ -181,11 +183,10 @@ inline std::vector<double> ReferenceInputGradient(
   std::vector<double> gradient(g.input_size());
   magnitudes->assign(gradient.size(), 0.0);
   ForEachProduct(g, selection, scale, dy, is_double,
-                     [&](double weight, int64_t in, int64_t in_filter) {
-                       gradient[in] += weight * filter[in_filter];
-                       (*magnitudes)[in] +=
-                           std::abs(weight * filter[in_filter]);
-                     });
+                 [&](double weight, int64_t in, int64_t in_filter) {
+                   gradient[in] += weight * filter[in_filter];
+                   (*magnitudes)[in] += std::abs(weight * filter[in_filter]);
+                 });
   return gradient;
 }
 

@@ -12,9 +12,10 @@
 #include <vector>
 
 #include "cc/common/geometry.h"
+#include "cc/common/row_draw.h"
 #include "cc/cpu/rows/sampler.h"
-#include "cc/tests/common/problems.h"
 #include "cc/tests/common/positions_reference.h"
+#include "cc/tests/common/problems.h"
 
 namespace tf_approxgrad {
 

@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "cc/cuda/runtime/device.h"
+#include "cc/cuda/runtime/device_limits.h"
 #include "cc/cuda/runtime/runtime_api.h"
 #include "cc/tests/cuda/device_array.h"
 

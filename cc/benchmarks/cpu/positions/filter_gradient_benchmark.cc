@@ -2,7 +2,7 @@
 // TensorFlow: processor time of one thread, so that a busy machine matters
 // little.
 //
-//   kept_gradient_benchmark [k [sampled]]
+//   filter_gradient_benchmark [k [sampled]]
 
 #include <algorithm>
 #include <cstdio>
@@ -12,11 +12,13 @@
 
 #include "cc/benchmarks/convolution_shapes.h"
 #include "cc/benchmarks/measuring.h"
-#include "cc/cpu/positions/accumulation_plan.h"
-#include "cc/cpu/core/cache_sizes.h"
 #include "cc/common/geometry.h"
-#include "cc/cpu/positions/kernels.h"
 #include "cc/common/selection.h"
+#include "cc/cpu/core/cache_sizes.h"
+#include "cc/cpu/core/dispatch.h"
+#include "cc/cpu/core/instruction_set.h"
+#include "cc/cpu/positions/accumulation_plan.h"
+#include "cc/cpu/positions/kernels.h"
 
 namespace {
 
@@ -50,7 +52,9 @@ int main(int argc, char** argv) {
   const int64_t asked_k = argc > 1 ? std::atoi(argv[1]) : 1;
   const bool samples = argc > 2 && std::strcmp(argv[2], "sampled") == 0;
   const auto instruction_set = tf_approxgrad::ChosenInstructionSet();
-  const auto kernels = tf_approxgrad::PositionsKernelsFor<float>(instruction_set);
+  const auto kernels =
+      tf_approxgrad::KernelsFor<tf_approxgrad::PositionsKernels<float>>(
+          instruction_set);
   std::printf("%s, one thread, %s, k = %d, float32 NHWC; median of 15\n",
               tf_approxgrad::InstructionSetName(instruction_set).c_str(),
               samples ? "sampled" : "max", static_cast<int>(asked_k));
@@ -66,8 +70,8 @@ int main(int argc, char** argv) {
         tf_approxgrad::DetectedCacheSizes());
     const Values input = RandomValues(g.input_size(), 1);
     const Values out_backprop = RandomValues(g.output_size(), 2);
-    std::vector<tf_approxgrad::WeightedPatch<float>> patches(g.batch * g.out_depth *
-                                                         k);
+    std::vector<tf_approxgrad::WeightedPatch<float>> patches(g.batch *
+                                                             g.out_depth * k);
     std::vector<int32_t> class_counts(plan.class_counts_size);
     const Values worker = MakeValues(plan.worker_size());
     const Values gradient = MakeValues(g.filter_size() * g.out_depth);

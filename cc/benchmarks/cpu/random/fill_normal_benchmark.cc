@@ -8,8 +8,10 @@
 #include <cstring>
 #include <vector>
 
+#include "cc/common/normal_numbers.h"
+#include "cc/cpu/core/dispatch.h"
 #include "cc/cpu/core/instruction_set.h"
-#include "cc/cpu/random/fill_normal.h"
+#include "cc/cpu/random/kernels.h"
 
 int main() {
   using tf_approxgrad::InstructionSet;
@@ -20,7 +22,9 @@ int main() {
                          InstructionSet::kAvx512}) {
     if (set > widest) break;
     std::vector<float> normals(kSize);
-    const auto fill = tf_approxgrad::FillNormalFor<float>(set);
+    const auto fill =
+        tf_approxgrad::KernelsFor<tf_approxgrad::RandomKernels<float>>(set)
+            .fill_normal;
     double best = 1e9;
     for (int repeat = 0; repeat < 50; ++repeat) {
       const auto start = std::chrono::steady_clock::now();

@@ -1,7 +1,7 @@
 // Times the row-sampled method by itself, without TensorFlow: processor time of
 // one thread, so that a busy machine matters little.
 //
-//   row_gradient_benchmark [share] [NCHW]
+//   filter_gradient_benchmark [share] [NCHW]
 
 #include <algorithm>
 #include <cstdio>
@@ -12,6 +12,9 @@
 #include "cc/benchmarks/convolution_shapes.h"
 #include "cc/benchmarks/measuring.h"
 #include "cc/common/geometry.h"
+#include "cc/common/row_draw.h"
+#include "cc/cpu/core/dispatch.h"
+#include "cc/cpu/core/instruction_set.h"
 #include "cc/cpu/rows/filter_gradient.h"
 #include "cc/cpu/rows/kernels.h"
 
@@ -32,7 +35,8 @@ int main(int argc, char** argv) {
   const double share = argc > 1 ? std::atof(argv[1]) : 0.125;
   const bool nchw = argc > 2 && std::strcmp(argv[2], "NCHW") == 0;
   const auto set = tf_approxgrad::ChosenInstructionSet();
-  const auto kernels = tf_approxgrad::RowsKernelsFor<float>(set);
+  const auto kernels =
+      tf_approxgrad::KernelsFor<tf_approxgrad::RowsKernels<float>>(set);
   std::printf("%s, one thread, share %g, float32 %s; median of 15\n",
               tf_approxgrad::InstructionSetName(set).c_str(), share,
               nchw ? "NCHW" : "NHWC");
@@ -45,7 +49,8 @@ int main(int argc, char** argv) {
     tf_approxgrad::RowSampling sampling;
     sampling.draws = std::max<int64_t>(
         1, static_cast<int64_t>(share * static_cast<double>(rows)));
-    const tf_approxgrad::RowsFilterGradient<float> gradient(g, sampling, 1, set);
+    const tf_approxgrad::RowsFilterGradient<float> gradient(g, sampling, 1,
+                                                            set);
     const Values input = RandomValues(g.input_size(), 1);
     const Values out_backprop = RandomValues(g.output_size(), 2);
     const Values result = MakeValues(g.filter_size() * g.out_depth);

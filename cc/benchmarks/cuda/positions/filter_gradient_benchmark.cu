@@ -2,7 +2,7 @@
 // cuDNN's dense filter gradient, on the paper's shapes and ResNet-50's. `make
 // gpu-bench` builds and runs it.
 //
-//   cuda_kept_gradient_benchmark [--k=K] [--sampled] [--csv=FILE]
+//   filter_gradient_benchmark [--k=K] [--sampled] [--csv=FILE]
 //
 // Each number is the GPU's own time of one gradient, a median of interleaved
 // runs over inputs that rotate so that none is found in the L2 cache. The bound
@@ -23,11 +23,14 @@
 #include <vector>
 
 #include "cc/benchmarks/convolution_shapes.h"
-#include "cc/benchmarks/cuda/timing.h"
 #include "cc/benchmarks/cuda/cudnn_filter_gradient.h"
+#include "cc/benchmarks/cuda/timing.h"
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
+#include "cc/common/selection.h"
 #include "cc/cuda/positions/filter_gradient.h"
 #include "cc/cuda/random/fill_normal.h"
-#include "cc/cuda/positions/max_gradient_pays.h"
+#include "cc/cuda/runtime/device_limits.h"
 #include "cc/tests/cuda/test_device.h"
 
 namespace tf_approxgrad {
@@ -51,7 +54,6 @@ struct Times {
   double cudnn, select, accumulate, total;
   int cudnn_algorithm;
   double bound, selection_bound;
-  bool pays;
 
   bool has_cudnn() const { return cudnn >= 0; }
   double ratio() const { return cudnn / total; }
@@ -79,7 +81,7 @@ struct Tensors {
 
 template <typename T>
 Times Measure(const Gpu& gpu, const ConvGeometry& g, const Selection& selection,
-              CudaArithmetic arithmetic, const DeviceArray<char>& workspace) {
+              CudnnArithmetic arithmetic, const DeviceArray<char>& workspace) {
   const CudaPositionsFilterGradient<T> gradient(g, selection, gpu.device);
   const double selection_bytes =
       sizeof(T) * static_cast<double>(g.output_size());
@@ -136,15 +138,14 @@ Times Measure(const Gpu& gpu, const ConvGeometry& g, const Selection& selection,
   times.cudnn_algorithm = cudnn.is_supported() ? cudnn.algorithm() : -1;
   times.bound = 1e3 * bytes / gpu.copy_bytes_per_second;
   times.selection_bound = 1e3 * selection_bytes / gpu.copy_bytes_per_second;
-  times.pays = MaxGradientPays(g, selection.k, arithmetic, gpu.device);
   return times;
 }
 
-const char* Name(CudaArithmetic arithmetic) {
+const char* Name(CudnnArithmetic arithmetic) {
   switch (arithmetic) {
-    case CudaArithmetic::kFloat32:
+    case CudnnArithmetic::kFloat32:
       return "float32";
-    case CudaArithmetic::kTensorFloat32:
+    case CudnnArithmetic::kTensorFloat32:
       return "tf32";
     default:
       return "bfloat16";
@@ -153,21 +154,16 @@ const char* Name(CudaArithmetic arithmetic) {
 
 void PrintSummary(const std::string& name, const std::vector<Times>& all) {
   double logs = 0, worst = INFINITY;
-  int count = 0, disagree = 0, slower_though_pays = 0;
+  int count = 0;
   for (const Times& t : all) {
     if (!t.has_cudnn()) continue;
     ++count;
     logs += std::log(t.ratio());
     worst = std::min(worst, t.ratio());
-    if (t.pays != (t.ratio() > 1)) ++disagree;
-    if (t.pays && t.ratio() < 1) ++slower_though_pays;
   }
   if (count == 0) return;
-  std::printf(
-      "%-28s %2d shapes: geometric mean %5.2fx, worst %5.2fx; pays errs on %d, "
-      "of which max is slower on %d\n",
-      name.c_str(), count, std::exp(logs / count), worst, disagree,
-      slower_though_pays);
+  std::printf("%-28s %2d shapes: geometric mean %5.2fx, worst %5.2fx\n",
+              name.c_str(), count, std::exp(logs / count), worst);
 }
 
 Gpu OpenGpu() {
@@ -232,19 +228,19 @@ int main(int argc, char** argv) {
         "device,copy_gb_per_s,layout,arithmetic,method,k,batch,in_channels,"
         "out_channels,size,filter,stride,cudnn_algorithm,cudnn_ms,"
         "select_ms,accumulate_ms,total_ms,ratio,bound_share,"
-        "select_bound_share,pays\n");
+        "select_bound_share\n");
   }
   std::map<std::string, std::vector<Times>> of_paper, of_all;
   for (const Layout layout : {Layout::kNCHW, Layout::kNHWC}) {
     const char* layout_name = layout == Layout::kNCHW ? "NCHW" : "NHWC";
     for (const auto arithmetic :
-         {CudaArithmetic::kFloat32, CudaArithmetic::kTensorFloat32,
-          CudaArithmetic::kBfloat16}) {
+         {CudnnArithmetic::kFloat32, CudnnArithmetic::kTensorFloat32,
+          CudnnArithmetic::kBfloat16}) {
       const std::string group =
           std::string(layout_name) + " " + Name(arithmetic);
-      std::printf("\n%-32s %9s %9s %9s %9s %7s %7s %7s %5s\n", group.c_str(),
+      std::printf("\n%-32s %9s %9s %9s %9s %7s %7s %7s\n", group.c_str(),
                   "cuDNN ms", "select", "accumul.", "total", "ratio", "bound",
-                  "select", "pays");
+                  "select");
       size_t number = 0;
       for (const ConvolutionShape& shape : kConvolutionShapes) {
         ConvGeometry g = SameConvolution(shape);
@@ -252,7 +248,7 @@ int main(int argc, char** argv) {
         const int64_t k = std::min(asked_k, g.positions());
         const Selection selection{method, k, {}};
         const Times t =
-            arithmetic == CudaArithmetic::kBfloat16
+            arithmetic == CudnnArithmetic::kBfloat16
                 ? Measure<Bfloat16>(gpu, g, selection, arithmetic, workspace)
                 : Measure<float>(gpu, g, selection, arithmetic, workspace);
         of_all[group].push_back(t);
@@ -266,22 +262,21 @@ int main(int argc, char** argv) {
             t.has_cudnn() ? std::to_string(t.cudnn) : std::string("none");
         const std::string ratio =
             t.has_cudnn() ? std::to_string(t.ratio()) : std::string();
-        std::printf("%10.6s %9.4f %9.4f %9.4f %7.5s %6.0f%% %6.0f%% %5s\n",
+        std::printf("%10.6s %9.4f %9.4f %9.4f %7.5s %6.0f%% %6.0f%%\n",
                     dense.c_str(), t.select, t.accumulate, t.total,
                     ratio.c_str(), 100 * t.bound / t.total,
-                    100 * t.selection_bound / t.select, t.pays ? "yes" : "no");
+                    100 * t.selection_bound / t.select);
         if (csv == nullptr) continue;
         std::fprintf(
             csv,
             "\"%s\",%.0f,%s,%s,%s,%d,%d,%d,%d,%d,%d,%d,%d,%s,%.5f,%.5f,%.5f,%s,"
-            "%.3f,%.3f,%d\n",
+            "%.3f,%.3f\n",
             gpu.name.c_str(), gpu.copy_bytes_per_second * 1e-9, layout_name,
             Name(arithmetic), method_name, size(k), size(shape.batch),
             size(shape.in_depth), size(shape.out_depth), size(shape.size),
             size(shape.filter), size(shape.stride), t.cudnn_algorithm,
             t.has_cudnn() ? dense.c_str() : "", t.select, t.accumulate, t.total,
-            ratio.c_str(), t.bound / t.total, t.selection_bound / t.select,
-            t.pays ? 1 : 0);
+            ratio.c_str(), t.bound / t.total, t.selection_bound / t.select);
       }
     }
   }

@@ -2,7 +2,7 @@
 // paper's shapes and ResNet-50's. `make gpu-bench` builds and runs it; the
 // product is TensorFlow's, so that `make bench` times the whole on a GPU.
 //
-//   cuda_row_sampling_benchmark [--share=S]
+//   sampling_benchmark [--share=S]
 //
 // Each number is the GPU's own time, a median of interleaved runs over inputs
 // that rotate so that none is found in the L2 cache. The bounds are the times
@@ -19,8 +19,12 @@
 
 #include "cc/benchmarks/convolution_shapes.h"
 #include "cc/benchmarks/cuda/timing.h"
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
+#include "cc/common/row_draw.h"
 #include "cc/cuda/random/fill_normal.h"
 #include "cc/cuda/rows/sampling.h"
+#include "cc/cuda/runtime/device_limits.h"
 #include "cc/tests/cuda/test_device.h"
 
 namespace tf_approxgrad {

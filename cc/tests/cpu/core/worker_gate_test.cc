@@ -56,5 +56,5 @@ void TestCloseWaitsForThoseInside() {
 int main() {
   tf_approxgrad::TestWhoComesLateStaysOutside();
   tf_approxgrad::TestCloseWaitsForThoseInside();
-  return tf_approxgrad::FailedChecks("worker_gate_test");
+  return tf_approxgrad::FailedChecks("cpu/core/worker_gate_test");
 }

@@ -14,12 +14,19 @@
 #include <type_traits>
 #include <vector>
 
-#include "cc/cpu/positions/accumulation_plan.h"
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
+#include "cc/common/random_stream.h"
+#include "cc/common/selection.h"
 #include "cc/cpu/core/cache_sizes.h"
+#include "cc/cpu/core/dispatch.h"
+#include "cc/cpu/core/instruction_set.h"
+#include "cc/cpu/positions/accumulation_plan.h"
+#include "cc/cpu/positions/kernels.h"
 #include "cc/tests/check.h"
-#include "cc/tests/cpu/runs.h"
-#include "cc/tests/common/problems.h"
 #include "cc/tests/common/positions_reference.h"
+#include "cc/tests/common/problems.h"
+#include "cc/tests/cpu/runs.h"
 
 namespace tf_approxgrad {
 namespace {
@@ -65,8 +72,8 @@ std::vector<T> Compute(const ConvGeometry& g, const Selection& selection,
                        double scale, const std::vector<T>& x,
                        const std::vector<T>& dy, int64_t threads,
                        InstructionSet instruction_set) {
-  const PositionsFilterGradient<T> gradient(g, selection, threads, instruction_set,
-                                 kCaches);
+  const PositionsFilterGradient<T> gradient(g, selection, threads,
+                                            instruction_set, kCaches);
   NotePaths(gradient.plan());
   const AlignedMemory scratch(gradient.scratch_bytes());
   std::vector<T> result(g.filter_size() * g.out_depth);
@@ -149,8 +156,9 @@ std::vector<WeightedPatch<typename AccumulatorOf<T>::type>> Listed(
   // In ranges that begin anywhere.
   const int64_t units = SelectionUnits(g);
   for (int64_t begin = 0; begin < units; begin += 13) {
-    PositionsKernelsFor<T>(set).select(g, plan, selection, dy.data(), begin,
-                                  std::min(begin + 13, units), patches.data());
+    KernelsFor<PositionsKernels<T>>(set).select(
+        g, plan, selection, dy.data(), begin, std::min(begin + 13, units),
+        patches.data());
   }
   return patches;
 }
@@ -296,5 +304,5 @@ int main() {
         "streamed filter"}) {
     Check(RunsOf()[path] > 0, std::string("never taken: ") + path);
   }
-  return FailedChecks("kept_gradient_test");
+  return FailedChecks("cpu/positions/filter_gradient_test");
 }

@@ -14,12 +14,17 @@
 #include <type_traits>
 #include <vector>
 
-#include "cc/cpu/positions/accumulation_plan.h"
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
+#include "cc/common/random_stream.h"
+#include "cc/common/selection.h"
 #include "cc/cpu/core/cache_sizes.h"
+#include "cc/cpu/core/instruction_set.h"
+#include "cc/cpu/positions/accumulation_plan.h"
 #include "cc/tests/check.h"
-#include "cc/tests/cpu/runs.h"
-#include "cc/tests/common/problems.h"
 #include "cc/tests/common/positions_reference.h"
+#include "cc/tests/common/problems.h"
+#include "cc/tests/cpu/runs.h"
 
 namespace tf_approxgrad {
 namespace {
@@ -62,8 +67,8 @@ std::vector<T> Compute(const ConvGeometry& g, const Selection& selection,
                        double scale, const std::vector<T>& filter,
                        const std::vector<T>& dy, int64_t threads,
                        InstructionSet instruction_set) {
-  const PositionsInputGradient<T> gradient(g, selection, threads, instruction_set,
-                                      kCaches);
+  const PositionsInputGradient<T> gradient(g, selection, threads,
+                                           instruction_set, kCaches);
   NotePaths(gradient.plan());
   const AlignedMemory scratch(gradient.scratch_bytes());
   std::vector<T> result(g.input_size());
@@ -163,5 +168,5 @@ int main() {
         "several chunks", "two vectors", "many vectors"}) {
     Check(RunsOf()[path] > 0, std::string("never taken: ") + path);
   }
-  return FailedChecks("kept_input_gradient_test");
+  return FailedChecks("cpu/positions/input_gradient_test");
 }

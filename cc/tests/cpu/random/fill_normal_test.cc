@@ -3,14 +3,18 @@
 // distribution. tests/test_random_op.py compares the numbers themselves with
 // their description.
 
-#include "cc/cpu/random/fill_normal.h"
-
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <string>
 #include <vector>
 
+#include "cc/common/float_types.h"
+#include "cc/common/normal_numbers.h"
+#include "cc/common/random_stream.h"
+#include "cc/cpu/core/dispatch.h"
+#include "cc/cpu/core/instruction_set.h"
+#include "cc/cpu/random/kernels.h"
 #include "cc/tests/check.h"
 
 namespace tf_approxgrad {
@@ -22,8 +26,9 @@ std::vector<T> Fill(const RandomStream& stream, int64_t size, int64_t parts,
   std::vector<T> values(size);
   const int64_t groups = NormalGroups(size);
   for (int64_t part = 0; part < parts; ++part) {
-    FillNormalFor<T>(set)(stream, 2.0, groups * part / parts,
-                          groups * (part + 1) / parts, size, values.data());
+    KernelsFor<RandomKernels<T>>(set).fill_normal(
+        stream, 2.0, groups * part / parts, groups * (part + 1) / parts, size,
+        values.data());
   }
   return values;
 }
@@ -75,5 +80,5 @@ int main() {
     TestSameBitsHoweverMade<Half>(size);
   }
   TestMomentsAreNormal();
-  return FailedChecks("random_normal_test");
+  return FailedChecks("cpu/random/fill_normal_test");
 }

@@ -13,11 +13,17 @@
 #include <string>
 #include <vector>
 
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
+#include "cc/common/row_draw.h"
+#include "cc/cpu/core/dispatch.h"
+#include "cc/cpu/core/instruction_set.h"
 #include "cc/cpu/rows/gathered_rows.h"
+#include "cc/cpu/rows/kernels.h"
 #include "cc/tests/check.h"
-#include "cc/tests/cpu/runs.h"
 #include "cc/tests/common/problems.h"
 #include "cc/tests/common/rows_reference.h"
+#include "cc/tests/cpu/runs.h"
 
 namespace tf_approxgrad {
 namespace {
@@ -78,7 +84,8 @@ void TestEverySetSamplesTheSame(const Problem& problem, Layout layout) {
   }
   std::vector<double> first;
   for (const InstructionSet set : InstructionSets()) {
-    const GatheredRows<double> samples(g, sampling, RowsKernelsFor<double>(set));
+    const GatheredRows<double> samples(g, sampling,
+                                       KernelsFor<RowsKernels<double>>(set));
     const AlignedMemory scratch(samples.scratch_bytes());
     std::vector<double> sampled(sampling.draws *
                                 (g.filter_size() + g.out_depth));
@@ -189,5 +196,5 @@ int main() {
     TestRowsOfZerosAreNotDrawn(layout, false);
     TestRowsOfZerosAreNotDrawn(layout, true);
   }
-  return FailedChecks("row_gradient_test");
+  return FailedChecks("cpu/rows/filter_gradient_test");
 }

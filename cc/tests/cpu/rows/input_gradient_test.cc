@@ -13,10 +13,14 @@
 #include <string>
 #include <vector>
 
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
+#include "cc/common/row_draw.h"
+#include "cc/cpu/core/instruction_set.h"
 #include "cc/tests/check.h"
-#include "cc/tests/cpu/runs.h"
 #include "cc/tests/common/problems.h"
 #include "cc/tests/common/rows_reference.h"
+#include "cc/tests/cpu/runs.h"
 
 namespace tf_approxgrad {
 namespace {
@@ -148,5 +152,5 @@ int main() {
        {"several chunks", "several panels", "several groups"}) {
     Check(RunsOf()[path] > 0, std::string("never taken: ") + path);
   }
-  return FailedChecks("row_input_gradient_test");
+  return FailedChecks("cpu/rows/input_gradient_test");
 }

@@ -176,5 +176,5 @@ int main() {
   using namespace tf_approxgrad;
   TestComputesWhatCudaSays();
   TestRefusesLaunchesThatHardwareRefuses();
-  return FailedChecks("cuda_on_cpu_test");
+  return FailedChecks("cuda/emulation/emulation_test");
 }

@@ -241,5 +241,5 @@ int main() {
   using namespace tf_approxgrad;
   TestMistakesEndTheProgram();
   TestOrderAndPoisonShowRaces();
-  return FailedChecks("cuda_on_cpu_mistakes_test");
+  return FailedChecks("cuda/emulation/mistakes_test");
 }

@@ -17,15 +17,18 @@
 #include <type_traits>
 #include <vector>
 
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
+#include "cc/common/selection.h"
+#include "cc/cpu/positions/filter_gradient.h"
 #include "cc/cuda/positions/filter_gradient.h"
 #include "cc/cuda/positions/plan.h"
-#include "cc/cpu/positions/filter_gradient.h"
-#include "cc/common/selection.h"
+#include "cc/cuda/runtime/device_limits.h"
 #include "cc/tests/check.h"
-#include "cc/tests/cuda/test_device.h"
-#include "cc/tests/cuda/device_array.h"
-#include "cc/tests/common/problems.h"
 #include "cc/tests/common/positions_reference.h"
+#include "cc/tests/common/problems.h"
+#include "cc/tests/cuda/device_array.h"
+#include "cc/tests/cuda/test_device.h"
 
 namespace tf_approxgrad {
 
@@ -138,8 +141,8 @@ template <typename T>
 std::vector<T> Compute(const Sample<T>& sample, const CudaDevice& device,
                        const CudaPlanOptions& options, bool aligned,
                        std::string* what) {
-  const CudaPositionsFilterGradient<T> gradient(sample.g, sample.selection, device,
-                                     options);
+  const CudaPositionsFilterGradient<T> gradient(sample.g, sample.selection,
+                                                device, options);
   const CudaPlan& plan = gradient.plan();
   *what = Describe(sample.g, sample.selection, sizeof(T)) + ", " +
           Describe(plan) + (aligned ? "" : ", not aligned");

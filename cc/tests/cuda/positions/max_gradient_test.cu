@@ -1,8 +1,7 @@
-// The max method's CUDA kernels against the processor's and a double-precision
-// reference: every plan, forced in turn, over shapes
-// that take every path. On a GPU all combinations are run, on the emulated one
-// (see cuda_test_device.h) an even selection. Each result must be the same bits
-// in every repeat.
+// The CUDA kernels of max against the processor's and a double-precision
+// reference: every plan, forced in turn, over shapes that take every path. On a
+// GPU all combinations are run, on the emulated one (see test_device.h) an even
+// selection. Each result must be the same bits in every repeat.
 
 #include <algorithm>
 #include <cmath>
@@ -13,12 +12,17 @@
 #include <vector>
 
 #include "cc/benchmarks/convolution_shapes.h"
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
+#include "cc/common/selection.h"
 #include "cc/cuda/positions/filter_gradient.h"
+#include "cc/cuda/positions/plan.h"
+#include "cc/cuda/runtime/device_limits.h"
 #include "cc/tests/check.h"
+#include "cc/tests/common/positions_reference.h"
+#include "cc/tests/common/problems.h"
 #include "cc/tests/cuda/positions/filter_gradient_samples.h"
 #include "cc/tests/cuda/test_device.h"
-#include "cc/tests/common/problems.h"
-#include "cc/tests/common/positions_reference.h"
 
 namespace tf_approxgrad {
 namespace {
@@ -158,5 +162,5 @@ int main(int argc, char** argv) {
         "several examples", "one tap", "many taps", "a table", "no table"}) {
     Check(RunsOf()[kernel] > 0, std::string("never run: ") + kernel);
   }
-  return FailedChecks("cuda_max_gradient_test");
+  return FailedChecks("cuda/positions/max_gradient_test");
 }

@@ -10,13 +10,22 @@
 #include <vector>
 
 #include "cc/benchmarks/convolution_shapes.h"
-#include "cc/cuda/positions/filter_gradient.h"
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
+#include "cc/common/selection.h"
+#include "cc/cpu/core/dispatch.h"
+#include "cc/cpu/core/instruction_set.h"
+#include "cc/cpu/positions/accumulation_plan.h"
 #include "cc/cpu/positions/kernels.h"
+#include "cc/cuda/positions/filter_gradient.h"
+#include "cc/cuda/positions/plan.h"
+#include "cc/cuda/positions/weighted_position.h"
+#include "cc/cuda/runtime/device_limits.h"
 #include "cc/tests/check.h"
+#include "cc/tests/common/positions_reference.h"
+#include "cc/tests/common/problems.h"
 #include "cc/tests/cuda/positions/filter_gradient_samples.h"
 #include "cc/tests/cuda/test_device.h"
-#include "cc/tests/common/problems.h"
-#include "cc/tests/common/positions_reference.h"
 
 namespace tf_approxgrad {
 namespace {
@@ -32,7 +41,7 @@ std::vector<WeightedPatch<typename AccumulatorOf<T>::type>> DrawnOnCpu(
   plan.run_images = 1;
   const int64_t k = selection.k;
   std::vector<Patch> listed(g.batch * g.out_depth * k), drawn;
-  PositionsKernelsFor<T>(ChosenInstructionSet())
+  KernelsFor<PositionsKernels<T>>(ChosenInstructionSet())
       .select(g, plan, selection, dy.data(), 0, SelectionUnits(g),
               listed.data());
   for (int64_t n = 0; n < g.batch; ++n) {
@@ -75,7 +84,8 @@ void TestSampledAgrees(const ConvGeometry& g, int64_t asked_k, double epsilon,
       CheckAgrees(sample, result, epsilon, what);
       if (selection.k == g.positions()) continue;
 
-      const CudaPositionsFilterGradient<T> gradient(g, selection, device, options);
+      const CudaPositionsFilterGradient<T> gradient(g, selection, device,
+                                                    options);
       const DeviceArray<T> values(
           InLayout(layout, dy, g.batch, g.out_rows, g.out_cols, g.out_depth),
           aligned ? 0 : 1);
@@ -172,5 +182,5 @@ int main() {
     TestNonFiniteChannelShows(g, INFINITY, device);
   }
   Check(RunsOf()["selection 4"] > 0, "the sampled selection never ran");
-  return FailedChecks("cuda_sampled_gradient_test");
+  return FailedChecks("cuda/positions/sampled_gradient_test");
 }

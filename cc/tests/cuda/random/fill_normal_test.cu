@@ -5,8 +5,13 @@
 #include <string>
 #include <vector>
 
+#include "cc/common/float_types.h"
+#include "cc/common/normal_numbers.h"
+#include "cc/common/random_stream.h"
+#include "cc/cpu/core/dispatch.h"
+#include "cc/cpu/core/instruction_set.h"
+#include "cc/cpu/random/kernels.h"
 #include "cc/cuda/random/fill_normal.h"
-#include "cc/cpu/random/fill_normal.h"
 #include "cc/tests/check.h"
 #include "cc/tests/cuda/test_device.h"
 
@@ -19,8 +24,9 @@ void TestSameBitsAsTheProcessor(int64_t size, double stddev) {
        {RandomStream{0, 0, 0}, RandomStream{0x123456789abcdefull, 5, 3},
         RandomStream{~0ull, ~0u, 1ull << 33}}) {
     std::vector<T> expected(size);
-    FillNormalFor<T>(InstructionSet::kBaseline)(
-        numbers, stddev, 0, NormalGroups(size), size, expected.data());
+    KernelsFor<RandomKernels<T>>(InstructionSet::kBaseline)
+        .fill_normal(numbers, stddev, 0, NormalGroups(size), size,
+                     expected.data());
     for (int repeat = 0; repeat < kRepeats; ++repeat) {
       StartRepeat(repeat);
       DeviceArray<T> output(size, repeat);
@@ -49,5 +55,5 @@ int main() {
     TestSameBitsAsTheProcessor<Bfloat16>(size, 0.1);
     TestSameBitsAsTheProcessor<Half>(size, 0.1);
   }
-  return FailedChecks("cuda_random_normal_test");
+  return FailedChecks("cuda/random/fill_normal_test");
 }

@@ -9,14 +9,20 @@
 #include <string>
 #include <vector>
 
-#include "cc/cuda/rows/sampling.h"
+#include "cc/common/float_types.h"
+#include "cc/common/geometry.h"
+#include "cc/common/row_draw.h"
+#include "cc/cpu/core/dispatch.h"
+#include "cc/cpu/core/instruction_set.h"
 #include "cc/cpu/rows/gathered_rows.h"
+#include "cc/cpu/rows/kernels.h"
+#include "cc/cuda/rows/sampling.h"
 #include "cc/tests/check.h"
-#include "cc/tests/cpu/runs.h"
-#include "cc/tests/cuda/test_device.h"
-#include "cc/tests/cuda/device_array.h"
 #include "cc/tests/common/problems.h"
 #include "cc/tests/common/rows_reference.h"
+#include "cc/tests/cpu/runs.h"
+#include "cc/tests/cuda/device_array.h"
+#include "cc/tests/cuda/test_device.h"
 
 namespace tf_approxgrad {
 namespace {
@@ -57,8 +63,8 @@ std::string DescribeRows(const ConvGeometry& g, const RowSampling& sampling,
 template <typename T>
 Sampled<T> SampleOnCpu(const ConvGeometry& g, const RowSampling& sampling,
                        const std::vector<T>& x, const std::vector<T>& dy) {
-  const GatheredRows<T> samples(g, sampling,
-                              RowsKernelsFor<T>(ChosenInstructionSet()));
+  const GatheredRows<T> samples(
+      g, sampling, KernelsFor<RowsKernels<T>>(ChosenInstructionSet()));
   const AlignedMemory scratch(samples.scratch_bytes());
   Sampled<T> sampled(g, sampling);
   const DrawnRows rows =
@@ -242,5 +248,5 @@ int main() {
     }
   }
   TestManyGroups();
-  return FailedChecks("cuda_row_sampling_test");
+  return FailedChecks("cuda/rows/sampling_test");
 }

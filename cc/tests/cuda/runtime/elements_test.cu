@@ -6,9 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "cc/common/float_types.h"
+#include "cc/common/integer_math.h"
 #include "cc/cuda/positions/accumulation_parts_kernels.h"
 #include "cc/cuda/runtime/elements.h"
-#include "cc/common/integer_math.h"
+#include "cc/cuda/runtime/launch.h"
 #include "cc/tests/check.h"
 #include "cc/tests/cuda/test_device.h"
 
@@ -153,5 +155,5 @@ int main() {
   TestAddParts<double>();
   TestAddParts<Bfloat16>();
   TestAddParts<Half>();
-  return FailedChecks("cuda_elements_test");
+  return FailedChecks("cuda/runtime/elements_test");
 }

@@ -20,14 +20,10 @@
 // e % kNormalBlocks: neighbours are the same number of neighbouring blocks,
 // which is how vectors come.
 
-#ifndef TF_APPROXGRAD_CC_CPU_RANDOM_FILL_NORMAL_H_
-#define TF_APPROXGRAD_CC_CPU_RANDOM_FILL_NORMAL_H_
+#ifndef TF_APPROXGRAD_CC_COMMON_NORMAL_NUMBERS_H_
+#define TF_APPROXGRAD_CC_COMMON_NORMAL_NUMBERS_H_
 
 #include <cstdint>
-
-#include "cc/common/float_types.h"
-#include "cc/cpu/core/instruction_set.h"
-#include "cc/common/random_stream.h"
 
 namespace tf_approxgrad {
 
@@ -37,35 +33,10 @@ constexpr int64_t kNormalGroup = 4 * kNormalBlocks;
 // Blocks are counted in 32 bits.
 constexpr int64_t kMostNormals = int64_t{4} << 32;
 
-// Fills the elements of the groups [begin, end) of `output`, which has `size`
-// elements, at most kMostNormals, with stddev times normal numbers.
-template <typename T>
-using FillNormal = void (*)(const RandomStream& stream, double stddev,
-                            int64_t begin, int64_t end, int64_t size,
-                            T* output);
-
-template <typename T>
-FillNormal<T> FillNormalFor(InstructionSet instruction_set);
-
 inline int64_t NormalGroups(int64_t size) {
   return (size + kNormalGroup - 1) / kNormalGroup;
 }
 
-namespace baseline {
-template <typename T>
-FillNormal<T> GetFillNormal();
-}
-#if defined(__x86_64__)
-namespace avx2 {
-template <typename T>
-FillNormal<T> GetFillNormal();
-}
-namespace avx512 {
-template <typename T>
-FillNormal<T> GetFillNormal();
-}
-#endif
-
 }  // namespace tf_approxgrad
 
-#endif  // TF_APPROXGRAD_CC_CPU_RANDOM_FILL_NORMAL_H_
+#endif  // TF_APPROXGRAD_CC_COMMON_NORMAL_NUMBERS_H_

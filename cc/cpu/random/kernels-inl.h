@@ -1,21 +1,26 @@
-// The generator of one instruction set. The including file sets the compiler's
-// target, switches fused multiply-adds off and defines TF_APPROXGRAD_TARGET; it
-// has included all other headers before.
+// The kernel of the random method.
 //
 // A group is made in passes over arrays of kNormalBlocks words, each a loop
 // without branches that the compiler turns into vectors. The arrays stay in the
 // L1 cache.
 
+#ifndef TF_APPROXGRAD_CC_CPU_RANDOM_KERNELS_INL_H_
+#define TF_APPROXGRAD_CC_CPU_RANDOM_KERNELS_INL_H_
+
+#include <cstdint>
+
+#include "cc/common/float_types.h"
+#include "cc/common/normal_functions-inl.h"
+#include "cc/common/normal_numbers.h"
+#include "cc/common/random_stream.h"
+#include "cc/common/target.h"
+#include "cc/cpu/core/philox_group-inl.h"
+#include "cc/cpu/random/kernels.h"
+
+TF_APPROXGRAD_BEGIN_TARGET_WITHOUT_FMA();
 namespace tf_approxgrad {
 namespace TF_APPROXGRAD_TARGET {
 namespace {
-
-// In the order in which they use each other.
-// clang-format off
-#include "cc/common/philox-inl.h"
-#include "cc/cpu/core/philox_group-inl.h"
-#include "cc/common/normal_functions-inl.h"
-// clang-format on
 
 static_assert(kNormalBlocks == kPhiloxBlocks, "a group is one of Philox");
 
@@ -54,17 +59,14 @@ void FillGroups(const RandomStream& stream, double stddev, int64_t begin,
   }
 }
 
-}  // namespace
-
 template <typename T>
-FillNormal<T> GetFillNormal() {
-  return &FillGroups<T>;
+void Collect(RandomKernels<T>* kernels) {
+  *kernels = {&FillGroups<T>};
 }
 
-template FillNormal<float> GetFillNormal<float>();
-template FillNormal<double> GetFillNormal<double>();
-template FillNormal<Bfloat16> GetFillNormal<Bfloat16>();
-template FillNormal<Half> GetFillNormal<Half>();
-
+}  // namespace
 }  // namespace TF_APPROXGRAD_TARGET
 }  // namespace tf_approxgrad
+TF_APPROXGRAD_END_TARGET();
+
+#endif  // TF_APPROXGRAD_CC_CPU_RANDOM_KERNELS_INL_H_

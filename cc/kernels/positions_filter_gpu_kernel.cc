@@ -1,9 +1,7 @@
 // The OpKernel of ApproxConv2DBackpropFilter and
 // ApproxSampledConv2DBackpropFilter on the GPU: where TensorFlow's
-// stream and allocator meet the CUDA kernels. Nothing where the build has no
-// CUDA.
+// stream and allocator meet the CUDA kernels.
 
-#ifdef TF_APPROXGRAD_CUDA
 // First, for it chooses what TensorFlow's headers define.
 // clang-format off
 #include "cc/kernels/gpu_op.h"
@@ -83,5 +81,3 @@ TF_APPROXGRAD_REGISTER(Name("ApproxSampledConv2DBackpropFilter")
 
 }  // namespace
 }  // namespace tf_approxgrad
-
-#endif  // TF_APPROXGRAD_CUDA

@@ -1,7 +1,5 @@
-// The OpKernel of ApproxRandomFilterGradient on the GPU. Nothing where the
-// build has no CUDA.
+// The OpKernel of ApproxRandomFilterGradient on the GPU.
 
-#ifdef TF_APPROXGRAD_CUDA
 // First, for it chooses what TensorFlow's headers define.
 // clang-format off
 #include "cc/kernels/gpu_op.h"
@@ -44,5 +42,3 @@ TF_APPROXGRAD_REGISTER(Name("ApproxRandomFilterGradient")
 
 }  // namespace
 }  // namespace tf_approxgrad
-
-#endif  // TF_APPROXGRAD_CUDA

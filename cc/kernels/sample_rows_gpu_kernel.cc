@@ -1,7 +1,6 @@
 // The OpKernel of ApproxSampleRows on the GPU: where TensorFlow's stream and
-// allocator meet the CUDA kernels. Nothing where the build has no CUDA.
+// allocator meet the CUDA kernels.
 
-#ifdef TF_APPROXGRAD_CUDA
 // First, for it chooses what TensorFlow's headers define.
 // clang-format off
 #include "cc/kernels/gpu_op.h"
@@ -72,5 +71,3 @@ TF_APPROXGRAD_REGISTER(Name("ApproxSampleRows")
 
 }  // namespace
 }  // namespace tf_approxgrad
-
-#endif  // TF_APPROXGRAD_CUDA

@@ -13,6 +13,9 @@ import pytest
 import tables
 from pages import ROOT
 
+from benchmarks.frontier.points import Accuracy, StepTime
+from benchmarks.rows import write_csv
+
 PROGRAM = ROOT / "docs" / "figures" / "generate.py"
 
 
@@ -30,20 +33,22 @@ def write(folder: Path, name: str, lines: list[str]) -> None:
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two seeds of three settings of a network, and what a step gains."""
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
-    header = "setting,seed,holdout_accuracy,test_accuracy"
     accuracies = {
         "full": (0.90, 0.92, 0.91),
         "zero@all-but-first": (0.80, 0.81, 0.82),
         "max:k=4:scale=1.0@constant:layers=2-4": (0.91, 0.92, 0.90),
     }
-    rows = [
-        f"{setting},{seed},{value},{value - 0.01}"
+    runs = [
+        Accuracy(setting, seed, 0.3, value, value - 0.01, 60.0)
         for setting, values in accuracies.items()
         for seed, value in enumerate(values)
     ]
-    write(tmp_path, "frontier_net", [header, *rows])
-    times = ["zero@all-but-first,1.5", "max:k=4:scale=1.0@constant:layers=2-4,1.25"]
-    write(tmp_path, "frontier_net_times", ["setting,faster", *times])
+    times = [
+        StepTime("net", 128, 1.0, setting, 100.0, 100 / faster, *[faster] * 3, 40)
+        for setting, faster in zip(list(accuracies)[1:], (1.5, 1.25), strict=True)
+    ]
+    write_csv(tmp_path / "frontier_net.csv", runs, Accuracy)
+    write_csv(tmp_path / "frontier_net_times.csv", times, StepTime)
     return tmp_path
 
 

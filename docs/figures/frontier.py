@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from tables import markdown, read, times
+from tables import markdown, read, times, wrapped
 
 from benchmarks.frontier.points import (
     LOST_AT_MOST,
@@ -82,7 +82,7 @@ def choice(network: str) -> str:
         f"`{method}` {f'with {arguments} ' if arguments else ''}on layers {layers}"
         for method, arguments, layers in _parts(best.setting)
     )
-    return (
+    return wrapped(
         f"The fastest setting that loses at most {LOST_AT_MOST} points on images held "
         f"out of training is {names}: {_gain(best.test_lost)} points on the test "
         f"images, {_speed(best)}."

@@ -68,7 +68,7 @@ def find_program(name: str) -> str:
 def cmake(*arguments: str | Path) -> None:
     command = [find_program("cmake"), *map(str, arguments)]
     if subprocess.run(command, check=False).returncode != 0:
-        stop("the op's library was not built: what is above says why")
+        stop("the op's library was not built: see the output above")
 
 
 class BuildOp(build_ext):

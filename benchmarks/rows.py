@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,14 +43,17 @@ def read_csv(path: Path, kind: type[Row]) -> list[Row]:
                 f"{', '.join(reader.fieldnames or ['none'])}."
             )
         try:
-            return [
-                kind(**{x.name: _READERS[x.type](row[x.name]) for x in fields})
-                for row in reader
-            ]
+            return [parse(row, kind) for row in reader]
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{path} is damaged: line {reader.line_num} can't be read ({error})."
             ) from error
+
+
+def parse(texts: Mapping[str, str], kind: type[Row]) -> Row:
+    """The instance of the dataclass `kind` among the columns of a row."""
+    fields = dataclasses.fields(kind)
+    return kind(**{x.name: _READERS[x.type](texts[x.name]) for x in fields})
 
 
 # By the annotation, which is a text in a module that postpones evaluation.

@@ -11,7 +11,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from benchmarks.frontier.report import LOST_AT_MOST, Point
+from benchmarks.frontier.points import LOST_AT_MOST, Point
 from benchmarks.training.settings import split_combined
 
 _MARKERS = {"full": "*", "resnet14": "P", "all-but-first": "o", "schedule1": "s"}

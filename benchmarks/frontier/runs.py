@@ -19,6 +19,7 @@ from pathlib import Path
 
 import keras
 
+from benchmarks.frontier.points import Accuracy
 from benchmarks.machine import Machine
 from benchmarks.rows import merge, read_csv, write_csv
 from benchmarks.training.batches import BatchMaker
@@ -28,29 +29,6 @@ from benchmarks.training.loop import Training
 from benchmarks.training.recipe import Recipe
 
 _RECENT_RUNS = 6
-
-
-@dataclasses.dataclass(frozen=True)
-class Accuracy:
-    """What a run achieved after its last epoch. Accuracies are from 0 to 1.
-
-    Attributes:
-      setting: How it was trained, see benchmarks/training/settings.py.
-      seed: Of the initial weights, the order and the methods.
-      loss: On the training images.
-      holdout_accuracy: On images held out of training, to choose settings.
-      test_accuracy: On the test images, to report.
-      epoch_seconds: How long an epoch took on a machine that others may have used,
-        too: good for planning, no measure of speed. NaN if none was trained after the
-        last interruption.
-    """
-
-    setting: str
-    seed: int
-    loss: float
-    holdout_accuracy: float
-    test_accuracy: float
-    epoch_seconds: float
 
 
 @dataclasses.dataclass(frozen=True)

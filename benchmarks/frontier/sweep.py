@@ -28,6 +28,7 @@ from pathlib import Path
 
 from benchmarks.arguments import add_threads, at_least, make_parser
 from benchmarks.frontier import picture, report
+from benchmarks.frontier.points import choose_best, summarise
 from benchmarks.frontier.runs import Store, Worker
 from benchmarks.frontier.times import read_times, time_settings
 from benchmarks.frontier.usual_settings import choose, default_names
@@ -97,9 +98,9 @@ class Frontier:
             print("No run is finished yet.")
             return
         times = read_times(self._times_path, self._recipe)
-        points = report.summarise(rows, times, default_names(self._recipe.model))
+        points = summarise(rows, times, default_names(self._recipe.model))
         print(f"\n{report.format_points(points)}\n")
-        print(report.format_choice(report.choose_best(points, seeds)))
+        print(report.format_choice(choose_best(points, seeds)))
         path = self._store.path.with_suffix(".png")
         if picture.draw_frontier(points, self._recipe.model, path):
             print(f"\nWritten: {path}")

@@ -10,42 +10,13 @@ from pathlib import Path
 
 import keras
 
+from benchmarks.frontier.points import StepTime
 from benchmarks.frontier.runs import lock
 from benchmarks.machine import Machine
 from benchmarks.rows import merge, read_csv, write_csv
 from benchmarks.training.datasets import Dataset
 from benchmarks.training.loop import Training
 from benchmarks.training.recipe import Recipe
-
-
-@dataclasses.dataclass(frozen=True)
-class StepTime:
-    """How fast a step is under a setting.
-
-    Attributes:
-      model: The network that exact gradients train.
-      batch: Images in a batch.
-      width: Factor on the network's channels.
-      setting: See benchmarks/training/settings.py.
-      full_ms: Median time of a step with exact gradients.
-      step_ms: That under the setting.
-      faster: How many times as fast as full the setting is: the median over pairs of
-        neighbouring windows.
-      faster_low: The first quartile of that.
-      faster_high: The third quartile.
-      steps: Timed steps of each.
-    """
-
-    model: str
-    batch: int
-    width: float
-    setting: str
-    full_ms: float
-    step_ms: float
-    faster: float
-    faster_low: float
-    faster_high: float
-    steps: int
 
 
 @dataclasses.dataclass(frozen=True)

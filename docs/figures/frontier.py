@@ -5,66 +5,36 @@ A setting is written METHOD:ARGUMENTS@LAYERS, several of them joined by "+".
 
 from __future__ import annotations
 
-import dataclasses
-import statistics
+import math
 from collections.abc import Callable
 
-from tables import Row, markdown, read, spread, times
+from tables import markdown, read, times, wrapped
+
+from benchmarks.frontier.points import (
+    LOST_AT_MOST,
+    Accuracy,
+    Point,
+    Spread,
+    StepTime,
+    choose_best,
+    summarise,
+)
+from benchmarks.rows import parse
 
 NETWORKS = {"resnet20": "ResNet-20", "cnn2": "2-layer CNN", "vgg19": "VGG-19"}
 _LAYERS = {"all-but-first": "all but 1", "schedule1": "2, 6, 10, ..."}
-# Points of accuracy that a choice may lose on the images held out of training.
-_LOST_AT_MOST = 0.5
+# Runs that a setting must have to be chosen.
+_SEEDS = 3
 
 
-@dataclasses.dataclass(frozen=True)
-class Setting:
-    """What was measured of a setting: points against full with the same seed."""
-
-    name: str
-    accuracies: list[float]
-    gains: list[float]
-    holdout_gains: list[float]
-    faster: float | None
-
-    @property
-    def parts(self) -> list[tuple[str, str, str]]:
-        """Method, arguments and layers of each part."""
-        parts = []
-        for part in self.name.split("+"):
-            method, _, layers = part.partition("@")
-            method, _, arguments = method.partition(":")
-            arguments = arguments.replace(":", ", ")
-            layers = _LAYERS.get(layers, layers.removeprefix("constant:layers="))
-            parts.append((method, arguments, layers))
-        return parts
-
-
-def measured(network: str) -> list[Setting]:
+def measured(network: str) -> list[Point]:
     """The settings of a network, the exact one first and then by their speed."""
-    runs: dict[str, dict[str, Row]] = {}
-    for row in read(f"frontier_{network}"):
-        runs.setdefault(row["setting"], {})[row["seed"]] = row
-    speeds = {
-        row["setting"]: float(row["faster"])
-        for row in read(f"frontier_{network}_times")
-    }
-
-    def gains(own: dict[str, Row], column: str) -> list[float]:
-        pairs = ((row, runs["full"][seed]) for seed, row in own.items())
-        return [100 * (float(a[column]) - float(b[column])) for a, b in pairs]
-
-    settings = [
-        Setting(
-            name,
-            [100 * float(row["test_accuracy"]) for row in own.values()],
-            gains(own, "test_accuracy"),
-            gains(own, "holdout_accuracy"),
-            speeds.get(name),
-        )
-        for name, own in runs.items()
-    ]
-    return sorted(settings, key=lambda x: (x.name != "full", -(x.faster or 0), x.name))
+    rows = [parse(row, Accuracy) for row in read(f"frontier_{network}")]
+    timed = [parse(row, StepTime) for row in read(f"frontier_{network}_times")]
+    points = summarise(rows, timed, ["full"])
+    return points[:1] + sorted(
+        points[1:], key=lambda x: 0 if math.isnan(x.faster) else -x.faster
+    )
 
 
 def frontier(network: str) -> str:
@@ -72,16 +42,16 @@ def frontier(network: str) -> str:
     rows = []
     for x in measured(network):
         names, layers = [], []
-        for method, arguments, where in x.parts:
+        for method, arguments, where in _parts(x.setting):
             names.append(f"`{method}` {arguments}".strip())
             layers.append(where)
         rows.append(
             (
                 "<br>".join(names),
                 "<br>".join(layers),
-                str(len(x.gains)),
-                spread(x.accuracies, 2),
-                "" if x.name == "full" else spread(x.gains, 2, "+"),
+                str(x.seeds),
+                f"{x.test.mean:.2f}{_deviation(x.test)}",
+                "" if x.setting == "full" else _gain(x.test_lost),
                 _speed(x),
             )
         )
@@ -94,42 +64,54 @@ def training(method: str) -> str:
     rows = []
     for network, title in NETWORKS.items():
         for x in measured(network):
-            if all(part[0] == method for part in x.parts):
-                arguments = "<br>".join(f"`{part[1]}`" for part in x.parts)
+            parts = _parts(x.setting)
+            if all(part[0] == method for part in parts):
+                arguments = "<br>".join(f"`{part[1]}`" for part in parts)
                 if arguments == "``":
                     arguments = "default"
-                layers = "<br>".join(part[2] for part in x.parts)
-                gains, count = spread(x.gains, 2, "+"), str(len(x.gains))
-                rows.append((title, arguments, layers, count, gains, _speed(x)))
+                layers = "<br>".join(part[2] for part in parts)
+                gain, seeds = _gain(x.test_lost), str(x.seeds)
+                rows.append((title, arguments, layers, seeds, gain, _speed(x)))
     return markdown(header, rows, texts=3)
 
 
 def choice(network: str) -> str:
     """The fastest setting that loses little on the images held out, in a sentence."""
-    allowed = [
-        x
-        for x in measured(network)
-        if "@" in x.name
-        and len(x.gains) >= 3
-        and (x.faster or 0) > 1
-        and statistics.fmean(x.holdout_gains) >= -_LOST_AT_MOST
-    ]
-    best = max(allowed, key=lambda x: x.faster or 0)
+    best = choose_best(measured(network), _SEEDS)
     names = " and ".join(
         f"`{method}` {f'with {arguments} ' if arguments else ''}on layers {layers}"
-        for method, arguments, layers in best.parts
+        for method, arguments, layers in _parts(best.setting)
     )
-    return (
-        f"The fastest setting that loses at most {_LOST_AT_MOST} points on images held "
-        f"out of training is {names}: {spread(best.gains, 2, '+')} points on the test "
+    return wrapped(
+        f"The fastest setting that loses at most {LOST_AT_MOST} points on images held "
+        f"out of training is {names}: {_gain(best.test_lost)} points on the test "
         f"images, {_speed(best)}."
     )
 
 
-def _speed(setting: Setting) -> str:
-    if setting.name == "full":
-        return times(1)
-    return "not timed" if setting.faster is None else times(setting.faster)
+def _parts(setting: str) -> list[tuple[str, str, str]]:
+    """Method, arguments and layers of each part."""
+    parts = []
+    for part in setting.split("+"):
+        method, _, layers = part.partition("@")
+        method, _, arguments = method.partition(":")
+        arguments = arguments.replace(":", ", ")
+        layers = _LAYERS.get(layers, layers.removeprefix("constant:layers="))
+        parts.append((method, arguments, layers))
+    return parts
+
+
+def _gain(lost: Spread) -> str:
+    """Two digits, without the sign of a loss that rounds to zero."""
+    return f"{round(-lost.mean, 2) + 0.0:+.2f}{_deviation(lost)}"
+
+
+def _deviation(spread: Spread) -> str:
+    return "" if math.isnan(spread.deviation) else f" ± {spread.deviation:.2f}"
+
+
+def _speed(point: Point) -> str:
+    return "not timed" if math.isnan(point.faster) else times(point.faster)
 
 
 FRONTIER_TABLES: dict[str, Callable[..., str]] = {

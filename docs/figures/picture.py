@@ -6,8 +6,8 @@ import html
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
-from gains import run_name
-from tables import Row, read
+from smaller_batch import run_name, timed_runs
+from tables import Row
 
 _WIDTH, _HEIGHT = 720, 380
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 20, 44, 56
@@ -17,11 +17,7 @@ _EXACT, _SAMPLED, _GREY = "#555555", "#d9480f", "#888888"
 
 def smaller_batch() -> str:
     """Runs of approximate filter gradients, and the exact ones that are as good."""
-    runs = [
-        row
-        for row in read("smaller_batch_resnet18")
-        if row["seconds"] and row["disturbed"] == "False" and row["gradients"] != "both"
-    ]
+    runs = [row for row in timed_runs() if row["gradients"] != "both"]
     exact = [row for row in runs if row["method"] == "full"]
     exact = [row for row in exact if float(row["loss_quarter_4"]) < _LOSS[1]]
     sampled = [row for row in runs if row["method"] != "full"]

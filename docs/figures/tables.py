@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import statistics
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -34,14 +33,6 @@ def wrapped(text: str, indent: str = "") -> str:
         break_on_hyphens=False,
         break_long_words=False,
     )
-
-
-def spread(values: Sequence[float], digits: int, sign: str = "") -> str:
-    """Mean and sample standard deviation, the latter where there are two values."""
-    mean = f"{statistics.fmean(values):{sign}.{digits}f}"
-    if len(values) < 2:
-        return mean
-    return f"{mean} ± {statistics.stdev(values):.{digits}f}"
 
 
 def times(value: str | float, digits: int = 2) -> str:

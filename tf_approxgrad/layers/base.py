@@ -38,8 +38,8 @@ def warn_of_no_xla(layer: ApproximateLayer, model: str) -> None:
     """Warns that a layer's method keeps a model from being compiled by XLA."""
     warnings.warn(
         f"XLA can't compile {layer.gradient_policy.method_without_xla()!r} of layer "
-        f"{layer.name!r}, so {model} trains without XLA. It learns the same, but its "
-        "steps take longer by what XLA saves.",
+        f"{layer.name!r}, so {model} trains without XLA. Results are the same; steps "
+        "lose XLA's speed-up.",
         stacklevel=3,
     )
 

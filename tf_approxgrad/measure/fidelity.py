@@ -177,10 +177,10 @@ def fidelity(
     if not rows:
         what, why = "filter", "are frozen"
         if gradient == "input":
-            what, why = "input", "come first, before all that trains"
+            what, why = "input", "precede all trainable weights"
         raise ValueError(
             f"model {model.name!r} has no {what} gradient to compare: the layers "
-            f"{', '.join(left)} {why}, or no gradient comes to them."
+            f"{', '.join(left)} {why}, or receive no gradient."
         )
     return FidelityReport(model.name, tuple(rows), tuple(left), gradient)
 

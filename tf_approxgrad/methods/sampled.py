@@ -26,8 +26,8 @@ class SampledGradient(GradientMethod):
     sign(dY[n,p,co]) * S/k * patch(Xp[n], p)`
 
     With scale = 1 the expectation is the exact gradient; a larger k lowers the
-    variance. Where S = 0 nothing is drawn. k = Ho*Wo is the exact gradient itself. A
-    NaN or an infinity in dY shows in its channel of dF.
+    variance. An (n, co) with S = 0 contributes zero. k = Ho*Wo is the exact gradient
+    itself. A NaN or an infinity in dY shows in its channel of dF.
 
     The draw is systematic: with C the running sum of |dY| and u one uniform number in
     `[0, 1)` for each (n, co), p is drawn `floor(k*C[p]/S + u) - floor(k*C[p-1]/S + u)`

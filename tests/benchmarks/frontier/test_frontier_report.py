@@ -9,7 +9,7 @@ import tensorflow as tf
 from frontier_rows import MACHINE, make_row
 
 from benchmarks.frontier import picture, report
-from benchmarks.frontier.report import Point, Spread
+from benchmarks.frontier.points import Point, Spread, choose_best, summarise
 from benchmarks.frontier.runs import AccuracyRow
 from benchmarks.frontier.times import TimeRow
 from benchmarks.frontier.usual_settings import choose, default_names
@@ -72,7 +72,7 @@ def test_table_has_means_and_deviations_over_seeds():
         # A seed of full that zero lacks plays no part in what zero loses.
         for seed in range(3 - i)
     ]
-    points = report.summarise(rows, [make_time(names[1], 1.25)], names[::-1])
+    points = summarise(rows, [make_time(names[1], 1.25)], names[::-1])
     zero, full = points
     assert (full.setting, full.seeds, full.faster) == ("full", 3, 1.0)
     assert (zero.setting, zero.seeds, zero.faster) == (names[1], 2, 1.25)
@@ -94,14 +94,14 @@ def test_table_has_means_and_deviations_over_seeds():
 
 
 def test_one_seed_has_a_mean_and_no_deviation():
-    (point,) = report.summarise([make_row(test_accuracy=0.5)], [], [])
+    (point,) = summarise([make_row(test_accuracy=0.5)], [], [])
     assert point.test.mean == 50 and math.isnan(point.test.deviation)
     assert "50.00%  " in report.format_points([point])
 
 
 def test_what_is_combined_has_a_line_for_each_in_the_table():
     setting = "max:k=4@constant:layers=2-4+zero@schedule1"
-    text = report.format_points(report.summarise([make_row(setting)], [], []))
+    text = report.format_points(summarise([make_row(setting)], [], []))
     first, second = text.splitlines()[2:]
     assert first.startswith("max:k=4@constant:layers=2-4  ") and "50.00%" in first
     assert second == "  + zero@schedule1"
@@ -128,7 +128,7 @@ FULL = make_point("full", 0.0, 1.0)
     ],
 )
 def test_choice_looks_at_the_images_held_out_and_at_speed(points, best):
-    chosen = report.choose_best([FULL, *points], seeds=3)
+    chosen = choose_best([FULL, *points], seeds=3)
     assert (chosen.setting if chosen else None) == best
     assert (best or "No setting") in report.format_choice(chosen)
 
@@ -172,6 +172,6 @@ def test_committed_results_are_read_and_have_a_choice(model):
     folder = ROOT / "benchmarks" / "results"
     rows = read_csv(folder / f"frontier_{model}.csv", AccuracyRow)
     times = read_csv(folder / f"frontier_{model}_times.csv", TimeRow)
-    points = report.summarise(rows, times, default_names(model))
+    points = summarise(rows, times, default_names(model))
     assert points[0].setting == "full"
-    assert report.choose_best(points, seeds=3) is not None
+    assert choose_best(points, seeds=3) is not None

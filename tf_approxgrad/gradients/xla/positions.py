@@ -1,7 +1,7 @@
 """The methods `max` and `sampled` in TensorFlow's ops, which XLA can compile.
 
-The running sums of `sampled` are computed in float64. The kernel's, in the
-accumulators' dtype, differ so little that a draw rarely changes.
+The running sums of `sampled` are computed in float64, the kernel's in the accumulators'
+dtype, so that draws differ only where rounding crosses a boundary, which is rare.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The row-sampled gradients in TensorFlow's ops, which XLA can compile.
 
 A row is one position of one example, r = (n*Ho + row)*Wo + col. The draw is computed in
-float64, so that it agrees with the kernel's: sums in another order differ too little to
-change a draw.
+float64, as in the kernel, with sums in another order, so that draws differ only where
+rounding crosses a boundary, which is rare.
 """
 
 from __future__ import annotations

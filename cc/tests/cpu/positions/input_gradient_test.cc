@@ -166,6 +166,11 @@ int main() {
   for (const char* path :
        {"tile", "several runs", "clipped", "clipped runs", "general",
         "several chunks", "two vectors", "many vectors"}) {
+    // These shapes have two vectors a chunk with AVX-512 alone.
+    if (std::string(path) == "two vectors" &&
+        ChosenInstructionSet() != InstructionSet::kAvx512) {
+      continue;
+    }
     Check(RunsOf()[path] > 0, std::string("never taken: ") + path);
   }
   return FailedChecks("cpu/positions/input_gradient_test");

@@ -32,7 +32,7 @@ constexpr int64_t kRowPart = 64;
 constexpr int64_t kRowGroup = 2048;
 
 // How often the limit of the largest rows is lowered; as in
-// tf_approxgrad/row_sampling.py.
+// tf_approxgrad/gradients/xla/rows.py.
 constexpr int kLimitPasses = 8;
 
 struct RowSampling {

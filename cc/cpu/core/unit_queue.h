@@ -20,7 +20,7 @@ using RunWorkers =
 constexpr int64_t kRangesOfWorker = 8;
 
 // One phase of a computation. Waking a thread takes longer than some phases, so
-// that phases with a thread pool's barrier between them wait for it each time.
+// a thread pool's barrier between phases would pay for that every time.
 // Here every thread goes through all phases by itself: it takes units while
 // there are any, then waits for those that other threads have taken. A thread
 // that comes late, or never, holds nobody up.

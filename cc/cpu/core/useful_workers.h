@@ -8,8 +8,8 @@
 
 namespace tf_approxgrad {
 
-// `work` is in elements read and multiply-adds, of which vectors do 16 at a
-// time; from so many vectors on, waking another thread pays.
+// `work` is in elements read and multiply-adds, 16 of them a vector operation.
+// Waking another thread pays from 20,000 vector operations on.
 inline int64_t UsefulWorkers(double work, int64_t threads) {
   constexpr double kWorkOfThread = 16 * 20'000;
   return std::clamp<int64_t>(

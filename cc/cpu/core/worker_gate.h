@@ -12,7 +12,8 @@ namespace tf_approxgrad {
 // A thread that was asked for help may come after the work is done, because
 // waking it takes as long as a small gradient. Waiting for it would double the
 // time. So it has to pass the gate, which the owner of the work closes: whoever
-// comes later finds it closed and must touch nothing but the gate itself.
+// comes later finds it closed and must not touch anything but the gate, as the
+// work's data may be gone.
 class WorkerGate {
  public:
   // Whether the gate was open. The caller must then call Leave.

@@ -4,7 +4,7 @@
 // Its loops, from the outside: tiles of examples (copied into the L2 cache for
 // kTile), chunks, groups of output channels, runs of examples, and inside the
 // kernels output channels and patches. The sums wait in the L2 cache until the
-// whole unit is done, because dF is written fastest row by row.
+// whole unit is done, because dF is written fastest one row at a time.
 
 #ifndef TF_APPROXGRAD_CC_CPU_POSITIONS_ACCUMULATION_INL_H_
 #define TF_APPROXGRAD_CC_CPU_POSITIONS_ACCUMULATION_INL_H_

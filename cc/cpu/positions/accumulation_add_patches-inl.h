@@ -4,8 +4,7 @@
 // (kVectors vectors) live in registers while the weighted patches of one output
 // channel stream by: per patch one broadcast of its weight, and per tap and
 // vector one load of X fused into a multiply-add. Nothing else happens in
-// AddPatches: where the patches begin was listed before, and all their taps can
-// be read.
+// AddPatches: patch offsets are computed before, and all taps are in bounds.
 
 #ifndef TF_APPROXGRAD_CC_CPU_POSITIONS_ACCUMULATION_ADD_PATCHES_INL_H_
 #define TF_APPROXGRAD_CC_CPU_POSITIONS_ACCUMULATION_ADD_PATCHES_INL_H_
@@ -226,9 +225,8 @@ BlockKernel<Run, Accumulator> KernelOfBlock(const Run* runs, int chunk_vectors,
 
 // Adds the runs of neighbouring output channels to their sums [taps, chunk],
 // which are zero so far if `fresh`, for the taps of `range`, block by block.
-// `input` is where the first tap of a
-// patch with place 0 lies, and the strides are the distances between
-// neighbouring taps, all in elements.
+// `input` is the first tap of a patch with place 0, and the strides are the
+// distances between neighbouring taps, all in elements.
 template <typename T, typename Run, typename Accumulator>
 void AddTaps(const AccumulationTask<T>& task, const FilterRange& range,
              const Accumulator* input, int64_t row_stride, int64_t col_stride,

@@ -1,3 +1,5 @@
+// Chooses and starts the kernels of the selection.
+
 #include "cc/common/float_types.h"
 #include "cc/common/geometry.h"
 #include "cc/common/integer_math.h"

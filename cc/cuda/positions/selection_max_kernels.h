@@ -26,9 +26,9 @@ namespace {
 // are merged by shuffles in a fixed tree. What a plane keeps lies beside its
 // neighbour's.
 //
-// Bytes decide where k = 1: each element is read once and costs about 5
-// instructions, while an H100 brings 14.5 bytes a cycle to a multiprocessor
-// that issues 4 * 32. With more, a value that enters costs about 20.
+// k = 1 is memory-bound: each element is read once and costs about 5
+// instructions, while an H100 delivers 14.5 bytes per cycle to a multiprocessor
+// that issues 4 x 32 lanes. For larger k, a value that enters costs about 20.
 template <typename T, int kVector, int kMost>
 __global__ void __launch_bounds__(kCudaSelectionThreads) SelectPlanes(
     int64_t planes, int64_t positions, int k, int lanes,

@@ -116,9 +116,9 @@ __global__ void __launch_bounds__(kCudaSelectionThreads) SelectSortedPlanes(
 //
 // Partition: a block takes 32 channels of an example. Its warps read rows of 32
 // neighbouring channels, 64 positions a time, into registers while the 64
-// before are worked on, and turn them through shared memory, whose rows are one
-// element longer so that columns don't meet in a bank. Then each warp takes
-// four channels as SelectSortedPlanes does.
+// before are worked on, and transpose them in shared memory, whose rows are
+// padded by one element to avoid bank conflicts. Then each warp takes four
+// channels as SelectSortedPlanes does.
 template <typename T>
 __global__ void __launch_bounds__(kCudaSelectionThreads, 2) SelectSortedRows(
     int64_t positions, int64_t depth, int k, const T* __restrict__ out_backprop,

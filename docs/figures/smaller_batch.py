@@ -72,8 +72,8 @@ def direct_test() -> str:
     ]
     return (
         f"{run['seconds']} s to a loss that exact training with a smaller batch "
-        f"reaches in {seconds:.0f} s, while two exact runs lie {max(twice) - min(twice):.0f} s "
-        "apart on that scale"
+        f"reaches in {seconds:.0f} s, while two exact runs lie "
+        f"{max(twice) - min(twice):.0f} s apart on that scale"
     )
 
 

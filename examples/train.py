@@ -3,7 +3,7 @@
     python examples/train.py --epochs=5
 
 Half of the rows of each gradient are drawn by `RowSampledGradient`, without bias: the
-rows that carry the most surely, the others by the size of their part. The first
+rows that carry the most with certainty, the others by the size of their part. The first
 convolution is cheap and stays exact. In the end the model is one of Keras' own layers.
 """
 

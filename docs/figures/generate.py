@@ -10,8 +10,8 @@ arguments:
     ...
     <!-- end of table -->
 
-MkDocs calls this file as a hook: a build of stale pages fails, and the pictures of
-benchmarks/results/ get a place in the site.
+MkDocs calls this file as a hook: a build of stale pages fails, and benchmarks/results/
+gets a place in the site, its README.md and pictures.
 """
 
 from __future__ import annotations
@@ -85,13 +85,19 @@ def on_pre_build(config: Any) -> None:
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """MkDocs: adds the pictures that the benchmarks drew."""
+    """MkDocs: adds the pictures that the benchmarks drew, and what they say of them."""
     from mkdocs.structure.files import File
 
-    for path in sorted(RESULTS.glob("*.png")):
-        uri = f"images/{path.name}"
+    for path in (RESULTS / "README.md", *sorted(RESULTS.glob("*.png"))):
+        uri = f"results/{path.name}"
         files.append(File.generated(config, uri, abs_src_path=str(path)))
     return files
+
+
+def on_page_markdown(markdown: str, **arguments: Any) -> str:
+    """MkDocs: turns links that hold in the checkout into the site's."""
+    del arguments
+    return markdown.replace("../benchmarks/results/", "results/")
 
 
 def _message(paths: list[Path]) -> str:

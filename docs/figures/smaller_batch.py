@@ -71,9 +71,9 @@ def direct_test() -> str:
         if row["method"] == "full" and row["batch"] == run["batch"]
     ]
     return (
-        f"{run['seconds']} s to a loss that exact training reaches in {seconds:.0f} s "
-        "with a smaller batch, where the losses of two exact runs lie "
-        f"{max(twice) - min(twice):.0f} s apart"
+        f"{run['seconds']} s to a loss that exact training with a smaller batch "
+        f"reaches in {seconds:.0f} s, while two exact runs lie "
+        f"{max(twice) - min(twice):.0f} s apart on that scale"
     )
 
 

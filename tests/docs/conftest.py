@@ -21,4 +21,9 @@ def user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("adam", loss, metrics=["accuracy"])
     x = np.random.default_rng(0).normal(size=(64, 28, 28, 1)).astype(np.float32)
-    return {"model": model, "x": x, "y": np.arange(64) % 10}
+    y = np.arange(64) % 10
+    images = np.uint8(255 * x[..., 0].clip(0, 1)), np.uint8(y)
+    monkeypatch.setattr(
+        keras.datasets.fashion_mnist, "load_data", lambda: (images, images)
+    )
+    return {"model": model, "x": x, "y": y}

@@ -117,8 +117,8 @@ def test_realised_gain_is_against_exact_training_to_the_same_loss(
     header = f"{columns},loss_quarter_4,seconds,disturbed"
     write(results, "smaller_batch_resnet18", [header, *rows])
     runs = tables.read("smaller_batch_resnet18")
-    gains = [smaller_batch.realised_gain(run) for run in runs]
-    assert gains == ["", "", "", "1.25", "", ""]
+    realised = [smaller_batch.realised_gain(run) for run in runs]
+    assert realised == ["", "", "", "1.25", "", ""]
 
 
 def test_only_what_lies_between_markers_is_replaced() -> None:

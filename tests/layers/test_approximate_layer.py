@@ -1,4 +1,4 @@
-"""Users' subclasses of ApproxConv2D and its like: converted, but never made plain."""
+"""Users' subclasses of ApproxConv2D and the others: converted, but never made plain."""
 
 import keras
 import numpy as np

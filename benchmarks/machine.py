@@ -24,13 +24,13 @@ class Machine:
     """What every row of results names.
 
     Attributes:
-      cpu: The processor's name.
-      threads: Threads of TensorFlow and of the limits.
-      instruction_set: That of the kernels.
-      bytes_per_second: Bytes read and written by a large copy.
-      multiply_adds_per_second: Of a loop of float32 multiply-adds.
-      tensorflow: TensorFlow's version.
-      tf_approxgrad: This package's version.
+        cpu: The processor's name.
+        threads: Threads of TensorFlow and of the limits.
+        instruction_set: That of the kernels.
+        bytes_per_second: Bytes read and written by a large copy.
+        multiply_adds_per_second: Of a loop of float32 multiply-adds.
+        tensorflow: TensorFlow's version.
+        tf_approxgrad: This package's version.
     """
 
     cpu: str
@@ -53,7 +53,7 @@ def measure_machine(threads: int) -> Machine:
     """Compiles and runs cc/benchmarks/machine_limits.cc.
 
     Raises:
-      subprocess.CalledProcessError: If it doesn't compile or run.
+        subprocess.CalledProcessError: If it doesn't compile or run.
     """
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder, "machine_limits")

@@ -20,10 +20,10 @@ class PairedTimes:
     ratio stays.
 
     Args:
-      names: The methods' names.
-      window: Steps in a window, the schedule's period.
-      warm_up: Steps to leave out after every start of the program: the first ones
-        trace graphs and choose algorithms.
+        names: The methods' names.
+        window: Steps in a window, the schedule's period.
+        warm_up: Steps to leave out after every start of the program: the first ones
+          trace graphs and choose algorithms.
     """
 
     def __init__(self, names: Sequence[str], window: int, warm_up: int) -> None:
@@ -49,7 +49,7 @@ class PairedTimes:
         """Calls and times each method's function once, in this step's order.
 
         Returns:
-          What they returned. They must have waited for their results.
+            What they returned. They must have waited for their results.
         """
         seconds, results = {}, {}
         for name in self.order():

@@ -30,8 +30,8 @@ def read_csv(path: Path, kind: type[Row]) -> list[Row]:
     Its fields are of the types str, int, float and bool.
 
     Raises:
-      FileNotFoundError: If there is no such file.
-      ValueError: If it isn't one of that kind.
+        FileNotFoundError: If there is no such file.
+        ValueError: If it isn't one of that kind.
     """
     fields = dataclasses.fields(kind)
     with path.open(newline="") as file:

@@ -15,8 +15,10 @@ import keras
 
 import tf_approxgrad as tfag
 
+FOLDER = "runs/tensorboard"
 
-def main(epochs=8, images=10_000, batch=128, patience=2, update_freq=20, output="runs"):
+
+def main(epochs=8, images=10_000, batch=128, patience=2, update_freq=20, output=FOLDER):
     """Trains and writes TensorBoard's files; returns the plateau callback."""
     keras.utils.set_random_seed(0)
     (x, y), (x_test, y_test) = fashion_mnist.load_data()
@@ -58,5 +60,5 @@ if __name__ == "__main__":
     )
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--images", type=int, default=10_000)
-    parser.add_argument("--output", default="runs/tensorboard")
+    parser.add_argument("--output", default=FOLDER)
     main(**vars(parser.parse_args()))

@@ -2,7 +2,7 @@
 
 None has a public counterpart in the supported versions, TensorFlow 2.18 to 2.21 and
 Keras 3.12 to 3.15. Where another version lacks a name, the function that needs it
-raises an error when called; everything else works.
+raises an error that names it; most calls of a layer in training need one.
 """
 
 from __future__ import annotations

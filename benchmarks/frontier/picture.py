@@ -37,12 +37,12 @@ def draw_frontier(points: Sequence[Point], model: str, path: Path) -> bool:
     speed. Settings that were not timed are left out.
 
     Args:
-      points: The settings.
-      model: The network, for the title.
-      path: The picture.
+        points: The settings.
+        model: The network, for the title.
+        path: The picture.
 
     Returns:
-      Whether there was anything to draw.
+        Whether there was anything to draw.
     """
     timed = [point for point in points if not math.isnan(point.faster)]
     if not timed:

@@ -19,14 +19,14 @@ class Accuracy:
     """What a run achieved after its last epoch. Accuracies are from 0 to 1.
 
     Attributes:
-      setting: How it was trained, see benchmarks/training/settings.py.
-      seed: Of the initial weights, the order and the methods.
-      loss: On the training images.
-      holdout_accuracy: On images held out of training, to choose settings.
-      test_accuracy: On the test images, to report.
-      epoch_seconds: How long an epoch took on a machine that others may have used,
-        too: good for planning, no measure of speed. NaN if none was trained after the
-        last interruption.
+        setting: How it was trained, see benchmarks/training/settings.py.
+        seed: Of the initial weights, the order and the methods.
+        loss: On the training images.
+        holdout_accuracy: On images held out of training, to choose settings.
+        test_accuracy: On the test images, to report.
+        epoch_seconds: How long an epoch took on a machine that others may have used,
+          too: good for planning, no measure of speed. NaN if none was trained after the
+          last interruption.
     """
 
     setting: str
@@ -42,17 +42,17 @@ class StepTime:
     """How fast a step is under a setting.
 
     Attributes:
-      model: The network that exact gradients train.
-      batch: Images in a batch.
-      width: Factor on the network's channels.
-      setting: See benchmarks/training/settings.py.
-      full_ms: Median time of a step with exact gradients.
-      step_ms: That under the setting.
-      faster: How many times as fast as full the setting is: the median over pairs of
-        neighbouring windows.
-      faster_low: The first quartile of that.
-      faster_high: The third quartile.
-      steps: Timed steps of each.
+        model: The network that exact gradients train.
+        batch: Images in a batch.
+        width: Factor on the network's channels.
+        setting: See benchmarks/training/settings.py.
+        full_ms: Median time of a step with exact gradients.
+        step_ms: That under the setting.
+        faster: How many times as fast as full the setting is: the median over pairs of
+          neighbouring windows.
+        faster_low: The first quartile of that.
+        faster_high: The third quartile.
+        steps: Timed steps of each.
     """
 
     model: str
@@ -87,15 +87,15 @@ class Point:
     """One setting of the frontier. Accuracies and losses are in percent and points.
 
     Attributes:
-      setting: See benchmarks/training/settings.py.
-      seeds: How many runs there are.
-      holdout: Accuracy on the images held out of training.
-      test: That on the test images.
-      holdout_lost: How far `holdout` lies below that of full with the same seed.
-      test_lost: Likewise for `test`.
-      faster: How many times as fast as full a step is, NaN if it wasn't timed.
-      faster_low: The first quartile of that.
-      faster_high: The third quartile.
+        setting: See benchmarks/training/settings.py.
+        seeds: How many runs there are.
+        holdout: Accuracy on the images held out of training.
+        test: That on the test images.
+        holdout_lost: How far `holdout` lies below that of full with the same seed.
+        test_lost: Likewise for `test`.
+        faster: How many times as fast as full a step is, NaN if it wasn't timed.
+        faster_low: The first quartile of that.
+        faster_high: The third quartile.
     """
 
     setting: str
@@ -115,9 +115,9 @@ def summarise(
     """A point for each setting that has a row.
 
     Args:
-      rows: The runs.
-      times: The step times.
-      order: The settings that come first, in this order.
+        rows: The runs.
+        times: The step times.
+        order: The settings that come first, in this order.
     """
     runs: dict[str, dict[int, Accuracy]] = {}
     for row in rows:
@@ -158,12 +158,12 @@ def choose_best(points: Iterable[Point], seeds: int) -> Point | None:
     The test images have no say in it, so that they can tell what the choice is worth.
 
     Args:
-      points: The settings.
-      seeds: Runs that a setting must have.
+        points: The settings.
+        seeds: Runs that a setting must have.
 
     Returns:
-      The one whose mean loss is at most `LOST_AT_MOST` points and that is faster than
-      full; `None` if there is none.
+        The one whose mean loss is at most `LOST_AT_MOST` points and that is faster than
+        full; `None` if there is none.
     """
     allowed = [
         x

@@ -41,12 +41,12 @@ def lock(path: Path, *, shared: bool = False, wait: bool = False) -> Iterator[bo
     """Holds the lock that is the file `path`, if it can be had.
 
     Args:
-      path: The file. It is made where it is missing, and stays.
-      shared: Whether others may have the lock, too, if they share it.
-      wait: Whether to wait for it.
+        path: The file. It is made where it is missing, and stays.
+        shared: Whether others may have the lock, too, if they share it.
+        wait: Whether to wait for it.
 
     Yields:
-      Whether the lock is held.
+        Whether the lock is held.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
@@ -63,12 +63,12 @@ class Store:
     """The file of a sweep's rows, and the folder of what is in progress beside it.
 
     Args:
-      path: The CSV file.
-      recipe: What the runs have in common.
+        path: The CSV file.
+        recipe: What the runs have in common.
 
     Raises:
-      FileNotFoundError: If the file's folder doesn't exist.
-      ValueError: If the file isn't one of runs, or of another sweep.
+        FileNotFoundError: If the file's folder doesn't exist.
+        ValueError: If the file isn't one of runs, or of another sweep.
     """
 
     def __init__(self, path: Path, recipe: Recipe) -> None:
@@ -116,10 +116,10 @@ class Worker:
     """Makes the runs of a sweep that nobody else makes.
 
     Args:
-      store: Where the rows go.
-      dataset: The images, with a part of the training images held out.
-      test: The same training images, with the test images.
-      machine: What the rows name.
+        store: Where the rows go.
+        dataset: The images, with a part of the training images held out.
+        test: The same training images, with the test images.
+        machine: What the rows name.
     """
 
     def __init__(
@@ -138,10 +138,10 @@ class Worker:
         """Makes runs, seed by seed, as long as there is time.
 
         Args:
-          names: The settings.
-          seeds: How many seeds, from 0.
-          deadline: As `time.monotonic` counts. No run is begun that takes longer, as
-            far as runs before it tell.
+            names: The settings.
+            seeds: How many seeds, from 0.
+            deadline: As `time.monotonic` counts. No run is begun that takes longer, as
+              far as runs before it tell.
         """
         runs = [(name, seed) for seed in range(seeds) for name in names]
         with lock(self._store.machine_lock, shared=True) as held:

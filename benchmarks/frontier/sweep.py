@@ -44,13 +44,13 @@ class Frontier:
     """One run of the program. Whatever is wrong shows here, before any training.
 
     Args:
-      recipe: What the settings have in common.
-      names: The settings.
-      path: The CSV file of the runs.
+        recipe: What the settings have in common.
+        names: The settings.
+        path: The CSV file of the runs.
 
     Raises:
-      FileNotFoundError: If the results' folder is missing.
-      ValueError: If there is no such setting, or the file is of another sweep.
+        FileNotFoundError: If the results' folder is missing.
+        ValueError: If there is no such setting, or the file is of another sweep.
     """
 
     def __init__(self, recipe: Recipe, names: list[str], path: Path) -> None:

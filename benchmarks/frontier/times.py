@@ -49,7 +49,7 @@ def read_times(path: Path, recipe: Recipe) -> list[TimeRow]:
     """The rows of the file, none if there is no file.
 
     Raises:
-      ValueError: If the file isn't one of step times, or of other networks.
+        ValueError: If the file isn't one of step times, or of other networks.
     """
     rows = read_csv(path, TimeRow) if path.exists() else []
     for row in rows:
@@ -78,7 +78,7 @@ def time_settings(
     None is begun after the deadline, as `time.monotonic` counts.
 
     Raises:
-      ValueError: If runs of a sweep are being made.
+        ValueError: If runs of a sweep are being made.
     """
     with lock(machine_lock) as alone:
         if not alone:

@@ -48,7 +48,7 @@ def choose(names: Sequence[str], pattern: str | None) -> list[str]:
     """Those of `names` in which the regular expression is found, all without one.
 
     Raises:
-      ValueError: If it isn't a regular expression, or found nowhere.
+        ValueError: If it isn't a regular expression, or found nowhere.
     """
     try:
         chosen = [name for name in names if re.search(pattern or "", name)]

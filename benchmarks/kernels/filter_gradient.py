@@ -197,7 +197,7 @@ def choose_shapes(chosen: str) -> list[Shape]:
     """The shapes that --shapes stands for.
 
     Raises:
-      argparse.ArgumentTypeError: If there are none.
+        argparse.ArgumentTypeError: If there are none.
     """
     part = _GROUPS.get(chosen, chosen)
     shapes = [shape for shape in SHAPES if part in f"{shape.group} {shape}"]

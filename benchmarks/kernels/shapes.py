@@ -13,15 +13,15 @@ class Shape:
     """A convolution with SAME padding on square images.
 
     Attributes:
-      group: What it is counted with.
-      batch: Examples.
-      in_channels: Channels of X.
-      out_channels: Channels of dY.
-      size: Rows and columns of X.
-      filter: Rows and columns of the filter.
-      stride: Of rows and columns.
-      paper: The paper's speed-up of its kernel over cuDNN, with its transposes; NaN
-        where it has none.
+        group: What it is counted with.
+        batch: Examples.
+        in_channels: Channels of X.
+        out_channels: Channels of dY.
+        size: Rows and columns of X.
+        filter: Rows and columns of the filter.
+        stride: Of rows and columns.
+        paper: The paper's speed-up of its kernel over cuDNN, with its transposes; NaN
+          where it has none.
     """
 
     group: str

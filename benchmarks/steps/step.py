@@ -33,15 +33,15 @@ class Row:
     """What was measured of a network under a schedule.
 
     Attributes:
-      model: The network.
-      schedule: One of `SCHEDULES`; the numbers are the paper's.
-      full_ms: Median time of a step with exact gradients.
-      zero_ms: That with zero.
-      max_ms: That with max.
-      zero_ratio: How many times as fast as full zero is.
-      max_ratio: How many times as fast as full max is.
-      share_kept: The share of zero's gain in time that max keeps, in percent; NaN
-        where zero gains none.
+        model: The network.
+        schedule: One of `SCHEDULES`; the numbers are the paper's.
+        full_ms: Median time of a step with exact gradients.
+        zero_ms: That with zero.
+        max_ms: That with max.
+        zero_ratio: How many times as fast as full zero is.
+        max_ratio: How many times as fast as full max is.
+        share_kept: The share of zero's gain in time that max keeps, in percent; NaN
+          where zero gains none.
     """
 
     model: str

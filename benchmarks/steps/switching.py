@@ -31,10 +31,10 @@ class Cost:
     """What switching costs.
 
     Attributes:
-      fixed_ms: Median time of a step whose methods were fixed when it was traced.
-      switching_ms: That of a step that picks them.
-      percent: By how much a window of switching steps takes longer than the window of
-        fixed ones beside it; the median.
+        fixed_ms: Median time of a step whose methods were fixed when it was traced.
+        switching_ms: That of a step that picks them.
+        percent: By how much a window of switching steps takes longer than the window of
+          fixed ones beside it; the median.
     """
 
     fixed_ms: float

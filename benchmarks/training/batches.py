@@ -21,13 +21,13 @@ class BatchMaker:
     deviation of each channel.
 
     Args:
-      dataset: The images.
-      batch: Images in a batch, at most as many as there are training images.
-      seed: Fixes the order and the augmentation.
-      augment: Whether training images are cropped and flipped at random.
+        dataset: The images.
+        batch: Images in a batch, at most as many as there are training images.
+        seed: Fixes the order and the augmentation.
+        augment: Whether training images are cropped and flipped at random.
 
     Raises:
-      ValueError: If there are fewer training images than `batch`.
+        ValueError: If there are fewer training images than `batch`.
     """
 
     def __init__(self, dataset: Dataset, batch: int, seed: int, augment: bool) -> None:
@@ -57,10 +57,10 @@ class BatchMaker:
         None is made ahead: that would take cores from the steps that are timed.
 
         Args:
-          first_epoch: The epoch to start with, from 0.
+            first_epoch: The epoch to start with, from 0.
 
         Returns:
-          A data set of images `[batch, h, w, c]` float32 and labels `[batch]`.
+            A data set of images `[batch, h, w, c]` float32 and labels `[batch]`.
         """
         with tf.device("/CPU:0"):
             images = tf.constant(self._dataset.train_images)
@@ -109,12 +109,12 @@ def crop_and_flip(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Moves each image by up to 4 pixels either way and mirrors every other one.
 
     Args:
-      images: `[n, h, w, c]`. They are padded with 4 zeros on each side, and an h x w
-        window is cut out.
-      seed: `[2]` integers that fix what happens.
+        images: `[n, h, w, c]`. They are padded with 4 zeros on each side, and an h x w
+          window is cut out.
+        seed: `[2]` integers that fix what happens.
 
     Returns:
-      Images of the same shape and type.
+        Images of the same shape and type.
     """
     seeds = tf.random.experimental.stateless_split(seed, 2)
     count, height, width = (tf.shape(images)[axis] for axis in range(3))

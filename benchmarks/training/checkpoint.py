@@ -19,8 +19,8 @@ class Checkpoint:
     the folder that no checkpoint named stay untouched.
 
     Args:
-      folder: Where to keep it; `None` keeps nothing.
-      settings: What must be the same for a run to go on, as JSON can hold it.
+        folder: Where to keep it; `None` keeps nothing.
+        settings: What must be the same for a run to go on, as JSON can hold it.
     """
 
     def __init__(self, folder: Path | None, settings: dict[str, Any]) -> None:
@@ -31,13 +31,13 @@ class Checkpoint:
         """Loads the last checkpoint into compiled `models`.
 
         Args:
-          models: By name, the same names as were saved.
+            models: By name, the same names as were saved.
 
         Returns:
-          What was passed to `save` as `state`, or `None` if there is no checkpoint.
+            What was passed to `save` as `state`, or `None` if there is no checkpoint.
 
         Raises:
-          ValueError: If the checkpoint is of a run with other settings, or damaged.
+            ValueError: If the checkpoint is of a run with other settings, or damaged.
         """
         saved = self._read()
         if saved is None:

@@ -38,12 +38,12 @@ class SummaryRow:
     """One setting of a comparison.
 
     Attributes:
-      setting: Its name.
-      best_accuracy: The best validation accuracy of all epochs, 0 to 1.
-      last_accuracy: That of the last epoch.
-      accuracy_lost: How far the best lies below the exact gradient's best, in points.
-      step_ms: The median step time, NaN if no step was timed.
-      times_as_fast: How many times as fast as full's a step is.
+        setting: Its name.
+        best_accuracy: The best validation accuracy of all epochs, 0 to 1.
+        last_accuracy: That of the last epoch.
+        accuracy_lost: How far the best lies below the exact gradient's best, in points.
+        step_ms: The median step time, NaN if no step was timed.
+        times_as_fast: How many times as fast as full's a step is.
     """
 
     setting: str
@@ -139,7 +139,7 @@ def make_training(args: argparse.Namespace) -> Training:
     """Everything that can be wrong with the arguments shows here.
 
     Raises:
-      OSError, ValueError: If an argument isn't allowed.
+        OSError, ValueError: If an argument isn't allowed.
     """
     names = args.settings
     if "full" not in names or len(set(names)) < max(2, len(names)):

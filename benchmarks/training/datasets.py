@@ -31,12 +31,12 @@ class Dataset:
     """Labelled images for training and for validation.
 
     Attributes:
-      name: One of `NAMES`, or what the images are.
-      validation: Where the validation images come from, one of `VALIDATIONS`.
-      train_images: `[n, height, width, channels]` uint8.
-      train_labels: `[n]` int64, from 0 to `CLASSES` - 1.
-      validation_images: As `train_images`.
-      validation_labels: As `train_labels`.
+        name: One of `NAMES`, or what the images are.
+        validation: Where the validation images come from, one of `VALIDATIONS`.
+        train_images: `[n, height, width, channels]` uint8.
+        train_labels: `[n]` int64, from 0 to `CLASSES` - 1.
+        validation_images: As `train_images`.
+        validation_labels: As `train_labels`.
     """
 
     name: str
@@ -62,15 +62,15 @@ def load_dataset(name: str, images: int, validation: str = "test") -> Dataset:
     """Loads a data set and chooses the images for training and validation.
 
     Args:
-      name: `"embedded"` (10,000 + 2,000 images of Fashion-MNIST), `"fashion_mnist"`
-        (60,000 + 10,000) or `"cifar10"` (50,000 + 10,000). The second is read from
-        Debian's package dataset-fashion-mnist where that is installed; otherwise Keras
-        downloads it once, as it does the third.
-      images: At most this many training and this many validation images, as many of
-        each class.
-      validation: `"test"` validates on the test images. `"holdout"` validates on the
-        last tenth of each class of the training images, which are then not trained
-        on, and leaves the test images alone: choose settings with it.
+        name: `"embedded"` (10,000 + 2,000 images of Fashion-MNIST), `"fashion_mnist"`
+          (60,000 + 10,000) or `"cifar10"` (50,000 + 10,000). The second is read from
+          Debian's package dataset-fashion-mnist where that is installed; otherwise
+          Keras downloads it once, as it does the third.
+        images: At most this many training and this many validation images, as many of
+          each class.
+        validation: `"test"` validates on the test images. `"holdout"` validates on the
+          last tenth of each class of the training images, which are then not trained
+          on, and leaves the test images alone: choose settings with it.
     """
     x, y, test_x, test_y = _READERS[name]()
     y, test_y = (np.ravel(labels).astype(np.int64) for labels in (y, test_y))
@@ -89,12 +89,12 @@ def first_of_each_class(labels: np.ndarray, count: int) -> np.ndarray:
     """Chooses images that represent every class alike: the first ones of each.
 
     Args:
-      labels: `[n]` integers.
-      count: How many to choose. What the number of classes doesn't divide goes to the
-        lowest classes; of a class that has too few, all are chosen.
+        labels: `[n]` integers.
+        count: How many to choose. What the number of classes doesn't divide goes to the
+          lowest classes; of a class that has too few, all are chosen.
 
     Returns:
-      Indices into `labels`, ascending.
+        Indices into `labels`, ascending.
     """
     classes = np.unique(labels)
     quota, rest = divmod(count, len(classes))

@@ -52,15 +52,15 @@ class Training:
     """The runs of some settings, which start from the same weights.
 
     Args:
-      names: The settings.
-      recipe: What they have in common.
-      dataset: What to train and validate on.
-      seed: Fixes the initial weights, the order, the augmentation and the methods that
-        draw.
-      checkpoint: Is saved after each epoch.
+        names: The settings.
+        recipe: What they have in common.
+        dataset: What to train and validate on.
+        seed: Fixes the initial weights, the order, the augmentation and the methods
+          that draw.
+        checkpoint: Is saved after each epoch.
 
     Raises:
-      ValueError: If there is no such setting, or one that doesn't fit the network.
+        ValueError: If there is no such setting, or one that doesn't fit the network.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Training:
         """Times `steps` steps or a little more, of whole periods of the schedules.
 
         Returns:
-          How many were timed.
+            How many were timed.
         """
         steps = -(-steps // self.period) * self.period
         self._train_in_turns(iter(self._batches.training(0)), self._warm_up + steps)

@@ -64,11 +64,11 @@ def make_model(
     """Builds and compiles a model, of the same initial weights for every schedule.
 
     Returns:
-      The plain Keras model without a schedule, and otherwise a converted one whose
-      schedule reads the optimizer's step.
+        The plain Keras model without a schedule, and otherwise a converted one whose
+        schedule reads the optimizer's step.
 
     Raises:
-      ValueError: If the schedule doesn't fit the model.
+        ValueError: If the schedule doesn't fit the model.
     """
     arguments = {
         "input_shape": image_shape,

@@ -65,9 +65,9 @@ class Setting:
     """What a setting's text means.
 
     Attributes:
-      network: The network that is trained.
-      schedule: Its schedule, `None` where nothing is approximated.
-      input_gradient: The method of the input gradients, `None` where they are exact.
+        network: The network that is trained.
+        schedule: Its schedule, `None` where nothing is approximated.
+        input_gradient: The method of the input gradients, `None` where they are exact.
     """
 
     network: str
@@ -89,12 +89,12 @@ def parse(text: str, network: str, seed: int) -> Setting:
     """Reads a setting.
 
     Args:
-      text: The setting.
-      network: What is trained unless the setting is another network.
-      seed: That of methods that draw.
+        text: The setting.
+        network: What is trained unless the setting is another network.
+        seed: That of methods that draw.
 
     Raises:
-      ValueError: If there is no such setting.
+        ValueError: If there is no such setting.
     """
     try:
         parts = [_parse(part, network, seed) for part in split_combined(text)]
@@ -126,7 +126,7 @@ def read_method(text: str, seed: int) -> tfag.GradientMethod:
     """Reads a method such as "max:k=4:scale=0.5".
 
     Raises:
-      TypeError, ValueError: If there is no such method.
+        TypeError, ValueError: If there is no such method.
     """
     name, *assignments = text.split(":")
     if name not in METHODS:

@@ -43,7 +43,7 @@ def render(text: str) -> str:
     """A page's text with its tables made anew.
 
     Raises:
-      ValueError: If a marker names no table, or has no end.
+        ValueError: If a marker names no table, or has no end.
     """
     if text.count("<!-- table: ") != len(_PART.findall(text)):
         raise ValueError("a table's marker has no <!-- end of table -->.")

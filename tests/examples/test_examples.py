@@ -28,7 +28,7 @@ def small_model():
     return keras.Model(inputs, keras.layers.Conv2D(4, 3, name="conv2")(x))
 
 
-def test_train_converts_all_layers_but_the_first_and_back(capsys):
+def test_train_converts_the_network_and_back(capsys):
     model = train.main(epochs=1, images=256)
     printed = capsys.readouterr().out
     assert "4 of 4 convolutions" in printed and "val_accuracy" in printed

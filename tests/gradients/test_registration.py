@@ -127,8 +127,45 @@ def test_method_without_an_input_gradient_is_refused_as_one():
         gradients(method="full", input_gradient="filter-alone")
 
 
+def test_registering_again_without_an_input_gradient_takes_it_away():
+    tfag.register_filter_gradient(Scaled, filter_gradient)
+    with pytest.raises(TypeError, match="no input gradient"):
+        gradients(method="full", input_gradient=Scaled())
+
+
+@pytest.mark.parametrize("in_graph", [False, True])
+@pytest.mark.parametrize(
+    ("function", "got"),
+    [
+        (lambda _, inputs: inputs.input, r"got \(2, 6, 6, 3\) and float32"),
+        (lambda *_: tf.zeros([3, 3, 3, 4], tf.float64), r"\(3, 3, 3, 4\) and float64"),
+    ],
+    ids=["shape", "dtype"],
+)
+def test_result_of_another_shape_or_dtype_is_refused(function, got, in_graph):
+    tfag.register_filter_gradient(Scaled, function, input_gradient=input_gradient)
+    call = tf.function(gradients) if in_graph else gradients
+    words = rf"the filter gradient of Scaled.* must have the shape .*{got}"
+    with pytest.raises(ValueError, match=words):
+        call(method=Scaled())
+
+
 class NotADataclass(tfag.GradientMethod):
     name = "no-dataclass"
+
+
+@dataclasses.dataclass
+class NotFrozen(tfag.GradientMethod):
+    name = "not-frozen"
+
+
+class OfADataclass(Scaled):
+    name = "of-a-dataclass"
+
+
+@dataclasses.dataclass(frozen=True)
+class NameIsANumber(tfag.GradientMethod):
+    name: int = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +189,10 @@ class Nameless(tfag.GradientMethod):
     [
         ("max", TypeError, "method_class='max' must be a subclass"),
         (Scaled(), TypeError, "must be a subclass"),
-        (NotADataclass, TypeError, "must be a dataclass"),
+        (NotADataclass, TypeError, "must be a frozen dataclass"),
+        (NotFrozen, TypeError, "must be a frozen dataclass"),
+        (OfADataclass, TypeError, "must be a frozen dataclass"),
+        (NameIsANumber, TypeError, "must be a string, got 3"),
         (NeedsAnArgument, TypeError, "default for each setting.*share"),
         (Nameless, TypeError, "name"),
         (NameIsTaken, ValueError, "got 'max'"),

@@ -415,3 +415,24 @@ def test_model_without_convolutions_is_refused():
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     with pytest.raises(ValueError, match="has no convolution that can be approximated"):
         measure(model, np.ones((2, 3)), np.ones((2, 2)))
+
+
+def test_layer_in_a_graph_keeps_its_own_gradient_when_others_are_measured():
+    inner = tfag.ApproxConv2D(3, 3, padding="same", method="zero", name="inner")
+    inner.build((None, 8, 8, 3))
+    spec = tf.TensorSpec([None, 8, 8, 3])
+    traced = tf.function(lambda x: inner(x, training=True)).get_concrete_function(spec)
+
+    class Traced(keras.layers.Layer):
+        def call(self, x):
+            return traced(x)
+
+    first = keras.layers.Conv2D(3, 3, padding="same", name="first")
+    model = keras.Sequential([keras.Input((8, 8, 3)), first, Traced()])
+    model.inner = inner
+    x, y = zoo_batch(model)
+    # Its backward pass is traced here for the first time, and kept.
+    measure(model, x, y, "max", layers="first")
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model(x, training=True) ** 2)
+    assert not np.any(tape.gradient(loss, inner.kernel.value))

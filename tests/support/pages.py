@@ -6,7 +6,6 @@ import re
 import shlex
 from pathlib import Path
 
-# Not resolved: under Bazel the files of the checkout are links in the test's folder.
 ROOT = Path(__file__).parents[2]
 GUIDES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 PAGES = {

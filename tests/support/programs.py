@@ -24,13 +24,13 @@ def run_programs(
     """Runs a Python program several times at once.
 
     Args:
-      program: Its text. It has `tf`, and `show`, which prints a digest of an array, and
-        can import what tests can.
-      runs: For each run its arguments, the first of which is the number of threads, and
-        variables of the environment that differ from this process's.
+        program: Its text. It has `tf`, and `show`, which prints a digest of an array,
+          and can import what tests can.
+        runs: For each run its arguments, the first of which is the number of threads,
+          and variables of the environment that differ from this process's.
 
     Returns:
-      The words that each run prints.
+        The words that each run prints.
     """
     path = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     started = [

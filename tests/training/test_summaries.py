@@ -183,6 +183,34 @@ def test_layer_that_is_called_twice_is_measured_by_its_sum(tmp_path):
     assert ratio == pytest.approx(1.0, rel=1e-5)
 
 
+class Mapped(keras.layers.Layer):
+    """Calls a convolution in a loop's graph."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = keras.layers.Conv2D(2, 3, padding="same", name="inner")
+
+    def build(self, shape):
+        self.inner.build(shape)
+
+    def call(self, x, training=None):
+        return tf.map_fn(lambda y: self.inner(y[None])[0], x)
+
+
+def test_layer_that_is_always_full_may_be_called_in_a_loop(tmp_path):
+    last = keras.layers.Conv2D(2, 3, padding="same", name="last")
+    model = keras.Sequential([keras.Input((6, 6, 2)), Mapped(), last])
+    schedule = tfag.Constant("zero", layers="last")
+    model = tfag.approximate_gradients(model, schedule)
+    model.compile("sgd", "mse")
+    callback = tfag.ApproximationSummaries(tmp_path, data=(X[:4], X[:4]))
+    callbacks = [tfag.ApproximationCallback(), callback]
+    model.fit(X, X, verbose=0, callbacks=callbacks)
+    events = read_events(tmp_path / "approximation")
+    assert list(events["last/zero/norm_ratio"].values()) == [0.0]
+    assert "inner/full/norm_ratio" not in events
+
+
 @pytest.mark.parametrize("dataset", [False, True])
 def test_model_whose_loss_needs_no_target_is_measured_without_one(dataset, tmp_path):
     inputs = keras.Input((6, 6, 2))

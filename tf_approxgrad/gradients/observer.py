@@ -75,6 +75,15 @@ class Observer:
         self._filter_method = filter_method or FullGradient()
         self._eager = eager
 
+    def intercepts(self, policy: Any) -> bool:
+        """Whether the observer computes a layer's gradients.
+
+        A graph outlives the observation, so that within one a layer that isn't recorded
+        keeps its own gradients.
+        """
+        is_recorded = self._policies is None or policy in self._policies
+        return is_recorded or tf.executing_eagerly()
+
     def filter_gradient(
         self, policy: Any, inputs: GradientInputs, compute: GradientFunction
     ) -> tf.Tensor:

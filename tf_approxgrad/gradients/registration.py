@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import inspect
+from collections.abc import Callable
 from typing import Any
+
+import tensorflow as tf
 
 from tf_approxgrad.gradients.filter_gradient import filter_gradient
 from tf_approxgrad.gradients.input_gradient import input_gradient as dispatched_input
-from tf_approxgrad.gradients.inputs import GradientFunction
+from tf_approxgrad.gradients.inputs import GradientFunction, GradientInputs
 from tf_approxgrad.methods import GradientMethod, register_method
 
 
@@ -79,18 +82,50 @@ def register_filter_gradient(
         raise TypeError(
             f"method_class={method_class!r} must be a subclass of GradientMethod."
         )
-    if not dataclasses.is_dataclass(method_class):
+    parameters = vars(method_class).get("__dataclass_params__")
+    if parameters is None or not parameters.frozen:
         raise TypeError(
-            f"method_class={method_class!r} must be a dataclass: write "
+            f"method_class={method_class!r} must be a frozen dataclass: write "
             "@dataclasses.dataclass(frozen=True) before the class."
         )
     _check_callable("function", function)
     if input_gradient is not None:
         _check_callable("input_gradient", input_gradient)
     register_method(method_class)
-    filter_gradient.register(method_class, function)
+    filter_gradient.register(
+        method_class,
+        _checked("filter gradient", function, lambda inputs: inputs.filter_sizes),
+    )
+    # The function of no class raises.
+    of_input = dispatched_input.dispatch(object)
     if input_gradient is not None:
-        dispatched_input.register(method_class, input_gradient)
+        of_input = _checked(
+            "input gradient", input_gradient, lambda inputs: tf.shape(inputs.input)
+        )
+    dispatched_input.register(method_class, of_input)
+
+
+def _checked(
+    what: str,
+    function: GradientFunction,
+    sizes: Callable[[GradientInputs], tf.Tensor],
+) -> GradientFunction:
+    """A user's function, whose result is refused if its dtype or shape is wrong."""
+
+    @functools.wraps(function)
+    def checked(method: GradientMethod, inputs: GradientInputs) -> tf.Tensor:
+        gradient = tf.convert_to_tensor(function(method, inputs))
+        known = tf.get_static_value(sizes(inputs), partial=True)
+        expected = tf.TensorShape(None if known is None else list(known))
+        dtype = inputs.input.dtype
+        if gradient.dtype != dtype or not expected.is_compatible_with(gradient.shape):
+            raise ValueError(
+                f"the {what} of {method!r} must have the shape {expected} and the "
+                f"dtype {dtype.name}, got {gradient.shape} and {gradient.dtype.name}."
+            )
+        return gradient
+
+    return checked
 
 
 def _check_callable(name: str, value: Any) -> None:

@@ -156,7 +156,7 @@ class LayerPolicy:
             RuntimeError: If the step is needed and not bound.
         """
         observer = current_observer()
-        if observer is not None:
+        if observer is not None and observer.intercepts(self):
             return observer.filter_gradient(self, self.placed(inputs), compute)
         self._check_step()
         return self._of_current_step(self.row(), inputs, compute)
@@ -166,7 +166,7 @@ class LayerPolicy:
     ) -> tf.Tensor:
         """Computes the input gradient, as `filter_gradient` the filter gradient."""
         observer = current_observer()
-        if observer is not None:
+        if observer is not None and observer.intercepts(self):
             return observer.input_gradient(self, self.placed(inputs), compute)
         self._check_step()
         row = self.input_row()

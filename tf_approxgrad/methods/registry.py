@@ -51,6 +51,10 @@ def register_method(method_class: type[GradientMethod]) -> None:
             f"method_class={method_class!r} must have a default for each setting, and "
             f"a name: {error}"
         ) from error
+    if not isinstance(method.name, str):
+        raise TypeError(
+            f"the name of {method_class!r} must be a string, got {method.name!r}"
+        )
     if method.name in _OWN:
         raise ValueError(
             f"the name of {method_class!r} must not be that of one of tf_approxgrad's "

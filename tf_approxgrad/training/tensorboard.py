@@ -205,18 +205,19 @@ def _measures_of(
     The gradient of a layer is the sum over its calls; a layer without calls has no
     values.
     """
-    if not calls:
+    approximate = [
+        method
+        for method in dict.fromkeys(methods)
+        if not isinstance(method, FullGradient)
+    ]
+    if not calls or not approximate:
         return {}
 
     def gradient(method: GradientMethod) -> tf.Tensor:
         return tf.add_n([call.gradient(method) for call in calls])
 
     exact = gradient(FullGradient())
-    return {
-        method.label: measures(gradient(method), exact)
-        for method in dict.fromkeys(methods)
-        if not isinstance(method, FullGradient)
-    }
+    return {method.label: measures(gradient(method), exact) for method in approximate}
 
 
 def _write_scalar(tag: str, value: float) -> None:

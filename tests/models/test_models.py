@@ -138,7 +138,7 @@ class TestArchitecture:
         finally:
             keras.config.set_image_data_format(before)
 
-    @each_small
+    @each_small_slowly
     def test_both_layouts_compute_the_same(self, build):
         last = trained(build((12, 10, 3)))
         first = build((3, 12, 10), data_format="channels_first")
@@ -335,7 +335,7 @@ class TestCopies:
         )
 
 
-@each_small
+@each_small_slowly
 def test_one_step_decreases_the_loss_of_its_batch(build):
     model = build((12, 10, 3), seed=0)
     # Small, as a batch of 8 through VGG-19's normalisations has a steep loss.

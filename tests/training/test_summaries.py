@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from event_files import read_events
+from marks import slowly
 
 import tf_approxgrad as tfag
 
@@ -108,7 +109,7 @@ def test_every_method_of_a_layer_is_measured(tmp_path):
     assert events["second/zero/norm_ratio"] == {STEPS: 0.0}
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, *slowly(True)])
 def test_measuring_changes_nothing_in_training(jit_compile, tmp_path):
     results = []
     for callbacks in (
@@ -242,6 +243,7 @@ model.fit(x, y, verbose=0, callbacks=[tfag.ApproximationCallback(), summaries])
 """
 
 
+@pytest.mark.slow
 def test_writing_needs_no_tensorboard(tmp_path):
     command = [sys.executable, "-c", WITHOUT_TENSORBOARD, str(tmp_path)]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)

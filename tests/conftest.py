@@ -12,6 +12,9 @@ import keras
 import pytest
 import tensorflow as tf
 
+# Modules that tests import: doctest would import each a second time.
+collect_ignore = ["support"]
+
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("gpu") and not tf.config.list_physical_devices("GPU"):

@@ -58,6 +58,7 @@ def test_convert_converts_a_network_of_keras_applications(capsys):
     assert "after conversion: True, and converted back: True" in printed
 
 
+@pytest.mark.slow
 def test_resumed_loop_does_what_an_uninterrupted_one_does(tmp_path):
     # Ten steps an epoch.
     tiny = {"images": 200, "batch": 20}

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 import tf_approxgrad as tfag
+from tf_approxgrad.gradients import op_library
 
 ROOT = Path(__file__).parents[1]
 COMPUTED = ["random", "max", "sampled", "row-sampled"]
@@ -96,8 +97,8 @@ def test_every_op_says_why_it_has_no_gradient() -> None:
     registered = {
         name
         for path in (ROOT / "cc" / "ops").glob("*.cc")
-        for name in re.findall(r'REGISTER_OP\("(\w+)"\)', path.read_text())
+        for name in re.findall(r'REGISTER\w*_OP\("(\w+)"\)', path.read_text())
     }
     assert len(registered) > 5
-    text = (ROOT / "tf_approxgrad" / "ops.py").read_text()
+    text = Path(op_library.__file__).read_text()
     assert registered == set(re.findall(r'^    "(Approx\w+)",$', text, re.MULTILINE))

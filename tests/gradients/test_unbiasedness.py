@@ -44,6 +44,7 @@ def test_max_fails_the_check(k: int) -> None:
     assert not is_unbiased(draws, problem.dense_gradient(x, dy))
 
 
+@pytest.mark.slow
 def test_variance_falls_as_k_grows() -> None:
     problem, x, dy = uneven_problem()
     exact = problem.dense_gradient(x, dy)

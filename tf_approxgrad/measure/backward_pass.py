@@ -82,7 +82,7 @@ def loss_function(model: keras.Model, loss: Any) -> Callable[..., tf.Tensor] | N
             keras.losses.get(part)
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"loss={loss!r} must be a loss as for compile: {error}"
+                f"loss={loss!r} must be a loss as compile takes it: {error}"
             ) from error
     # A model without layers, so that Keras matches losses with outputs as in `fit`.
     owner = keras.Model(name="loss_of_backward_pass")

@@ -39,6 +39,7 @@ def numbers(path):
     }
 
 
+@pytest.mark.slow
 def test_interrupted_sweep_goes_on_and_ends_with_the_same_rows(tmp_path, monkeypatch):
     whole, path = tmp_path / "whole" / "rows.csv", tmp_path / "rows.csv"
     whole.parent.mkdir()
@@ -179,6 +180,7 @@ def test_rows_of_another_sweep_are_refused_and_kept(tmp_path):
     assert path.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_times_are_medians_and_quartiles_of_whole_periods(tmp_path, monkeypatch):
     path = tmp_path / "rows.csv"
     ratios = [1.0, 2.0, 4.0, 8.0]

@@ -89,6 +89,7 @@ def test_bad_arguments_are_refused_before_any_measurement(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_program_prints_means_and_writes_the_machine_beside_the_rows(
     tmp_path, monkeypatch, capsys
 ):

@@ -55,6 +55,7 @@ def finished(tmp_path_factory):
     return folder / "out", folder / "saved"
 
 
+@pytest.mark.slow
 def test_resumed_run_equals_an_uninterrupted_one(finished, tmp_path):
     resumable = (*SETTINGS, f"--output={tmp_path / 'out'}", f"--checkpoint={tmp_path}")
     run(*resumable, "--epochs=1")

@@ -10,7 +10,7 @@ import tensorflow as tf
 import tf_approxgrad as tfag
 from tf_approxgrad.gradients import op_library
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 COMPUTED = ["random", "max", "sampled", "row-sampled"]
 
 

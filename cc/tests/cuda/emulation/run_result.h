@@ -3,8 +3,6 @@
 #ifndef TF_APPROXGRAD_CC_TESTS_CUDA_EMULATION_RUN_RESULT_H_
 #define TF_APPROXGRAD_CC_TESTS_CUDA_EMULATION_RUN_RESULT_H_
 
-#define TF_APPROXGRAD_CUDA_ON_CPU
-
 #include <cstddef>
 #include <vector>
 

@@ -182,7 +182,7 @@ def train(model, schedule, **compiled):
 )
 @pytest.mark.parametrize(
     "compiled",
-    [{}, {"run_eagerly": True}, *slowly({"jit_compile": True})],
+    [{}, *slowly({"run_eagerly": True}, {"jit_compile": True})],
     ids=["graph", "eager", "xla"],
 )
 def test_training_is_that_without_rematerialisation(kind, scope, compiled):

@@ -125,7 +125,7 @@ def test_fit_with_weights_of_classes_and_samples():
     assert_followed(range(BATCHES))
 
 
-@pytest.mark.parametrize("name", ["Adam", "RMSprop", "Lion", "Muon"])
+@pytest.mark.parametrize("name", ["Adam", *slowly("RMSprop", "Lion", "Muon")])
 def test_fit_with_each_optimizer(name):
     fit(make_model(getattr(keras.optimizers, name)()), x=X[:24], y=Y[:24])
     assert_followed(range(12))
@@ -219,7 +219,7 @@ class Interrupt(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("way", ["keras", "weights", "checkpoint", "backup"])
+@pytest.mark.parametrize("way", ["keras", "backup", *slowly("weights", "checkpoint")])
 def test_resumed_run_continues_in_the_middle_of_a_period(way, tmp_path):
     # Seven steps are in the middle of the table, which begins at step 4.
     model = make_model(keras.optimizers.Adam())

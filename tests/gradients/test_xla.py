@@ -291,7 +291,7 @@ def test_auto_compiles_where_keras_sees_a_gpu(with_a_gpu):
     fit(model)
 
 
-GIVEN_UP = r"XLA can't compile Recording\(tag='approximate'\) of layer 'layer1'.*speed-up"
+GIVEN_UP = r"XLA can't compile Recording\(tag='approximate'\) of layer 'layer1'.*speed"
 
 
 def test_auto_says_which_layer_it_is_that_keeps_xla_away(with_a_gpu):

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from gradients import weights_of
 from input_reference import allowed_error, exact_of_rows, filters_of, max_rows
+from marks import slowly
 from recording import Recording, operations
 from reference import GEOMETRIES, Problem, assert_gradient
 from row_reference import row_weights, uniform
@@ -125,10 +126,7 @@ def test_input_gradient_of_all_positions_is_the_exact_one(geometry, method):
     "geometry",
     [
         "5x3 all",
-        *(
-            pytest.param(geometry, marks=pytest.mark.slow)
-            for geometry in ("5x3 dilated", "explicit dilated")
-        ),
+        *slowly("5x3 dilated", "explicit dilated"),
     ],
 )
 def test_compiled_input_gradient_is_the_same_without_our_ops(geometry, name):

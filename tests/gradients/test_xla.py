@@ -46,9 +46,7 @@ def compiled_gradient(problem, x, dy, method, step=None):
     return compute(x, dy).numpy()
 
 
-@pytest.mark.parametrize(
-    "k", [3, *(pytest.param(k, marks=pytest.mark.slow) for k in (1, 1000))]
-)
+@pytest.mark.parametrize("k", [3, *slowly(1, 1000)])
 @pytest.mark.parametrize("geometry", SOME_GEOMETRIES)
 def test_max_is_the_reference_under_xla(geometry, k):
     problem = GEOMETRIES[geometry]
@@ -69,9 +67,7 @@ def test_ties_go_to_the_lowest_position_under_xla(dtype, data_format, k):
     np.testing.assert_array_equal(actual, problem.max_gradient(x, dy, k))
 
 
-@pytest.mark.parametrize(
-    "k", [3, *(pytest.param(k, marks=pytest.mark.slow) for k in (1, 0.2, 1000))]
-)
+@pytest.mark.parametrize("k", [3, *slowly(1, 0.2, 1000)])
 @pytest.mark.parametrize("geometry", SOME_GEOMETRIES)
 def test_sampled_is_that_of_the_kernel_under_xla(geometry, k):
     problem = GEOMETRIES[geometry]
@@ -219,9 +215,7 @@ def fit(model, kind="Conv2D"):
     ],
     ids=["alternate", "random", "constant", "sampled", "piecewise"],
 )
-@pytest.mark.parametrize(
-    "steps_per_execution", [1, pytest.param(4, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("steps_per_execution", [1, *slowly(4)])
 def test_fit_trains_compiled_as_it_does_without(schedule, kind, steps_per_execution):
     weights = []
     for jit_compile in (False, True):

@@ -81,14 +81,13 @@ class Observer:
         A graph outlives the observation, so that within one a layer that isn't recorded
         keeps its own gradients.
         """
-        is_recorded = self._policies is None or policy in self._policies
-        return is_recorded or tf.executing_eagerly()
+        return self._records(policy) or tf.executing_eagerly()
 
     def filter_gradient(
         self, policy: Any, inputs: GradientInputs, compute: GradientFunction
     ) -> tf.Tensor:
         """Records a filter gradient, and computes it by `filter_method`."""
-        if self._policies is not None and policy not in self._policies:
+        if not self._records(policy):
             return compute(FullGradient(), inputs)
         call = self._record(self.filter_calls, policy, inputs, compute)
         return call.gradient(self._filter_method)
@@ -97,10 +96,13 @@ class Observer:
         self, policy: Any, inputs: GradientInputs, compute: GradientFunction
     ) -> tf.Tensor:
         """Records an input gradient, and computes it by `input_method`."""
-        if self._policies is not None and policy not in self._policies:
+        if not self._records(policy):
             return compute(FullGradient(), inputs)
         call = self._record(self.input_calls, policy, inputs, compute)
         return call.gradient(self.input_method, self.step)
+
+    def _records(self, policy: Any) -> bool:
+        return self._policies is None or policy in self._policies
 
     def _record(
         self,

@@ -22,7 +22,8 @@ constexpr int64_t kGroupsOfBlock = kThreads / kNormalBlocks;
 // About 250 instructions make 4 numbers, 16 bytes in float32: an H100 issues
 // enough of them for 2.5 TB/s, so that arithmetic and stores are near balance.
 // The numbers are made without fused multiply-adds, as the processor's are:
-// CMakeLists.txt compiles with -fmad=false, and the kernels that want one say so.
+// CMakeLists.txt compiles with -fmad=false, and the kernels that want one say
+// so.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
     FillNormals(RandomStream numbers, typename AccumulatorOf<T>::type stddev,

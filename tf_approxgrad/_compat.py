@@ -8,6 +8,7 @@ raises an error that names it; most calls of a layer in training need one.
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -59,6 +60,13 @@ recording_is_possible = _function(
     "could_possibly_record",
     "find out whether a layer is rematerialised",
 )
+# tf.custom_gradient, of which it is a part, can't use the tensors of a copied graph.
+# Since TensorFlow 2.13.
+record_backward_pass = _function(
+    "tensorflow.python.eager.record",
+    "record_operation_backprop_only",
+    "replace the gradient of a convolution",
+)
 
 
 def is_recorded(tensor: tf.Tensor) -> bool:
@@ -71,35 +79,26 @@ def in_xla_context() -> bool:
     return bool(_in_xla_context(tf.compat.v1.get_default_graph()))
 
 
-def copy_rematerialization(source: Any, target: Any) -> None:
-    """Copies the rematerialisation mode, which a layer's constructor sets.
+def read_call_signature(layer: keras.layers.Layer) -> None:
+    """Reads the signature of `call` again, which a layer's constructor reads.
 
-    Since Keras 3.9, which introduced it.
+    Since Keras 3.0; other arguments than `training` are passed on since Keras 3.12.
     """
-    if hasattr(source, "_remat_mode"):
-        target._remat_mode = source._remat_mode
-
-
-def compile_arguments(model: keras.Model) -> dict[str, Any]:
-    """The arguments of the last `compile`, which `get_compile_config` only serialises.
-
-    Since Keras 3.0.
-    """
-    if not hasattr(model, "_compile_config"):
-        raise _lacking("keras.Model._compile_config", "compile a copy of a model")
-    arguments: dict[str, Any] = model._compile_config.config
-    return arguments
-
-
-def call_signature(layer: keras.layers.Layer) -> dict[str, Any]:
-    """The attributes in which a layer's constructor stores the signature of `call`.
-
-    Since Keras 3.0.
-    """
-    found = {name: x for name, x in vars(layer).items() if name.startswith("_call_")}
-    if not found:
-        raise _lacking("keras.layers.Layer._call_*", "change the class of a layer")
-    return found
+    attributes = vars(layer)
+    if "_call_has_training_arg" not in attributes:
+        raise _lacking(
+            "keras.layers.Layer._call_has_training_arg", "change a layer's class"
+        )
+    signature = inspect.signature(layer.call)
+    names = list(signature.parameters)
+    passed = attributes.get("_call_context_args", {"training"})
+    attributes.update(
+        _call_signature=signature,
+        call_signature_parameters=names,
+        _call_has_training_arg="training" in names,
+        _call_has_mask_arg="mask" in names,
+        _call_has_context_arg={name: name in names for name in passed},
+    )
 
 
 def own_attributes(layer: keras.layers.Layer) -> list[Any]:
@@ -108,3 +107,69 @@ def own_attributes(layer: keras.layers.Layer) -> list[Any]:
     Since Keras 3.0. That model holds the same layers in another order.
     """
     return [x for name, x in vars(layer).items() if name != "_functional"]
+
+
+class SavedWithMore:
+    """Base class of layers with which SavedModel files hold other variables, too.
+
+    TensorFlow refuses to save a function that reads a variable that no saved object
+    has. Since TensorFlow 2.5; without the method, such variables are the user's to
+    save.
+    """
+
+    def saved_variables(self) -> dict[str, Any]:
+        """The other variables, by names for the file."""
+        raise NotImplementedError
+
+    def _trackable_children(
+        self, save_type: str = "checkpoint", **kwargs: Any
+    ) -> dict[str, Any]:
+        children: dict[str, Any] = super()._trackable_children(save_type, **kwargs)  # type: ignore[misc]
+        more = self.saved_variables() if save_type == "savedmodel" else {}
+        return {**children, **more}
+
+
+def keep_gradients_in_vectorized_map(
+    attach: Callable[[str, list[tf.Tensor]], tf.Tensor | None],
+) -> None:
+    """Lets `tf.vectorized_map` keep the gradients of `IdentityN` operations.
+
+    It converts each operation of its function to one for all elements, and drops
+    gradients that are set on an operation. Since TensorFlow 2.3; where a version lacks
+    the names, such gradients stay TensorFlow's own.
+
+    Args:
+        attach: Called as `attach(name, tensors)` with the name of the operation's
+            gradient and its inputs, all elements joined along the batch axis. Returns
+            the first one with its gradient, or `None` for a gradient of others.
+    """
+    try:
+        module = importlib.import_module("tensorflow.python.ops.parallel_for.pfor")
+        registry = module._pfor_converter_registry
+        original, wrap = registry["IdentityN"], module.wrap
+    except (ImportError, AttributeError, KeyError):
+        return
+
+    def convert(pfor_input: Any) -> Any:
+        converted = original(pfor_input)
+        try:
+            name = pfor_input.op.get_attr("_gradient_op_type").decode()
+        except ValueError:
+            return converted
+        first, second, *others = pfor_input.inputs
+        if any(x.is_stacked for x in others) or first.is_stacked != second.is_stacked:
+            return converted
+        tensors = [x.t for x in pfor_input.inputs]
+        if first.is_stacked:
+            tensors[:2] = [
+                tf.reshape(x, tf.concat([[-1], tf.shape(x)[2:]], 0))
+                for x in tensors[:2]
+            ]
+        result = attach(name, tensors)
+        if result is None:
+            return converted
+        if first.is_stacked:
+            result = tf.reshape(result, tf.shape(first.t))
+        return [wrap(result, first.is_stacked), *converted[1:]]
+
+    registry["IdentityN"] = convert

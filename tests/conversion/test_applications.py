@@ -25,7 +25,7 @@ def test_network_converts_trains_a_step_and_strips_to_the_same_outputs(name):
     make = getattr(keras.applications, name)
     model = make(weights=None, input_shape=shape, classes=10)
     x = np.random.default_rng(0).normal(size=(4, *shape)).astype(np.float32)
-    expected = model(x).numpy()
+    expected, classes = model(x).numpy(), [type(x) for x in all_layers(model)]
     converted = tfag.approximate_gradients(model, tfag.Alternate("max", steps=1))
     np.testing.assert_array_equal(converted(x), expected)
     report = tfag.conversion_report(converted)
@@ -42,4 +42,4 @@ def test_network_converts_trains_a_step_and_strips_to_the_same_outputs(name):
     assert np.any(outputs != expected)
     plain = tfag.strip_approximation(converted)
     np.testing.assert_array_equal(plain(x), outputs)
-    assert [type(x) for x in all_layers(plain)] == [type(x) for x in all_layers(model)]
+    assert [type(x) for x in all_layers(plain)] == classes

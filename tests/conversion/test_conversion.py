@@ -10,16 +10,12 @@ import tensorflow as tf
 from model_zoo import (
     SCHEDULE,
     Subclassed,
-    X,
     assert_all_equal,
     call,
     classes,
     conv,
     converted,
-    each_copied,
-    each_in_place,
     each_model,
-    functional,
     nested,
     sequential,
     settings,
@@ -70,57 +66,14 @@ def test_converting_again_gives_the_same_with_the_new_schedule(make):
     }
 
 
-@each_copied
-def test_original_of_a_copy_stays_as_it_is(make):
-    model = make()
-    before, weights = classes(model), model.get_weights()
-    copy = tfag.approximate_gradients(model, SCHEDULE)
-    assert copy is not model
-    assert [x.shape for x in copy.outputs] == [x.shape for x in model.outputs]
-    for weight in copy.weights:
-        weight.assign(weight + 1)
-    assert classes(model) == before
-    assert_all_equal(model.get_weights(), weights)
-
-
-@each_in_place
-def test_models_of_a_users_own_classes_are_converted_in_place(make):
-    model = make()
-    variables = model.variables
-    assert tfag.approximate_gradients(model, SCHEDULE) is model
-    assert all(a is b for a, b in zip(model.variables, variables, strict=True))
-    assert tfag.strip_approximation(model) is model
-
-
-def test_converting_again_leaves_the_first_copys_schedule_alone():
-    first = tfag.approximate_gradients(sequential(), SCHEDULE)
-    tfag.approximate_gradients(first, tfag.EveryNthStep("zero"), layers=1)
-    assert converted(first) == [True, True]
-    assert {x.gradient_policy.schedule for x in approximated_layers(first)} == {
-        SCHEDULE
-    }
-
-
-def test_names_of_a_models_inputs_are_kept():
-    model = functional()
-    copy = tfag.approximate_gradients(model, SCHEDULE)
-    assert [x.name for x in copy.inputs] == [x.name for x in model.inputs] == ["images"]
-
-
-def test_random_seeds_go_on_where_they_were():
-    model = functional()
-    model(X, training=True)
-    copy = tfag.approximate_gradients(model, SCHEDULE)
-    assert_all_equal(call(model, training=True), call(copy, training=True))
-
-
 def test_layers_that_were_frozen_inside_a_users_layer_stay_frozen():
     model = subclassed()
     layer = keras.Sequential([keras.Input((8, 8, 3)), model.block, conv(name="last")])
     model.block.first.trainable = False
-    copy = tfag.approximate_gradients(layer, SCHEDULE)
-    assert settings(copy) == settings(layer)
-    assert len(copy.trainable_variables) == 4
+    before = settings(layer)
+    tfag.approximate_gradients(layer, SCHEDULE)
+    assert settings(layer) == before
+    assert len(layer.trainable_variables) == 4
 
 
 @pytest.mark.parametrize(
@@ -139,15 +92,16 @@ def test_layers_that_were_frozen_inside_a_users_layer_stay_frozen():
 )
 def test_layers_are_chosen_by_index_name_expression_and_predicate(layers, names):
     model = nested()
-    copy = tfag.approximate_gradients(model, tfag.Constant("max"), layers)
-    report = tfag.conversion_report(copy)
+    expected = call(model)
+    tfag.approximate_gradients(model, tfag.Constant("max"), layers)
+    report = tfag.conversion_report(model)
     assert report.converted == names
     # The others still count: an index means the same layer whatever is converted.
     assert [row.index for row in report.rows] == [1, 2, 3, 4]
-    for layer in approximated_layers(copy):
+    for layer in approximated_layers(model):
         index = ["outer", "inner", "a", "b"].index(layer.name) + 1
         assert layer.gradient_policy.index == index
-    assert_all_equal(call(copy), call(model))
+    assert_all_equal(call(model), expected)
 
 
 def test_layers_that_are_not_chosen_again_are_plain_again():
@@ -162,7 +116,7 @@ def test_layers_that_are_not_chosen_again_are_plain_again():
     [
         (3, ValueError, ("approximate_gradients", "from 1 to 2", "got 3")),
         (0, ValueError, ("layers", "got 0")),
-        ("c", ValueError, ("approximate_gradients", "'c'", "'a', 'b'")),
+        ("c", ValueError, ("approximate_gradients", "'c'", "1 'a', 2 'b'")),
         (re.compile("^c"), ValueError, ("approximate_gradients", "'^c'", "'a', 'b'")),
         (re.compile(b"a"), TypeError, ("expressions of strings", "b'a'")),
         pytest.param(
@@ -180,6 +134,24 @@ def test_layers_that_mean_nothing_are_refused(layers, error, words):
     for word in words:
         assert word in str(caught.value)
     assert not any(converted(model))
+
+
+def test_ambiguous_name_is_suggested_once_with_the_indices():
+    layers = [conv(3, name="same"), keras.Sequential([conv(3, name="same")])]
+    model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
+    with pytest.raises(ValueError, match=r"\(did you mean 'same'\?\)"):
+        tfag.approximate_gradients(model, SCHEDULE, layers="sane")
+    with pytest.raises(ValueError, match=r"layers \[1, 2\]; give the index"):
+        tfag.approximate_gradients(model, SCHEDULE, layers="same")
+
+
+def test_model_of_keras_2_is_told_about_keras_3():
+    class Legacy:
+        __module__ = "tf_keras.src.engine.sequential"
+
+    for function in (tfag.strip_approximation, tfag.conversion_report):
+        with pytest.raises(TypeError, match=r"tf_keras, Keras 2.*models of Keras 3"):
+            function(type("Own", (Legacy,), {})())
 
 
 def test_strip_returns_a_plain_model_as_it_is():
@@ -227,7 +199,7 @@ class Broken(tfag.Schedule):
         (sequential, tfag.MaxGradient(), TypeError, ("schedule=MaxGradient(",)),
         (sequential, Broken(), ValueError, ("layer 1 at step 3", "Broken")),
         (subclassed, Broken(), ValueError, ("layer 1 at step 3",)),
-        (sequential, tfag.Constant("max", "c"), ValueError, ("'c'", "'a', 'b'")),
+        (sequential, tfag.Constant("max", "c"), ValueError, ("'c'", "1 'a', 2 'b'")),
         (sequential, tfag.Constant("max", [3]), ValueError, ("3", "2")),
         (subclassed, tfag.Constant("max", "c"), ValueError, ("'c'", "'a'")),
         (
@@ -269,7 +241,7 @@ def test_layers_that_the_schedule_leaves_out_are_refused():
 @pytest.mark.parametrize(
     "schedule", [tfag.Constant("max", "c"), tfag.TableSchedule([["max"]]), "max"]
 )
-def test_refusal_leaves_a_model_that_was_converted_in_place_alone(schedule):
+def test_refusal_leaves_a_converted_model_alone(schedule):
     model = tfag.approximate_gradients(subclassed(), SCHEDULE)
     before = classes(model), model.get_weights()
     with pytest.raises((TypeError, ValueError)):

@@ -4,16 +4,17 @@ import subprocess
 import sys
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 from marks import slowly
 from model_zoo import (
+    MODELS,
     SCHEDULE,
     X,
     assert_all_equal,
     call,
     compiled,
-    each_copied,
     functional,
     nested,
     other_kinds,
@@ -66,10 +67,16 @@ def test_checkpoints_load_both_ways_with_the_optimizers_state(
     assert_all_equal(target.optimizer.variables, source.optimizer.variables)
 
 
-@each_copied
+# What becomes of models with classes of a user's own is tested below.
+OF_KERAS = {
+    name: make
+    for name, make in MODELS.items()
+    if name not in ("with_block", "subclassed", "nested_own") and "own_" not in name
+}
+
+
+@pytest.mark.parametrize("make", OF_KERAS.values(), ids=OF_KERAS)
 def test_keras_file_keeps_the_schedule_and_the_layers_indices(make, tmp_path):
-    if make is with_block:
-        make = sequential  # What becomes of such a model is tested below.
     model = tfag.approximate_gradients(make(), SCHEDULE, layers=2)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
@@ -92,6 +99,26 @@ def test_convolutions_that_lost_their_conversion_in_a_file_are_noticed(tmp_path)
     assert_all_equal(loaded.get_weights(), before)
     again = tfag.approximate_gradients(loaded, SCHEDULE)
     tfag.bind_step(again, tf.Variable(0))
+
+
+@pytest.mark.parametrize("from_file", [False, True])
+def test_plain_convolution_in_place_of_a_converted_one_is_no_reason_to_refuse(
+    from_file, tmp_path
+):
+    model = tfag.approximate_gradients(sequential(), tfag.Constant("zero"))
+    if from_file:
+        model.save(tmp_path / "model.keras")
+        model = keras.models.load_model(tmp_path / "model.keras")
+    model.pop()
+    model.add(keras.layers.Conv2D(3, 3, name="new"))
+    model.compile("sgd", "mse")
+    before = [layer.kernel.numpy() for layer in model.layers]
+    train(model)
+    kept = [
+        np.array_equal(a, x.kernel) for a, x in zip(before, model.layers, strict=True)
+    ]
+    assert kept == [True, False]
+    assert tfag.conversion_report(model).converted == ["a"]
 
 
 def test_subclassed_model_is_plain_again_when_it_is_loaded(tmp_path):

@@ -45,7 +45,7 @@ CONVERTIBLE = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def model():
     return mixed_model()
 
@@ -74,8 +74,9 @@ def test_schedule_follows_these_indices(model):
     ],
 )
 def test_other_convolutions_stay_and_the_report_says_why(model, name, reason):
+    kind = type(model.get_layer(name))
     converted = tfag.approximate_gradients(model, tfag.Constant("max"))
-    assert type(converted.get_layer(name)) is type(model.get_layer(name))
+    assert type(converted.get_layer(name)) is kind
     report = tfag.conversion_report(converted)
     assert dict(report.skipped)[name].startswith(reason)
 

@@ -42,7 +42,7 @@ def computed(problem, filters, x, dy, method, step=STEP):
         tf.convert_to_tensor(dy),
         ConvArguments.parse(**problem.function_arguments()),
         tf.convert_to_tensor(filters),
-        step=lambda: tf.convert_to_tensor(step),
+        step=tf.convert_to_tensor(step),
     )
     result = input_gradient(method, backprop)
     assert result.dtype == x.dtype

@@ -111,6 +111,7 @@ def test_gradients_of_every_position_are_the_exact_ones(case, method):
     # Alternate, so that the full method's branch of a switch is tried as well.
     table = [[method, "zero"]]
     ours, plain, x = pair(case, "full")
+    _, expected, _ = gradients(plain, x)
     model = tfag.approximate_gradients(
         keras.Sequential([keras.Input(batch_shape=x.shape, dtype=x.dtype), plain]),
         tfag.TableSchedule(table),
@@ -121,13 +122,23 @@ def test_gradients_of_every_position_are_the_exact_ones(case, method):
     layer = model.layers[0]
     assert type(layer) is type(ours)
     run = tf.function(lambda: gradients(layer, x, training=True)[1])
-    _, expected, _ = gradients(plain, x)
     for name, gradient in run().items():
         tolerance = 1e-9 if x.dtype == tf.float64 else 1e-4
         np.testing.assert_allclose(gradient, expected[name], tolerance, tolerance)
     step.assign(1)
     kernel = "pointwise_kernel" if "pointwise_kernel" in expected else "kernel"
     assert not np.any(run()[kernel])
+
+
+@each_case
+def test_share_of_one_is_exact_in_every_geometry(case):
+    ours, plain, x = pair(case, tfag.RowSampledGradient(share=1.0))
+    ours.gradient_policy.step = lambda: tf.constant(0)
+    _, expected, _ = gradients(plain, x)
+    _, found, _ = gradients(ours, x, training=True)
+    tolerance = 1e-9 if x.dtype == tf.float64 else 1e-4
+    for name, gradient in found.items():
+        np.testing.assert_allclose(gradient, expected[name], tolerance, tolerance)
 
 
 @each_case

@@ -58,15 +58,20 @@ def test_every_branch_of_a_switch_reads_the_output_gradient(method, made):
     policy.schedule = tfag.EveryNthStep(method, n=2)
     policy.index = 1
     step = tf.Variable(0, dtype=tf.int64)
-    policy.step = lambda: tf.convert_to_tensor(step)
     arguments = ConvArguments.parse(1, "SAME", "NHWC", None)
 
     @tf.function
     def gradient(x, out_backprop):
         filters = tf.ones([3, 3, 2, 4])
-        return getattr(policy, made)(
-            GradientInputs(x, tf.shape(filters), out_backprop, arguments, filters)
+        inputs = GradientInputs(
+            x,
+            tf.shape(filters),
+            out_backprop,
+            arguments,
+            filters,
+            step=tf.convert_to_tensor(step),
         )
+        return getattr(policy, made)(inputs)
 
     concrete = gradient.get_concrete_function(
         tf.TensorSpec([2, 5, 5, 2]), tf.TensorSpec([2, 5, 5, 4], name="out_backprop")

@@ -175,14 +175,14 @@ def test_resolve_refuses_an_unknown_name_and_suggests_a_close_one():
     message = str(error.value)
     assert message.startswith("layers of Constant must be in the model")
     assert "got 'block1_cnov' (did you mean 'block1_conv'" in message
-    assert message.endswith("are 'stem', 'block1_conv', 'block2_conv'")
+    assert message.endswith("are 1 'stem', 2 'block1_conv', 3 'block2_conv'")
 
 
 def test_resolve_lists_the_names_where_none_is_close():
     with pytest.raises(ValueError) as error:
         tfag.Constant("max", layers=["dense"]).resolve(LAYERS)
     assert "did you mean" not in str(error.value)
-    assert "'stem', 'block1_conv', 'block2_conv'" in str(error.value)
+    assert "1 'stem', 2 'block1_conv', 3 'block2_conv'" in str(error.value)
 
 
 def test_resolve_refuses_a_name_that_two_layers_have():

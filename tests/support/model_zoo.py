@@ -203,7 +203,7 @@ def _by_name(*makers):
     return {maker.__name__: maker for maker in makers}
 
 
-COPIED = _by_name(
+MODELS = _by_name(
     sequential,
     sequential_built_by_data,
     functional,
@@ -218,12 +218,13 @@ COPIED = _by_name(
     with_lora,
     other_kinds,
     network,
+    subclassed,
+    own_sequential,
+    own_functional,
+    own_call,
+    nested_own,
 )
-IN_PLACE = _by_name(subclassed, own_sequential, own_functional, own_call, nested_own)
-MODELS = COPIED | IN_PLACE
 each_model = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
-each_copied = pytest.mark.parametrize("make", COPIED.values(), ids=COPIED)
-each_in_place = pytest.mark.parametrize("make", IN_PLACE.values(), ids=IN_PLACE)
 
 
 def call(model, **arguments):
@@ -239,24 +240,12 @@ def assert_all_equal(first, second):
         np.testing.assert_array_equal(a, b)
 
 
-def distinct_layers(model):
-    """The layers, those for inputs of the same name once.
-
-    An input that two models share is one for each in a copy.
-    """
-    found = {}
-    for layer in all_layers(model):
-        is_input = isinstance(layer, keras.layers.InputLayer)
-        found.setdefault(layer.name if is_input else id(layer), layer)
-    return list(found.values())
-
-
 def classes(model):
-    return [type(layer) for layer in distinct_layers(model)]
+    return [type(layer) for layer in all_layers(model)]
 
 
 def converted(model):
-    return [isinstance(layer, ApproximateLayer) for layer in distinct_layers(model)]
+    return [isinstance(layer, ApproximateLayer) for layer in all_layers(model)]
 
 
 def settings(model):
@@ -272,7 +261,7 @@ def settings(model):
             if hasattr(layer, "kernel_size")
             else None,
         )
-        for layer in distinct_layers(model)
+        for layer in all_layers(model)
     ]
 
 

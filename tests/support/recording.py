@@ -76,5 +76,5 @@ def _record_cell(method: CellRecording, backprop: GradientInputs) -> tf.Tensor:
         return gradient
 
     gradient = filter_gradient(tfag.FullGradient(), backprop)
-    result = tf.py_function(run, [backprop.step(), gradient], gradient.dtype)
+    result = tf.py_function(run, [backprop.step, gradient], gradient.dtype)
     return tf.ensure_shape(result, gradient.shape)

@@ -179,6 +179,55 @@ def test_saved_model_with_a_training_signature_trains_on_where_it_is_loaded(tmp_
     assert "ApproxConv2DBackpropFilter" in kinds
 
 
+@pytest.mark.parametrize(
+    "counter",
+    [
+        tf.Variable(0, dtype=tf.int64),
+        keras.optimizers.SGD(),
+        keras.optimizers.SGD(gradient_accumulation_steps=2),
+    ],
+    ids=["variable", "optimizer", "accumulating"],
+)
+def test_saved_training_function_holds_the_step_wherever_it_is(counter, tmp_path):
+    """No object that is saved has the counter, which TensorFlow refuses."""
+    layer = keras.layers.Conv2D(2, 3)
+    model = keras.Sequential([keras.Input((6, 6, 2)), layer])
+    tfag.approximate_gradients(model, tfag.EveryNthStep("zero", n=2))
+    tfag.bind_step(model, counter)
+    module = tf.Module()
+    module.model = model
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 6, 6, 2])])
+    def gradient(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(model(x, training=True) ** 2)
+        return tape.gradient(loss, layer.kernel.value)
+
+    module.gradient = gradient
+    tf.saved_model.save(module, str(tmp_path))
+    loaded = tf.saved_model.load(str(tmp_path))
+    x = tf.ones([2, 6, 6, 2])
+    np.testing.assert_array_equal(loaded.gradient(x), gradient(x))
+    # Nothing of it is in the files of weights.
+    assert not any("step" in weight.path for weight in model.weights)
+
+
+def test_function_that_trains_without_a_step_is_not_saved_and_says_why(tmp_path):
+    model = keras.Sequential([keras.Input((6, 6, 2)), keras.layers.Conv2D(2, 3)])
+    tfag.approximate_gradients(model, tfag.EveryNthStep("zero", n=2))
+    module = tf.Module()
+    module.model = model
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 6, 6, 2])])
+    def outputs(x):
+        return model(x, training=True)
+
+    module.outputs = outputs
+    with pytest.raises(ValueError, match="tracing gradients") as caught:
+        tf.saved_model.save(module, str(tmp_path))
+    assert "no step is bound" in str(caught.value.__cause__)
+
+
 def test_onnx_runs_a_converted_model():
     reason = "needs tf2onnx and onnxruntime: pip install tf_approxgrad[onnx]"
     tf2onnx = pytest.importorskip("tf2onnx", reason=reason)
@@ -199,13 +248,14 @@ def test_resnet50_keeps_its_outputs_and_serves_without_the_package(tmp_path):
     shape = (64, 64, 3)
     model = keras.applications.ResNet50(weights=None, input_shape=shape, classes=10)
     x = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
+    expected = model(x).numpy()
     converted = tfag.approximate_gradients(model, tfag.EveryNthLayer("max"))
-    np.testing.assert_array_equal(converted(x), model(x))
+    np.testing.assert_array_equal(converted(x), expected)
     report = tfag.conversion_report(converted)
     assert len(report.converted) == 53
     assert report.skipped == []
     converted.export(str(tmp_path / "model"), verbose=False)
-    assert_serves_elsewhere(tmp_path, x, model(x).numpy())
+    assert_serves_elsewhere(tmp_path, x, expected)
 
 
 @pytest.mark.parametrize("make", [all_kinds, *slowly(trained_network)])

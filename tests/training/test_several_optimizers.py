@@ -1,5 +1,7 @@
 """A model whose parts are trained by optimizers of their own."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -93,6 +95,64 @@ def test_schedule_that_needs_no_step_trains_with_the_callback():
     model.compile()
     fit(model, tfag.ApproximationCallback(), epochs=2)
     assert int(model.optimizers[0].iterations) == 2 * BATCHES
+
+
+def gan():
+    """A generator, a discriminator, and both of them as one model."""
+    image = (6, 6, 2)
+    parts = [
+        keras.Sequential([keras.Input(image), keras.layers.Conv2D(2, 1)], name=name)
+        for name in ("generator", "discriminator")
+    ]
+    for part in parts:
+        tfag.approximate_gradients(part, tfag.Constant(CellRecording(part.name)))
+        part.compile(keras.optimizers.SGD(0.01), "mse")
+    inputs = keras.Input(image)
+    combined = keras.Model(inputs, parts[1](parts[0](inputs)), name="combined")
+    combined.compile(keras.optimizers.SGD(0.01), "mse")
+    return *parts, combined
+
+
+def test_frozen_discriminator_keeps_following_its_own_optimizer():
+    _, discriminator, combined = gan()
+    tfag.bind_step(discriminator, discriminator.optimizer)
+    discriminator.trainable = False
+    tfag.bind_step(combined, combined.optimizer)
+    for _ in range(3):
+        discriminator.trainable = True
+        for _ in range(2):
+            discriminator.train_on_batch(X[:2], X[:2])
+        discriminator.trainable = False
+        combined.train_on_batch(X[:2], X[:2])
+    steps = {
+        part: sorted(step for _, step, tag in CELLS if tag == part)
+        for part in ("generator", "discriminator")
+    }
+    assert steps["generator"] == [0, 1, 2]
+    # The frozen layer's are those of its optimizer between the two.
+    assert steps["discriminator"] == sorted([*range(6), 2, 4, 6])
+
+
+def test_part_that_leaves_the_optimizer_it_is_bound_to_is_named():
+    generator, discriminator, combined = gan()
+    tfag.bind_step(generator, generator.optimizer)
+    tfag.bind_step(discriminator, discriminator.optimizer)
+    discriminator.trainable = False
+    name = generator.layers[0].name
+    message = (
+        rf"^layers {name} followed the step that was bound to model generator, and "
+        "follow that of model 'combined' now"
+    )
+    with pytest.warns(UserWarning, match=message):
+        tfag.bind_step(combined, combined.optimizer)
+    with pytest.warns(UserWarning, match="bound to model combined"):
+        tfag.bind_step(generator, generator.optimizer)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # Another optimizer of the same model, and the same one of another model.
+        generator.compile(keras.optimizers.SGD(0.02), "mse")
+        tfag.bind_step(generator, generator.optimizer)
+        tfag.bind_step(combined, generator.optimizer)
 
 
 def one_convolution(optimizer):

@@ -285,6 +285,49 @@ def test_wrong_argument_is_refused(arguments, error, message):
         tfag.ApproximationSummaries("logs", **arguments)
 
 
+class WithoutLoss(keras.Sequential):
+    """Its training step has a loss of its own."""
+
+    def train_step(self, data):
+        x, y = data
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((self(x, training=True) - y) ** 2)
+        weights = self.trainable_weights
+        self.optimizer.apply(tape.gradient(loss, [w.value for w in weights]), weights)
+        return {"loss": loss}
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "message"),
+    [
+        (WithoutLoss, (X[:4], Y[:4]), "compute_loss.*No loss to compute"),
+        (keras.Sequential, (X[:4, :, :, :1], Y[:4]), "doesn't fit model"),
+        (keras.Sequential, (X[:4], Y[:4, :3]), "doesn't fit model"),
+    ],
+    ids=["no loss", "other inputs", "other targets"],
+)
+@pytest.mark.parametrize("as_dataset", [False, True])
+def test_data_that_cannot_be_measured_is_refused_before_the_first_step(
+    model, data, message, as_dataset, tmp_path
+):
+    convolution = keras.layers.Conv2D(3, 3, padding="same")
+    model = model([keras.Input((6, 6, 2)), convolution])
+    tfag.approximate_gradients(model, tfag.Constant("row-sampled"))
+    model.compile("sgd", None if isinstance(model, WithoutLoss) else "mse")
+    if as_dataset:
+        data = tf.data.Dataset.from_tensors(data)
+    before = model.get_weights()
+    # Its place among the callbacks doesn't matter, though it needs the step.
+    callbacks = [
+        tfag.ApproximationSummaries(tmp_path, data=data),
+        tfag.ApproximationCallback(),
+    ]
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, Y, batch_size=4, verbose=0, callbacks=callbacks)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
 def test_model_that_is_not_converted_is_refused(tmp_path):
     model = keras.Sequential([keras.Input((6, 6, 2)), keras.layers.Conv2D(3, 1)])
     model.compile("sgd", "mse")

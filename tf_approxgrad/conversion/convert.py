@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
 
-from tf_approxgrad.conversion.cloning import with_classes
+from tf_approxgrad.conversion.layer_classes import LayerClass, assign_classes
 from tf_approxgrad.conversion.report import conversion_report
-from tf_approxgrad.conversion.step_binding import assign_schedule
 from tf_approxgrad.conversion.traversal import (
+    all_layers,
     approximate_class,
     approximated_layers,
     check_model,
@@ -21,13 +21,18 @@ from tf_approxgrad.conversion.traversal import (
 )
 from tf_approxgrad.gradients.input_gradient import is_biased, parse_input_gradient
 from tf_approxgrad.layers.base import ApproximateLayer
-from tf_approxgrad.methods import GradientMethod, MethodLike, are_full
+from tf_approxgrad.layers.policy import LayerPolicy
+from tf_approxgrad.methods import FullGradient, GradientMethod, MethodLike, are_full
 from tf_approxgrad.schedules import Schedule
 from tf_approxgrad.schedules.layer_selectors import (
     LayerReference,
     parse_references,
     resolve_references,
 )
+
+# A converted model's attribute in which a callback keeps its state. A new conversion
+# begins without it.
+CALLBACK_STATE = "tf_approxgrad_plateau"
 
 
 def approximate_gradients(
@@ -40,14 +45,14 @@ def approximate_gradients(
 
     `keras.layers.Conv2D` becomes `ApproxConv2D`, and likewise `Conv1D`,
     `SeparableConv2D` and `Conv2DTranspose`. `conversion_report` lists the other
-    convolutions and the reasons. The result has the same weights, layer names and
-    outputs. If the model is compiled, so is the result, with the same arguments and
-    optimizer state.
+    convolutions and the reasons.
 
-    Sequential and Functional models are copied. A model of a user-defined class, or
-    with layers that Keras can't make from their configuration, is converted in place
-    and returned. A converted model can be converted again, to another schedule or other
-    layers.
+    The model is converted in place and returned: its layers change their classes, and
+    nothing else changes. Other models that share these layers have them converted too.
+    If an error is raised, the model is as it was. A plain twin, to compare with, is
+    made before: `keras.models.clone_model(model)`, with weights of its own.
+
+    A converted model can be converted again, to another schedule or other layers.
 
     Args:
         model: A built Keras model with at least one convertible convolution.
@@ -56,8 +61,8 @@ def approximate_gradients(
             1, whether or not `layers` selects them.
         layers: Convolutions to convert: an index, a name, a compiled regular expression
             to search for in the names, a predicate (a function of the layer that
-            returns a bool), or a list of these. `None` means all. The others are Keras
-            layers in the result; those of a user-defined subclass of an approximate
+            returns a bool), or a list of these. `None` means all. The others are, or
+            become, Keras layers; those of a user-defined subclass of an approximate
             layer keep their class, and their gradients are exact.
         input_gradient: The method, or its name, of the converted layers' input
             gradients, at the layers and steps where the schedule's method isn't full.
@@ -66,7 +71,7 @@ def approximate_gradients(
             `RowSampledGradient` with scale 1.
 
     Returns:
-        The converted model. Train it with `ApproximationCallback`, or call `bind_step`.
+        `model`, converted. Train it with `ApproximationCallback`, or call `bind_step`.
 
     Raises:
         TypeError: If an argument has the wrong type.
@@ -104,7 +109,6 @@ def approximate_gradients(
             f"model {model.name!r} has no convolution that can be approximated.\n"
             f"{conversion_report(model)}"
         )
-    # First, so that a schedule that doesn't fit leaves the model unchanged.
     resolved = schedule.resolve(convertible)
     chosen = set(range(1, len(convertible) + 1))
     if references is not None:
@@ -113,11 +117,25 @@ def approximate_gradients(
         )
     rows = {index: resolved.row(index) for index in chosen}
     _check_overlap(resolved, layers, rows, len(convertible))
-    classes = {}
+    changes = []
     for index, layer in enumerate(convertible, start=1):
+        if index not in chosen:
+            changes.append(_left_exact(layer))
+            continue
+        before = vars(layer).get("_gradient_policy")
+        policy = LayerPolicy(
+            layer.name,
+            before.method if before is not None else FullGradient(),
+            step=before.step if before is not None else None,
+            stream=before.stream if before is not None else 0,
+            count=len(convertible),
+            converted=tuple(sorted(chosen)),
+            input_method=input_method,
+        )
+        policy.assign(resolved, index, rows[index])
         cls = approximate_class(layer)
         assert cls is not None
-        classes[id(layer)] = cls if index in chosen else plain_class(layer)
+        changes.append(LayerClass(layer, cls, policy))
     reason = why_fit_is_exact(model)
     if reason is not None:
         warnings.warn(
@@ -132,16 +150,26 @@ def approximate_gradients(
             'latter with probability="norm".',
             stacklevel=2,
         )
-    converted = with_classes(model, classes)
-    for index, layer in enumerate(convertible_layers(converted), start=1):
-        if isinstance(layer, ApproximateLayer):
-            if index in chosen:
-                layer.gradient_policy.left_out = False
-                layer.gradient_policy.input_method = input_method
-            else:
-                layer.gradient_policy.leave_out()
-    assign_schedule(converted, schedule, rows)
-    return converted
+    _change(model, changes)
+    return model
+
+
+def _left_exact(layer: keras.layers.Layer) -> LayerClass:
+    """A layer that isn't converted, or no longer."""
+    cls = plain_class(layer)
+    if not issubclass(cls, ApproximateLayer):
+        return LayerClass(layer, cls, None)
+    method = layer.gradient_policy.method
+    return LayerClass(layer, cls, LayerPolicy(layer.name, method, left_out=True))
+
+
+def _change(model: keras.Model, changes: Sequence[LayerClass]) -> None:
+    """Changes a model's layers; what `fit` has traced before is traced again."""
+    for part in [model, *all_layers(model)]:
+        if isinstance(part, keras.Model):
+            part.train_function = None
+    assign_classes(changes)
+    vars(model).pop(CALLBACK_STATE, None)
 
 
 def _check_overlap(
@@ -172,10 +200,10 @@ def strip_approximation(model: keras.Model) -> keras.Model:
             layers is returned unchanged.
 
     Returns:
-        A model of the same weights, layer names and outputs, copied or converted in
-        place as by `approximate_gradients`. Layers of a user-defined subclass of an
-        approximate layer keep their class, as Keras' layer may compute something else;
-        their gradients are exact.
+        `model`, whose layers changed their classes in place, as by
+        `approximate_gradients`. Layers of a user-defined subclass of an approximate
+        layer keep their class, as Keras' layer may compute something else; their
+        gradients are exact.
 
     Raises:
         TypeError: If `model` isn't a Keras model.
@@ -192,9 +220,6 @@ def strip_approximation(model: keras.Model) -> keras.Model:
     """
     check_model(model)
     layers = approximated_layers(model)
-    if not layers:
-        return model
-    stripped = with_classes(model, {id(layer): plain_class(layer) for layer in layers})
-    for layer in approximated_layers(stripped):
-        layer.gradient_policy.leave_out()
-    return stripped
+    if layers:
+        _change(model, [_left_exact(layer) for layer in layers])
+    return model

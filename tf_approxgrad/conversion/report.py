@@ -39,11 +39,13 @@ class ReportRow:
         converted: Whether the layer is converted: its filter gradient follows a
             schedule or a method.
         note: The methods of a converted layer, with that of its input gradient if it
-            isn't exact; else the reason why it isn't converted.
+            isn't exact, and whether it trains exactly all the same; else the reason
+            why it isn't converted.
         share: Share of the cost (multiply-adds) of the model's exact filter gradients,
             from 0 to 1; `None` if a size isn't known.
         converted_share: The part of `share` that methods can replace: 0 if the layer
-            isn't converted; the share of the pointwise filters for a `SeparableConv2D`.
+            isn't converted, or trains exactly so far; the share of the pointwise
+            filters for a `SeparableConv2D`.
     """
 
     name: str
@@ -186,6 +188,8 @@ def _row(
     if is_approximated(layer):
         methods = dict.fromkeys(method.label for method in layer.gradient_policy.row())
         note = ", ".join(methods)
+        if layer.gradient_policy.trains_exactly():
+            note += "; but exact in training: without training=True, or no gradient"
         method = layer.input_gradient
         if method is not None and layer.gradient_policy.makes_input_gradient():
             note += f"; input gradient: {method.label}"
@@ -196,7 +200,7 @@ def _row(
             note = f"left exact: a subclass may compute something else than {stock}"
     share = cost / total if cost is not None and total else None
     converted_share = share
-    if not is_approximated(layer):
+    if not is_approximated(layer) or layer.gradient_policy.trains_exactly():
         converted_share = 0.0
     elif share is not None:
         converted_share = share * convertible_share(layer)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 import weakref
-from collections.abc import Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tf_approxgrad.conversion.traversal import (
+    all_layers,
     approximated_layers,
     check_model,
     convertible_layers,
     is_approximated,
+    sublayers,
 )
 from tf_approxgrad.layers.base import ApproximateLayer
-from tf_approxgrad.methods import GradientMethod
 from tf_approxgrad.schedules import Schedule
 
 
@@ -25,7 +26,7 @@ def bind_step(model: keras.Model, step: Any) -> None:
     """Binds a step counter to the converted layers of a model.
 
     For custom training loops: call it once, before the training step is traced. The
-    counter is read in the graph, in every backward pass. `ApproximationCallback` calls
+    counter is read in the graph, wherever a layer is called in training. `ApproximationCallback` calls
     it for `fit`.
 
     Args:
@@ -33,7 +34,9 @@ def bind_step(model: keras.Model, step: Any) -> None:
             `model(x, training=True)`.
         step: The step counter, from 0: a scalar integer variable such as
             `optimizer.iterations`; or the optimizer itself, required if it accumulates
-            gradients, as it then has no variable of its steps. If the model is compiled
+            gradients, as it then has no variable of its steps. Frozen layers keep the
+            counter that they are bound to, such as those of a GAN's discriminator while
+            the generator is trained. If the model is compiled
             with this optimizer and later with another, its layers raise in training
             until the step is bound again.
 
@@ -56,8 +59,10 @@ def bind_step(model: keras.Model, step: Any) -> None:
     require_approximated_layers(model)
     read_step = _StepReader(step, model)
     policies = []
+    _warn_of_rebinding(model, read_step)
     for index, layer in _indexed_layers(model):
-        layer.gradient_policy.step = read_step
+        if layer.trainable_weights or layer.gradient_policy.step is None:
+            layer.gradient_policy.step = read_step
         layer.gradient_policy.index = layer.gradient_policy.index or index
         policies.append(layer.gradient_policy)
     # Layers of the same seed draw different random numbers, by their index. In a model
@@ -71,24 +76,38 @@ def bind_step(model: keras.Model, step: Any) -> None:
         drawn.add(policy.index)
 
 
-def assign_schedule(
-    model: keras.Model,
-    schedule: Schedule,
-    rows: Mapping[int, tuple[GradientMethod, ...]] | None = None,
-) -> None:
+def _warn_of_rebinding(model: keras.Model, read_step: _StepReader) -> None:
+    """Warns if layers leave the step that was bound to another model."""
+    former = {}
+    for layer in approximated_layers(model):
+        step = layer.gradient_policy.step
+        if layer.trainable_weights and isinstance(step, _StepReader):
+            owner = step.model_of_another(read_step)
+            if owner is not None:
+                former[layer.name] = owner
+    if former:
+        warnings.warn(
+            f"layers {', '.join(former)} followed the step that was bound to model "
+            f"{', '.join(sorted(set(former.values())))}, and follow that of model "
+            f"{model.name!r} now. Where several optimizers train, bind each part to "
+            "its own afterwards, tf_approxgrad.bind_step(part, optimizer), or freeze "
+            "the parts that this one doesn't train.",
+            stacklevel=3,
+        )
+
+
+def assign_schedule(model: keras.Model, schedule: Schedule) -> None:
     """Sets a schedule on a model's converted layers, after checking that it fits.
 
     Args:
         model: A model with converted layers.
         schedule: The schedule.
-        rows: Its rows by layer index; `None` computes them.
     """
     convertible = convertible_layers(model)
     resolved = schedule.resolve(convertible)
     layers = _indexed_layers(model)
-    if rows is None:
-        # First, as this raises if the segments don't describe the methods.
-        rows = {index: resolved.row(index) for index, _ in layers}
+    # First, as this raises if the segments don't describe the methods.
+    rows = {index: resolved.row(index) for index, _ in layers}
     for index, layer in layers:
         layer.gradient_policy.assign(resolved, index, rows[index])
         layer.gradient_policy.stream = index
@@ -128,6 +147,14 @@ class _StepReader:
         self._check_optimizer()
         return tf.convert_to_tensor(_read(self._counter))
 
+    @property
+    def variable(self) -> tf.Variable:
+        counter = self._counter
+        if isinstance(counter, keras.optimizers.Optimizer):
+            # The first one counts calls, also where gradients accumulate.
+            counter = counter.variables[0]
+        return counter.value if isinstance(counter, keras.Variable) else counter
+
     def _check_optimizer(self) -> None:
         """Raises if the model's optimizer was replaced by another.
 
@@ -146,6 +173,13 @@ class _StepReader:
                 "layers: pass callbacks=[tf_approxgrad.ApproximationCallback()] to "
                 "fit, or call tf_approxgrad.bind_step(model, model.optimizer)."
             )
+
+    def model_of_another(self, other: _StepReader) -> str | None:
+        """The name of this reader's model if it and its counter are others."""
+        model = self._model()
+        if model is None or model is other._model() or self == other:
+            return None
+        return str(model.name)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _StepReader) and (
@@ -178,19 +212,30 @@ def _check_still_converted(model: keras.Model) -> None:
     """Raises if converted convolutions of a model are plain layers again.
 
     A user-defined layer that creates its convolutions itself creates plain ones when
-    loaded from a file. In a model composed of some layers of a converted model,
-    convolutions that were never converted may be plain.
+    loaded from a file. Plain layers elsewhere were put there by the user. In a model
+    composed of some layers of a converted model, convolutions that were never converted
+    may be plain.
     """
     convertible, expected = convertible_layers(model), set()
     for place, layer in _indexed_layers(model):
+        if not layer.gradient_policy.restored:
+            continue
         # Number of convertible layers before those of the layer's original model.
         before = place - layer.gradient_policy.index
         if 0 <= before <= len(convertible) - layer.gradient_policy.count:
             expected |= {before + index for index in layer.gradient_policy.converted}
+    made_by_users = {
+        id(layer)
+        for owner in [model, *all_layers(model)]
+        if type(owner).__module__.partition(".")[0] != "keras"
+        for layer in sublayers(owner)
+    }
     plain = [
         layer.name
         for place, layer in enumerate(convertible, start=1)
-        if place in expected and not isinstance(layer, ApproximateLayer)
+        if place in expected
+        and not isinstance(layer, ApproximateLayer)
+        and id(layer) in made_by_users
     ]
     if plain:
         raise ValueError(

@@ -35,6 +35,13 @@ def all_layers(model: keras.Model) -> list[keras.layers.Layer]:
 def check_model(model: Any, built: bool = True) -> None:
     """Raises if `model` isn't a Keras model, or isn't built although it must be."""
     if not isinstance(model, keras.Model):
+        roots = {cls.__module__.partition(".")[0] for cls in type(model).__mro__}
+        if "tf_keras" in roots:
+            raise TypeError(
+                f"model={model!r} is a model of tf_keras, Keras 2: tf_approxgrad "
+                "converts models of Keras 3, of which tf.keras and keras are names "
+                "unless TF_USE_LEGACY_KERAS=1 is set."
+            )
         raise TypeError(f"model={model!r} must be a keras.Model.")
     if built and not model.built:
         raise ValueError(
@@ -107,6 +114,9 @@ def reason_not_convertible(layer: keras.layers.Layer) -> str | None:
             reason = "a subclass may compute something else"
         name = type(layer).__name__
         return f"{name} isn't supported" + (f": {reason}" if reason else "")
+    for name in ("call", "convolution_op"):
+        if name in vars(layer):
+            return f"its method {name} is replaced"
     if getattr(layer, "groups", 1) != 1:
         return f"groups={layer.groups} isn't supported"
     is_ours = isinstance(layer, ApproximateLayer)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -11,17 +10,14 @@ import tensorflow as tf
 
 from tf_approxgrad import methods
 from tf_approxgrad.gradients import exact
+from tf_approxgrad.gradients.attachment import attach_gradient
 from tf_approxgrad.gradients.conv_arguments import ConvArguments, check_tensors
 from tf_approxgrad.gradients.filter_gradient import filter_gradient
 from tf_approxgrad.gradients.input_gradient import (
     input_gradient as compute_input_gradient,
 )
 from tf_approxgrad.gradients.input_gradient import parse_input_gradient
-from tf_approxgrad.gradients.inputs import (
-    GradientInputs,
-    StepReader,
-    may_be_differentiated,
-)
+from tf_approxgrad.gradients.inputs import GradientInputs, may_be_differentiated
 
 
 def conv2d(
@@ -86,19 +82,14 @@ def conv2d(
     input = tf.convert_to_tensor(input, name="input")
     filters = tf.convert_to_tensor(filters, name="filters")
     check_tensors(input, filters.shape, arguments)
-    read_step = _step_reader((method, input_method), step)
-
-    def gradient_of_filters(inputs: GradientInputs) -> tf.Tensor:
-        return filter_gradient(method, dataclasses.replace(inputs, step=read_step))
-
-    def gradient_of_input(inputs: GradientInputs) -> tf.Tensor:
-        return compute_input_gradient(
-            input_method, dataclasses.replace(inputs, step=read_step)
-        )
-
     with tf.name_scope(name or "approx_conv2d"):
         return convolve(
-            input, filters, arguments, gradient_of_filters, gradient_of_input
+            input,
+            filters,
+            arguments,
+            functools.partial(filter_gradient, method),
+            functools.partial(compute_input_gradient, input_method),
+            _checked_step((method, input_method), step),
         )
 
 
@@ -173,7 +164,7 @@ def conv2d_backprop_filter(
                 filter_sizes,
                 out_backprop,
                 arguments,
-                step=_step_reader((method,), step),
+                step=_checked_step((method,), step),
             ),
         )
 
@@ -184,31 +175,34 @@ def convolve(
     arguments: ConvArguments,
     filter_gradient: Callable[[GradientInputs], tf.Tensor],
     input_gradient: Callable[[GradientInputs], tf.Tensor],
+    step: tf.Tensor | None,
 ) -> tf.Tensor:
     """TensorFlow's convolution with the given functions as its gradients."""
     needs_input_gradient = may_be_differentiated(input)
 
-    @tf.custom_gradient
-    def convolution(
-        input: tf.Tensor, filters: tf.Tensor
-    ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor | None, tf.Tensor]]]:
-        def gradients(out_backprop: tf.Tensor) -> tuple[tf.Tensor | None, tf.Tensor]:
-            inputs = GradientInputs(
-                input, tf.shape(filters), out_backprop, arguments, filters
-            )
-            return (
-                input_gradient(inputs) if needs_input_gradient else None,
-                filter_gradient(inputs),
-            )
+    def gradients(
+        out_backprop: tf.Tensor,
+        output: tf.Tensor,
+        input: tf.Tensor,
+        filters: tf.Tensor,
+        step: tf.Tensor | None = None,
+    ) -> list[tf.Tensor | None]:
+        del output
+        inputs = GradientInputs(
+            input, tf.shape(filters), out_backprop, arguments, filters, step=step
+        )
+        of_input = input_gradient(inputs) if needs_input_gradient else None
+        without = [None] if step is not None else []
+        return [None, of_input, filter_gradient(inputs), *without]
 
-        return exact.convolution(input, filters, arguments), gradients
+    output = exact.convolution(input, filters, arguments)
+    steps = [] if step is None else [step]
+    return attach_gradient([output, input, filters, *steps], gradients)
 
-    return convolution(input, filters)
 
-
-def _step_reader(
+def _checked_step(
     used: tuple[methods.GradientMethod, ...], step: Any
-) -> StepReader | None:
+) -> tf.Tensor | None:
     if step is None:
         for method in used:
             if method.needs_step:
@@ -217,4 +211,4 @@ def _step_reader(
                     "step): pass the training step, for example optimizer.iterations."
                 )
         return None
-    return functools.partial(tf.convert_to_tensor, step)
+    return tf.convert_to_tensor(step)

@@ -62,18 +62,17 @@ class ConvArguments:
 
     @property
     def needs_decomposition(self) -> bool:
-        """Whether the exact gradients are computed through `tf.nn.convolution`.
+        """Whether the convolution is computed by several of TensorFlow's ops.
 
         TensorFlow lacks CPU kernels for the gradients of dilated convolutions of some
-        dtypes. `tf.nn.convolution` needs none: it rearranges the input for a
-        convolution without dilation. It supports neither explicit padding nor strides
-        together with dilations.
+        dtypes, and for explicit padding of channels-first tensors. `tf.nn.convolution`
+        rearranges the input for a convolution without dilation. It doesn't support
+        strides together with dilations.
         """
-        return (
-            max(self.dilations) > 1
-            and max(self.strides) == 1
-            and self.padding != "EXPLICIT"
-        )
+        is_dilated = max(self.dilations) > 1
+        if is_dilated and max(self.strides) > 1:
+            return False
+        return is_dilated or (self.padding == "EXPLICIT" and self.data_format == "NCHW")
 
     def for_op(self) -> dict[str, Any]:
         """The keyword arguments of a `tf.raw_ops` convolution."""

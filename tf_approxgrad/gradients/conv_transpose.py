@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tf_approxgrad.gradients.attachment import attach_gradient
 from tf_approxgrad.gradients.conv_arguments import ConvArguments
 from tf_approxgrad.gradients.filter_gradient import filter_gradient
 from tf_approxgrad.gradients.input_gradient import input_gradient
@@ -22,10 +22,11 @@ from tf_approxgrad.methods import FullGradient, GradientMethod
 
 def transposed_convolution(
     layer: keras.layers.Conv2DTranspose,
-    input: Any,
+    input: tf.Tensor,
     kernel: tf.Tensor,
     of_kernel: Callable[[GradientInputs, GradientFunction], tf.Tensor],
-    of_input: Callable[[GradientInputs, GradientFunction], tf.Tensor] | None,
+    of_input: Callable[[GradientInputs, GradientFunction], tf.Tensor],
+    step: tf.Tensor | None,
 ) -> tf.Tensor:
     """The convolution of `layer` with the given functions as its gradients.
 
@@ -43,8 +44,10 @@ def transposed_convolution(
         kernel: `[KH, KW, Co, Ci]`.
         of_kernel: Computes the filter gradient from the inputs of the convolution of
             stride 1 and the gradient by one method. In these inputs, `input` has no
-            zeros inserted yet, which spares methods that don't read it the cost.
-        of_input: Computes the input gradient likewise; `None` leaves it to Keras.
+            zeros inserted yet, which spares methods that don't read it the cost, and
+            `filters` is the layer's kernel.
+        of_input: Computes the input gradient likewise.
+        step: Training step, an integer scalar; `None` if no method needs it.
 
     Returns:
         The layer's output before bias and activation.
@@ -61,7 +64,6 @@ def transposed_convolution(
     for axis, insertion in zip(axes, insertions, strict=True):
         paddings[axis] = [insertion.before, max(insertion.after, 0)]
     arguments = ConvArguments.parse(1, paddings, data_format, layer.dilation_rate)
-    input = keras.ops.convert_to_tensor(input)
 
     def insert_zeros(input: tf.Tensor) -> tf.Tensor:
         for axis, insertion in zip(axes, insertions, strict=True):
@@ -69,47 +71,50 @@ def transposed_convolution(
         return input
 
     def compute_of_kernel(method: GradientMethod, inputs: GradientInputs) -> tf.Tensor:
-        input, out_backprop = inputs.input, inputs.out_backprop
         if isinstance(method, FullGradient):
-            return _gradient(lambda x: _convolve(layer, input, x), kernel, out_backprop)
-        inputs = dataclasses.replace(inputs, input=insert_zeros(input))
+            return _gradient(
+                lambda x: _convolve(layer, inputs.input, x),
+                inputs.filters,
+                inputs.out_backprop,
+            )
+        inputs = dataclasses.replace(inputs, input=insert_zeros(inputs.input))
         return _flipped(filter_gradient(method, inputs))
 
     def compute_of_input(method: GradientMethod, inputs: GradientInputs) -> tf.Tensor:
-        input, out_backprop = inputs.input, inputs.out_backprop
+        input, kernel = inputs.input, inputs.filters
         if isinstance(method, FullGradient):
-            return _gradient(lambda x: _convolve(layer, x, kernel), input, out_backprop)
+            return _gradient(
+                lambda x: _convolve(layer, x, kernel), input, inputs.out_backprop
+            )
         inputs = dataclasses.replace(
             inputs, input=insert_zeros(input), filters=_flipped(kernel)
         )
         return _gradient(insert_zeros, input, input_gradient(method, inputs))
 
-    if not may_be_differentiated(input):
-        of_input = None
+    needs_input_gradient = may_be_differentiated(input)
 
-    @tf.custom_gradient
-    def attach(
-        outputs: tf.Tensor, input: tf.Tensor, kernel: tf.Tensor
-    ) -> tuple[tf.Tensor, Any]:
+    def gradients(
+        out_backprop: tf.Tensor,
+        output: tf.Tensor,
+        input: tf.Tensor,
+        kernel: tf.Tensor,
+        step: tf.Tensor | None = None,
+    ) -> list[tf.Tensor | None]:
+        del output
         sizes = tf.gather(tf.shape(kernel), [0, 1, 3, 2])
+        inputs = GradientInputs(
+            input, sizes, out_backprop, arguments, kernel, step=step
+        )
+        return [
+            None,
+            of_input(inputs, compute_of_input) if needs_input_gradient else None,
+            of_kernel(inputs, compute_of_kernel),
+            *([None] if step is not None else []),
+        ]
 
-        def gradients(
-            out_backprop: tf.Tensor,
-        ) -> tuple[tf.Tensor, tf.Tensor | None, tf.Tensor]:
-            inputs = GradientInputs(input, sizes, out_backprop, arguments)
-            return (
-                out_backprop,
-                None if of_input is None else of_input(inputs, compute_of_input),
-                of_kernel(inputs, compute_of_kernel),
-            )
-
-        return tf.identity(outputs), gradients
-
-    # Keras' convolution computes the output, and the input gradient unless `of_input`
-    # does.
-    source = input if of_input is None else tf.stop_gradient(input)
-    outputs = _convolve(layer, source, tf.stop_gradient(kernel))
-    return attach(outputs, input, kernel)
+    steps = [] if step is None else [step]
+    output = _convolve(layer, input, kernel)
+    return attach_gradient([output, input, kernel, *steps], gradients)
 
 
 def _flipped(kernel: tf.Tensor) -> tf.Tensor:

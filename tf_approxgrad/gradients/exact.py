@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import tensorflow as tf
 
 from tf_approxgrad.gradients.conv_arguments import ConvArguments
@@ -64,8 +66,15 @@ def input_gradient(
 def _decomposed(
     input: tf.Tensor, filters: tf.Tensor, arguments: ConvArguments
 ) -> tf.Tensor:
-    """A dilated convolution, through one without dilation over the rearranged input."""
+    """A convolution through one without dilation or explicit padding."""
+    if arguments.padding == "EXPLICIT":
+        input = tf.pad(input, tf.reshape(arguments.explicit_paddings, [4, 2]))
+        arguments = dataclasses.replace(
+            arguments, padding="VALID", explicit_paddings=()
+        )
     spatial = slice(1, 3) if arguments.data_format == "NHWC" else slice(2, 4)
+    if max(arguments.dilations) == 1:
+        return tf.raw_ops.Conv2D(input=input, filter=filters, **arguments.for_op())
     return tf.nn.convolution(
         input,
         filters,

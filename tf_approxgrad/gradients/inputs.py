@@ -12,9 +12,6 @@ from tf_approxgrad import _compat
 from tf_approxgrad.gradients.conv_arguments import ConvArguments, accumulator_dtype
 from tf_approxgrad.methods import GradientMethod
 
-# Reads the training step, a scalar integer tensor, in the backward pass.
-StepReader = Callable[[], tf.Tensor]
-
 
 @dataclasses.dataclass(frozen=True)
 class GradientInputs:
@@ -27,7 +24,9 @@ class GradientInputs:
         arguments: Strides, padding, layout and dilations.
         filters: `[KH, KW, Ci, Co]`, for input gradients; else `None`.
         layer: Layer index, from 1; 0 outside a model.
-        step: Reads the training step; required if the method's `needs_step` is true.
+        step: Training step, an integer scalar; required if the method's `needs_step`
+            is true. Read in the forward pass: the gradient of a loop can't read a
+            variable that the loop itself doesn't.
         stream: Number of the layer's random stream: its index, or an unused number if
             another layer has the same index.
     """
@@ -38,7 +37,7 @@ class GradientInputs:
     arguments: ConvArguments
     filters: tf.Tensor | None = None
     layer: int = 0
-    step: StepReader | None = None
+    step: tf.Tensor | None = None
     stream: int = 0
 
 
@@ -54,7 +53,7 @@ def required_step(method: GradientMethod, inputs: GradientInputs) -> tf.Tensor:
             f"step=None, but {method!r} draws its numbers from (seed, layer, step): "
             "pass the training step, for example optimizer.iterations."
         )
-    return inputs.step()
+    return inputs.step
 
 
 def factor_of(scale: float | str) -> float | None:

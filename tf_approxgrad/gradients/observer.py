@@ -11,11 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_approxgrad.gradients.inputs import (
-    GradientFunction,
-    GradientInputs,
-    StepReader,
-)
+from tf_approxgrad.gradients.inputs import GradientFunction, GradientInputs
 from tf_approxgrad.methods import FullGradient, GradientMethod
 
 
@@ -32,7 +28,7 @@ class RecordedCall:
     compute: GradientFunction
 
     def gradient(
-        self, method: GradientMethod, step: StepReader | None = None
+        self, method: GradientMethod, step: tf.Tensor | None = None
     ) -> tf.Tensor:
         """The gradient by a method, at the recorded step unless another is given."""
         inputs = self.inputs
@@ -56,7 +52,7 @@ class Observer:
 
     Attributes:
         input_method: Method of the observed input gradients.
-        step: Reads the step of the input gradients; `None` means the layers' own.
+        step: Step of the input gradients; `None` means the layers' own.
         filter_calls, input_calls: Recorded gradients, by policy.
     """
 
@@ -68,7 +64,7 @@ class Observer:
         eager: bool = False,
     ) -> None:
         self.input_method: GradientMethod = FullGradient()
-        self.step: StepReader | None = None
+        self.step: tf.Tensor | None = None
         self.filter_calls: dict[Any, list[RecordedCall]] = defaultdict(list)
         self.input_calls: dict[Any, list[RecordedCall]] = defaultdict(list)
         self._policies = policies

@@ -42,7 +42,7 @@ def register_filter_gradient(
             - `out_backprop`: gradient of the output, in the layout of `input`;
             - `arguments`: `strides`, `padding`, `explicit_paddings`, `data_format` and
               `dilations`; `arguments.for_op()` are those of TensorFlow's raw ops;
-            - `step`: reads the training step, an int64 scalar; `None` if none is bound;
+            - `step`: training step, an integer scalar; `None` if `needs_step` is false;
             - `layer`: layer index from 1, 0 outside a model.
         input_gradient: Called likewise. Returns the input gradient, of the shape and
             the dtype of `inputs.input`; `inputs.filters` is `[KH, KW, Ci, Co]`. `None`

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +17,6 @@ from tf_approxgrad.schedules import Schedule, periods
 def switch_by_step(
     row: Sequence[GradientMethod],
     schedule: Schedule,
-    step: tf.Tensor,
     inputs: GradientInputs,
     compute: GradientFunction,
 ) -> tf.Tensor:
@@ -27,18 +25,16 @@ def switch_by_step(
     Args:
         row: The layer's methods, as from `Schedule.row`.
         schedule: The schedule of that row.
-        step: Training step, an integer scalar.
-        inputs: Inputs of the gradient.
+        inputs: Inputs of the gradient, with the step.
         compute: Computes the gradient by one method.
 
     Returns:
         The gradient.
     """
     methods = list(dict.fromkeys(row))
+    assert inputs.step is not None
     branches = tf.constant([methods.index(method) for method in row], tf.int32)
-    column = _column(periods.segments_of(schedule), tf.cast(step, tf.int64))
-    # A branch that reads a variable runs even if its result is unused.
-    inputs = dataclasses.replace(inputs, step=lambda: step)
+    column = _column(periods.segments_of(schedule), tf.cast(inputs.step, tf.int64))
     return tf.switch_case(
         tf.gather(branches, column),
         [_branch_function(compute, method, inputs) for method in methods],

@@ -44,7 +44,7 @@ def warn_of_no_xla(layer: ApproximateLayer, model: str) -> None:
     )
 
 
-class ApproximateLayer:
+class ApproximateLayer(_compat.SavedWithMore):
     """Base class of the layers whose gradients are computed by methods.
 
     A mixin, placed before a Keras layer class, `stock`, in the list of bases.
@@ -85,6 +85,7 @@ class ApproximateLayer:
 
     # Of the Keras layer that this class is mixed with.
     name: str
+    trainable_weights: list[Any]
 
     # The value of `training` in the last call without recording.
     _training_unrecorded: bool | None = None
@@ -127,6 +128,7 @@ class ApproximateLayer:
             count=layer_count,
             converted=tuple(converted_layers),
             left_out=left_out,
+            restored=restored is not None,
             input_method=parse_input_gradient(input_gradient),
         )
 
@@ -141,7 +143,9 @@ class ApproximateLayer:
         policy = self._gradient_policy
         unsupported = policy.method_without_xla()
         if unsupported is None:
-            return self._supports_jit
+            # A class that is assigned in place finds Keras' own attribute.
+            supported: bool = vars(self)["supports_jit"]
+            return supported
         if unsupported != policy.warned_of_xla:
             policy.warned_of_xla = unsupported
             warn_of_no_xla(self, "the model")
@@ -149,7 +153,7 @@ class ApproximateLayer:
 
     @supports_jit.setter
     def supports_jit(self, value: bool) -> None:
-        self._supports_jit = value
+        vars(self)["supports_jit"] = value
 
     @property
     def method(self) -> GradientMethod:
@@ -186,6 +190,10 @@ class ApproximateLayer:
             config["left_out"] = True
         return config
 
+    def saved_variables(self) -> dict[str, Any]:
+        variable = self._gradient_policy.step_variable()
+        return {} if variable is None else {"approximation_step": variable}
+
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
         # Files saved before the first release contain "history".
@@ -198,8 +206,8 @@ class ApproximateLayer:
         """Sets the result of `_approximates` during a call of the layer."""
         training = self._resolved(training)
         # An observed backward pass isn't training.
-        if training and current_observer() is None:
-            self._gradient_policy.note_training()
+        if current_observer() is None:
+            self._gradient_policy.note_call(training)
         token = _training.set(bool(training))
         try:
             yield

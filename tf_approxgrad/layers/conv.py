@@ -64,7 +64,7 @@ class ApproxConv2D(ApproximateLayer, keras.layers.Conv2D):
         if not self._approximates():
             return super().convolution_op(inputs, kernel)
         return convolve(
-            keras.ops.convert_to_tensor(inputs),
+            _as_tensor(inputs),
             _as_tensor(kernel),
             ConvArguments.parse(
                 self.strides,
@@ -74,6 +74,7 @@ class ApproxConv2D(ApproximateLayer, keras.layers.Conv2D):
             ),
             self._gradient_policy.filter_gradient,
             self._gradient_policy.input_gradient,
+            self._gradient_policy.read_step(),
         )
 
 
@@ -116,7 +117,7 @@ class ApproxConv1D(_ConvolvingLayer, keras.layers.Conv1D):
     stock = keras.layers.Conv1D
 
     def _convolve(self, inputs: Any) -> tf.Tensor:
-        inputs, padding = keras.ops.convert_to_tensor(inputs), self.padding
+        inputs, padding = _as_tensor(inputs), self.padding
         added_axis = 1 if self.data_format == "channels_last" else 2
         if padding == "causal":
             before = self.dilation_rate[0] * (self.kernel_size[0] - 1)
@@ -134,6 +135,7 @@ class ApproxConv1D(_ConvolvingLayer, keras.layers.Conv1D):
             ),
             self._gradient_policy.filter_gradient,
             self._gradient_policy.input_gradient,
+            self._gradient_policy.read_step(),
         )
         return tf.squeeze(outputs, added_axis)
 
@@ -169,7 +171,7 @@ class ApproxSeparableConv2D(_ConvolvingLayer, keras.layers.SeparableConv2D):
 
     def _convolve(self, inputs: Any) -> tf.Tensor:
         depthwise = keras.ops.depthwise_conv(
-            inputs,
+            _as_tensor(inputs),
             self.depthwise_kernel,
             strides=self.strides,
             padding=self.padding,
@@ -182,6 +184,7 @@ class ApproxSeparableConv2D(_ConvolvingLayer, keras.layers.SeparableConv2D):
             ConvArguments.parse(1, "VALID", _data_format(self), 1),
             self._gradient_policy.filter_gradient,
             self._gradient_policy.input_gradient,
+            self._gradient_policy.read_step(),
         )
 
 
@@ -215,10 +218,11 @@ class ApproxConv2DTranspose(_ConvolvingLayer, keras.layers.Conv2DTranspose):
         policy = self._gradient_policy
         return transposed_convolution(
             self,
-            inputs,
+            _as_tensor(inputs),
             _as_tensor(self.kernel),
             policy.filter_gradient,
-            policy.input_gradient if policy.makes_input_gradient() else None,
+            policy.input_gradient,
+            policy.read_step(),
         )
 
 
@@ -239,10 +243,10 @@ def _data_format(layer: Any) -> str:
     return "NHWC" if layer.data_format == "channels_last" else "NCHW"
 
 
-def _as_tensor(kernel: Any) -> tf.Tensor:
+def _as_tensor(value: Any) -> tf.Tensor:
     # In eager mode Keras returns a variable unchanged, which tf.custom_gradient
     # rejects.
-    return tf.convert_to_tensor(keras.ops.convert_to_tensor(kernel))
+    return tf.convert_to_tensor(keras.ops.convert_to_tensor(value))
 
 
 def _activated(layer: Any, outputs: tf.Tensor) -> Any:

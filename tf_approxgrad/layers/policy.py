@@ -5,22 +5,30 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import tensorflow as tf
 
+from tf_approxgrad import _compat
 from tf_approxgrad.gradients.filter_gradient import filter_gradient
 from tf_approxgrad.gradients.input_gradient import input_gradient
-from tf_approxgrad.gradients.inputs import (
-    GradientFunction,
-    GradientInputs,
-    StepReader,
-)
+from tf_approxgrad.gradients.inputs import GradientFunction, GradientInputs
 from tf_approxgrad.gradients.observer import current_observer
 from tf_approxgrad.gradients.step_switch import switch_by_step
 from tf_approxgrad.gradients.xla import context as xla
 from tf_approxgrad.methods import FullGradient, GradientMethod, are_full
 from tf_approxgrad.schedules import Schedule, periods
+
+
+class StepCounter(Protocol):
+    """A counter of training steps."""
+
+    def __call__(self) -> tf.Tensor:
+        """Reads the step, an integer scalar."""
+
+    @property
+    def variable(self) -> tf.Variable:
+        """The variable that is read."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -35,30 +43,38 @@ class LayerPolicy:
         method: Method at every step if there is no schedule.
         schedule: Selects the method by (layer index, step).
         index: Layer index in the model, from 1; 0 if unknown.
-        step: Reads the training step; `None` until it is bound.
+        step: Counter of training steps; `None` until it is bound.
         stream: Number of the layer's random stream; 0 until the step is bound.
         count: Number of convertible layers in the model at its conversion; 0 if
             unknown.
         converted: Indices of the converted layers, including this one.
         left_out: Whether the gradient is exact whatever `method` is.
+        restored: Whether the layer was made from its configuration, as from a file, and
+            not converted since.
         input_method: Method of the input gradient wherever the filter gradient's isn't
             full; `None` means exact.
         warned_of_xla: Method about which a warning said that XLA can't compile it.
         traced: Copy of this policy from the layer's last call in training.
+        recorded_calls: Number of calls that a gradient tape recorded, as they were
+            traced, in training or not.
+        approximate_passes: Number of backward passes by methods, as they were traced.
     """
 
     layer_name: str
     method: GradientMethod
     schedule: Schedule | None = None
     index: int = 0
-    step: StepReader | None = None
+    step: StepCounter | None = None
     stream: int = 0
     count: int = 0
     converted: tuple[int, ...] = ()
     left_out: bool = False
+    restored: bool = False
     input_method: GradientMethod | None = None
     warned_of_xla: GradientMethod | None = None
     traced: LayerPolicy | None = None
+    recorded_calls: int = 0
+    approximate_passes: int = 0
     # Schedule and index, and their row: `Schedule.row` checks many steps.
     _cached: tuple[Any, tuple[GradientMethod, ...]] | None = None
 
@@ -80,12 +96,6 @@ class LayerPolicy:
             own if isinstance(own, FullGradient) else method for own in self.row()
         )
 
-    def leave_out(self) -> None:
-        """Makes the gradients exact until the layer is converted again."""
-        self.schedule, self.index, self.left_out = None, 0, True
-        self.input_method = None
-        self.count, self.converted = 0, ()
-
     def is_exact(self) -> bool:
         """Whether the gradients are always exact and not observed."""
         return current_observer() is None and are_full(self.row())
@@ -105,12 +115,29 @@ class LayerPolicy:
     ) -> None:
         """Sets the schedule, the index and the row of that index."""
         self.schedule, self.index = schedule, index
+        self.recorded_calls = self.approximate_passes = 0
         self._cached = ((schedule, index), row)
 
-    def note_training(self) -> None:
-        """Records the current policy as that of the last call in training."""
-        self.traced = copy.copy(self)
-        self.traced.traced = None
+    def note_call(self, training: bool | None) -> None:
+        """Counts a call of the layer, and keeps the policy of a call in training."""
+        if _compat.recording_is_possible():
+            self.recorded_calls += 1
+        if training:
+            self.traced = copy.copy(self)
+            self.traced.traced = None
+
+    def trains_exactly(self) -> bool:
+        """Whether the gradients are exact in each trace although the row says not.
+
+        So they are if `training` isn't true in the layer's call, if `tf.vectorized_map`
+        replaces the layer's ops, or if the layer gets no gradient.
+        """
+        traced_exactly = self.recorded_calls > 0 and self.approximate_passes == 0
+        return traced_exactly and not are_full(self.row())
+
+    def read_step(self) -> tf.Tensor | None:
+        """The training step, where the layer is called; `None` if it isn't needed."""
+        return self.step() if self.step is not None and self.needs_step() else None
 
     def graph_key(self) -> tuple[Any, ...]:
         """The values for which a trace of the layer is valid."""
@@ -130,8 +157,16 @@ class LayerPolicy:
         row = self.row()
         return row[0 if self.schedule is None else self.schedule.column(step)]
 
+    def step_variable(self) -> tf.Variable | None:
+        """The variable of the step; `None` if none is bound or needed."""
+        if self.step is None or not self.needs_step():
+            return None
+        return self.step.variable
+
     def count_approximated(self, steps: int) -> int:
-        """Number of the first `steps` steps at which the layer's method isn't full."""
+        """Number of the first `steps` steps at which the gradient isn't exact."""
+        if self.trains_exactly():
+            return 0
         flags = [not isinstance(method, FullGradient) for method in self.row()]
         if self.schedule is None:
             return steps * flags[0]
@@ -158,7 +193,8 @@ class LayerPolicy:
         observer = current_observer()
         if observer is not None and observer.intercepts(self):
             return observer.filter_gradient(self, self.placed(inputs), compute)
-        self._check_step()
+        self._check_step(inputs)
+        self.approximate_passes += 1
         return self._of_current_step(self.row(), inputs, compute)
 
     def input_gradient(
@@ -168,15 +204,15 @@ class LayerPolicy:
         observer = current_observer()
         if observer is not None and observer.intercepts(self):
             return observer.input_gradient(self, self.placed(inputs), compute)
-        self._check_step()
+        self._check_step(inputs)
         row = self.input_row()
         gradient = self._of_current_step(row, inputs, compute)
         # It is an input of earlier layers' switches.
         is_switched = len(set(row)) > 1
         return xla.opaque(gradient) if is_switched and xla.is_compiling() else gradient
 
-    def _check_step(self) -> None:
-        if self.step is not None or not self.needs_step():
+    def _check_step(self, inputs: GradientInputs) -> None:
+        if inputs.step is not None or not self.needs_step():
             return
         follows = repr(self.schedule or self.method)
         if self.input_method is not None:
@@ -206,16 +242,13 @@ class LayerPolicy:
         methods = list(dict.fromkeys(row))
         if len(methods) == 1:
             return compute(methods[0], inputs)
-        assert self.schedule is not None and self.step is not None
-        return switch_by_step(row, self.schedule, self.step(), inputs, compute)
+        assert self.schedule is not None
+        return switch_by_step(row, self.schedule, inputs, compute)
 
     def placed(self, inputs: GradientInputs) -> GradientInputs:
-        """Inputs of a gradient, completed by the layer's index, stream and step."""
+        """Inputs of a gradient, completed by the layer's index and stream."""
         return dataclasses.replace(
-            inputs,
-            layer=self.index,
-            stream=self.stream or self.index,
-            step=self.step,
+            inputs, layer=self.index, stream=self.stream or self.index
         )
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import random
 from collections.abc import Iterator, Mapping
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from tf_approxgrad.conversion.cloning import change_in_place
+from tf_approxgrad.conversion.layer_classes import LayerClass, temporary_classes
 from tf_approxgrad.conversion.traversal import approximate_class
 from tf_approxgrad.gradients.observer import Observer, observed_by
 from tf_approxgrad.layers.base import ApproximateLayer
@@ -47,10 +45,13 @@ def observed_layers(
     observer = Observer(
         set(policies.values()), filter_method=ZeroGradient(), eager=True
     )
+    changes = [
+        LayerClass(layer, approximate_class(layer) or type(layer), policies[index])
+        for index, layer in layers.items()
+    ]
     with (
-        _preserved_random_states(),
         preserved_state(model),
-        _following(layers, policies),
+        temporary_classes(changes),
         _functions_run_eagerly(),
         observed_by(observer),
     ):
@@ -62,37 +63,6 @@ def _index(layer: keras.layers.Layer, place: int) -> int:
     if isinstance(layer, ApproximateLayer):
         return layer.gradient_policy.index or place
     return place
-
-
-@contextlib.contextmanager
-def _following(
-    layers: Mapping[int, keras.layers.Layer], policies: Mapping[int, LayerPolicy]
-) -> Iterator[None]:
-    """Sets a policy on each convertible layer, and removes it on exit."""
-    before = [(x, type(x), dict(vars(x))) for x in layers.values()]
-    try:
-        change_in_place(
-            list(layers.values()), [approximate_class(x) for x in layers.values()]
-        )
-        for index, layer in layers.items():
-            vars(layer)["_gradient_policy"] = policies[index]
-        yield
-    finally:
-        for layer, cls, attributes in before:
-            layer.__class__ = cls
-            vars(layer).clear()
-            vars(layer).update(attributes)
-
-
-@contextlib.contextmanager
-def _preserved_random_states() -> Iterator[None]:
-    # Keras draws the seeds of new layers' initialisers from Python's generator.
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import keras
 import tensorflow as tf
 
-from tf_approxgrad.gradients.inputs import StepReader
 from tf_approxgrad.gradients.observer import RecordedCall
 from tf_approxgrad.measure.capture import observed_layers
 from tf_approxgrad.measure.report import FidelityRow
@@ -19,7 +18,7 @@ from tf_approxgrad.methods import FullGradient, GradientMethod
 from tf_approxgrad.utils.timing import time_in_turns
 
 # Computes a layer's recorded gradient by a method at a step.
-LayerGradient = Callable[[GradientMethod, StepReader], tf.Tensor]
+LayerGradient = Callable[[GradientMethod, tf.Tensor], tf.Tensor]
 
 
 def measure_layers(
@@ -72,14 +71,14 @@ def draws_of(method: GradientMethod, steps: range) -> range:
 
 
 def summed_gradient(
-    calls: Sequence[RecordedCall], method: GradientMethod, step: StepReader
+    calls: Sequence[RecordedCall], method: GradientMethod, step: tf.Tensor
 ) -> tf.Tensor:
     """The filter gradient of a layer: the sum over its calls."""
     return tf.add_n([call.gradient(method, step) for call in calls])
 
 
 def _joined_gradient(
-    calls: Sequence[RecordedCall], method: GradientMethod, step: StepReader
+    calls: Sequence[RecordedCall], method: GradientMethod, step: tf.Tensor
 ) -> tf.Tensor:
     """The input gradients of all calls of a layer, as one vector."""
     gradients = [call.gradient(method, step) for call in calls]
@@ -94,13 +93,9 @@ def _measure_layer(
     steps: range,
     repeats: int,
 ) -> list[FidelityRow]:
-    current = tf.Variable(steps[0], dtype=tf.int64, trainable=False)
-    read_step = functools.partial(tf.convert_to_tensor, current)
-
     def draw(method: GradientMethod) -> Iterator[tf.Tensor]:
         for step in draws_of(method, steps):
-            current.assign(step)
-            yield gradient(method, read_step)
+            yield gradient(method, tf.constant(step, tf.int64))
 
     (exact,) = draw(FullGradient())
     numbers = {}
@@ -109,7 +104,7 @@ def _measure_layer(
         for drawn in draw(method):
             found.add(drawn)
         numbers[method] = found.numbers()
-    ms = _milliseconds(gradient, [FullGradient(), *methods], read_step, repeats)
+    ms = _milliseconds(gradient, [FullGradient(), *methods], steps[-1], repeats)
     return [
         FidelityRow(
             layer=name,
@@ -126,7 +121,7 @@ def _measure_layer(
 def _milliseconds(
     gradient: LayerGradient,
     methods: Iterable[GradientMethod],
-    read_step: StepReader,
+    step: int,
     repeats: int,
 ) -> dict[GradientMethod, float]:
     """The median time of a layer's gradient by each method, in milliseconds."""
@@ -138,11 +133,12 @@ def _milliseconds(
         # Returns one element only: the whole gradient would be allocated anew in every
         # call. Reading it synchronises with a GPU.
         function = tf.function(
-            lambda: tf.reshape(gradient(method, read_step), [-1])[0],
+            lambda step: tf.reshape(gradient(method, step), [-1])[0],
             autograph=False,
-        ).get_concrete_function()
-        return lambda: function().numpy()
+        ).get_concrete_function(tf.TensorSpec([], tf.int64))
+        return lambda: function(at_step).numpy()
 
+    at_step = tf.constant(step, tf.int64)
     functions = {method: compiled(method) for method in distinct}
     seconds = time_in_turns(functions, repeats)
     return {method: 1e3 * statistics.median(seconds[method]) for method in distinct}

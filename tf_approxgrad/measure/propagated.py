@@ -78,14 +78,12 @@ def _filter_gradients(
 ) -> dict[int, tf.Tensor]:
     """The filter gradients in one backward pass, by layer index."""
     at_step = tf.constant(step, tf.int64)
-    observer.input_method, observer.step = input_method, lambda: at_step
+    observer.input_method, observer.step = input_method, at_step
     observer.filter_calls.clear()
     observer.input_calls.clear()
     backward()
     return {
-        index: summed_gradient(
-            observer.filter_calls[policy], FullGradient(), lambda: at_step
-        )
+        index: summed_gradient(observer.filter_calls[policy], FullGradient(), at_step)
         for index, policy in policies.items()
         if observer.filter_calls[policy]
     }

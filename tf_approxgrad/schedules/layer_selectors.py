@@ -140,9 +140,10 @@ def _name_matches(pattern: re.Pattern[Any]) -> NameMatches:
 
 def _index_of_name(name: str, names: list[str], owner: str) -> int:
     """Returns the index of the layer of that name, or raises."""
-    available = f"the model's convertible layers are {', '.join(map(repr, names))}"
+    numbered = (f"{i} {other!r}" for i, other in enumerate(names, start=1))
+    available = f"the model's convertible layers are {', '.join(numbered)}"
     if name not in names:
-        close = difflib.get_close_matches(name, names)
+        close = difflib.get_close_matches(name, dict.fromkeys(names))
         hint = f" (did you mean {' or '.join(map(repr, close))}?)" if close else ""
         raise ValueError(
             f"layers of {owner} must be in the model, got {name!r}{hint}: {available}"

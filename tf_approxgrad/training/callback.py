@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import keras
-
 from tf_approxgrad.conversion.step_binding import (
     assign_schedule,
     bind_step,
@@ -17,19 +15,22 @@ from tf_approxgrad.conversion.traversal import why_fit_is_exact
 from tf_approxgrad.layers.base import ApproximateLayer, warn_of_no_xla
 from tf_approxgrad.layers.policy import share_approximated
 from tf_approxgrad.schedules import Schedule
+from tf_approxgrad.training.model_callback import ModelCallback
 from tf_approxgrad.training.trace_check import StepCheck, TraceCheck, needs_new_trace
 
 
-class ApproximationCallback(keras.callbacks.Callback):
+class ApproximationCallback(ModelCallback):
     """Binds a model's schedule to the optimizer's step for `fit`.
 
     The step is read from the optimizer in the graph, so resumed training, gradient
     accumulation and `steps_per_execution` follow the schedule.
 
     `fit` raises if the model doesn't follow the schedule: at its beginning if possible;
-    after the first step (with `run_eagerly`, the first epoch) if the layers weren't
-    called with `training=True`, or were called by a `tf.function` traced under another
-    schedule; after the first epoch if the model's optimizer took no step.
+    after the first step (with `run_eagerly`, the first epoch) if no layer was called
+    with `training=True`, or some were called by a `tf.function` traced under another
+    schedule; after the first epoch if the model's optimizer took no step. It warns
+    after the first step of layers whose gradients are exact although the schedule
+    approximates them.
 
     Args:
         schedule: A `Schedule` that replaces the model's, or sets one for a model built
@@ -59,10 +60,12 @@ class ApproximationCallback(keras.callbacks.Callback):
             )
         self.schedule = schedule
         self.show_share = show_share
-        self._trace_check = TraceCheck()
-        self._step_check = StepCheck()
         # Without a share to show, Keras needn't wait for each batch.
         self.async_safe = not show_share
+
+    def begin_anew(self) -> None:
+        self._trace_check = TraceCheck()
+        self._step_check = StepCheck()
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         layers = require_approximated_layers(self.model)
@@ -82,7 +85,7 @@ class ApproximationCallback(keras.callbacks.Callback):
         bind_step(self.model, self.model.optimizer)
         if needs_new_trace(self.model):
             self.model.make_train_function(force=True)
-        self._trace_check.start()
+        self._trace_check.start(self.model)
         self._step_check.start(self.model)
         if self.params.get("verbose"):
             print(_report(schedules.pop(), layers))

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_approxgrad.conversion.convert import CALLBACK_STATE
 from tf_approxgrad.conversion.step_binding import (
     assign_schedule,
     bind_step,
@@ -22,16 +23,15 @@ from tf_approxgrad.layers.base import ApproximateLayer
 from tf_approxgrad.layers.policy import share_approximated
 from tf_approxgrad.methods import FullGradient
 from tf_approxgrad.schedules import Constant, Schedule, TableSchedule, Until
+from tf_approxgrad.training.model_callback import ModelCallback
 from tf_approxgrad.training.trace_check import TraceCheck
 from tf_approxgrad.utils.checks import check_finite, check_integer
 
-# The model's attribute that holds the state.
-_ATTRIBUTE = "tf_approxgrad_plateau"
 _SMALLER_IS_BETTER = ("loss", "error", "entropy", "perplexity", "mse", "mae")
 _LARGER_IS_BETTER = ("acc", "auc", "precision", "recall", "iou", "f1", "score")
 
 
-class SwitchToFullOnPlateau(keras.callbacks.Callback):
+class SwitchToFullOnPlateau(ModelCallback):
     """Ends approximation when a metric has stopped improving.
 
     If no improvement is seen for `patience` epochs, all layers use exact gradients from
@@ -43,7 +43,8 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
     callback before the one that saves. For a `tf.train.Checkpoint`, add
     `callback.state` beside the model. A `.keras` file contains the new schedule. Once
     switched, a model stays exact in later calls of `fit` with this callback, also with
-    a new optimizer. A change of the monitored quantity resets the best value.
+    a new optimizer. With another model, or after a new conversion, it begins anew. A
+    change of the monitored quantity resets the best value.
 
     Source: Wang and Nelaturu, "Accelerated CNN Training Through Gradient Approximation"
     (2019), which suggests it for VGG-19. The arguments are those of
@@ -86,21 +87,27 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
         if self.mode not in ("min", "max"):
             raise ValueError(f"mode={mode!r} must be 'auto', 'min' or 'max'.")
         self.min_delta = check_finite("min_delta", min_delta, "a number >= 0", low=0.0)
-        self.state = PlateauState()
-        self._trace_check = TraceCheck()
         # Keras needn't wait for each batch.
         self.async_safe = True
 
+    def begin_anew(self) -> None:
+        self.state = PlateauState()
+        self._trace_check = TraceCheck()
+        self._has_trained = False
+
     def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
-        saved = vars(model).get(_ATTRIBUTE)
+        saved = vars(model).get(CALLBACK_STATE)
         if saved is None:
+            if self._has_trained:
+                self.begin_anew()
             # Bypasses Keras' attribute tracking, which would add it to the model's
             # metrics.
-            object.__setattr__(model, _ATTRIBUTE, _Saved(self.state))
+            object.__setattr__(model, CALLBACK_STATE, _Saved(self.state))
         else:
             self.state = saved.state
         self._saved().owner = self
+        self._has_trained = True
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         require_approximated_layers(self.model)
@@ -163,7 +170,7 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
         return [x.gradient_policy for x in require_approximated_layers(self.model)]
 
     def _saved(self) -> _Saved:
-        saved: _Saved = vars(self.model)[_ATTRIBUTE]
+        saved: _Saved = vars(self.model)[CALLBACK_STATE]
         return saved
 
     def _keep_to_criterion(self) -> None:
@@ -186,7 +193,7 @@ class SwitchToFullOnPlateau(keras.callbacks.Callback):
         # The new schedules may need the step where the former didn't.
         bind_step(self.model, self.model.optimizer)
         self.model.make_train_function(force=True)
-        self._trace_check.start()
+        self._trace_check.start(self.model)
         return True
 
 
@@ -221,7 +228,7 @@ class _Saved(keras.metrics.Metric):
     """
 
     def __init__(self, state: PlateauState) -> None:
-        super().__init__(name=_ATTRIBUTE)
+        super().__init__(name=CALLBACK_STATE)
         self.state = state
         # The callback in the latest call of `fit`.
         self.owner: SwitchToFullOnPlateau | None = None

@@ -6,7 +6,7 @@ import collections
 import functools
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -23,10 +23,11 @@ from tf_approxgrad.layers.policy import share_approximated
 from tf_approxgrad.measure.backward_pass import backpropagate, preserved_state
 from tf_approxgrad.measure.statistics import MEASURES, measures
 from tf_approxgrad.methods import FullGradient, GradientMethod
+from tf_approxgrad.training.model_callback import ModelCallback
 from tf_approxgrad.utils.checks import check_integer
 
 
-class ApproximationSummaries(keras.callbacks.Callback):
+class ApproximationSummaries(ModelCallback):
     """Writes methods, shares and the fidelity of approximation to TensorBoard.
 
     For each layer `<name>`, under the run `approximation` (`<name>/<index>` if several
@@ -53,7 +54,8 @@ class ApproximationSummaries(keras.callbacks.Callback):
 
     Raises:
         TypeError: If an argument has the wrong type.
-        ValueError: If `update_freq` or `data` isn't allowed.
+        ValueError: If `update_freq` or `data` isn't allowed. `fit` raises it before
+            the first step if `data` doesn't fit the model and its loss.
 
     Example:
 
@@ -88,15 +90,26 @@ class ApproximationSummaries(keras.callbacks.Callback):
                 f"{len(data)} elements."
             )
         self.data = data
+
+    def begin_anew(self) -> None:
         self._batches: Iterator[Any] | None = None
-        self._measure: tuple[Any, Callable[..., Any]] | None = None
+        self._measure: tuple[Any, Any] | None = None
         self._writer: Any = None
         self._step = 0
+        self._check_is_due = True
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         require_approximated_layers(self.model)
         self._writer = tf.summary.create_file_writer(self.log_dir)
         self._step = current_step(self.model)
+
+    def on_train_batch_begin(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        # Not at the beginning of training, where a later callback binds the step.
+        if self._check_is_due and self.data is not None:
+            self._check_measurement()
+        self._check_is_due = False
 
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
@@ -141,6 +154,22 @@ class ApproximationSummaries(keras.callbacks.Callback):
                 self._write_fidelity(layers)
         self._writer.flush()
 
+    def _check_measurement(self) -> None:
+        """Raises if the fidelity can't be measured, before the first step."""
+        data = self.data
+        if isinstance(data, tf.data.Dataset):
+            data = next(iter(data))
+        layers = require_approximated_layers(self.model)
+        try:
+            with preserved_state(self.model):
+                measure = self._measure_function(layers)
+                measure.get_concrete_function(*_as_batch(data))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"data of ApproximationSummaries doesn't fit model {self.model.name!r} "
+                f"and its compute_loss, which measure the fidelity: {error}"
+            ) from error
+
     def _write_fidelity(self, layers: list[ApproximateLayer]) -> None:
         with preserved_state(self.model):
             measured = self._measure_function(layers)(*self._next_batch())
@@ -167,22 +196,16 @@ class ApproximationSummaries(keras.callbacks.Callback):
             if self._batches is None:
                 self._batches = iter(data.repeat())
             data = next(self._batches)
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        convert = functools.partial(tf.nest.map_structure, tf.convert_to_tensor)
-        target = None if y is None else convert(y)
-        weights = None if sample_weight is None else convert(sample_weight)
-        return convert(x), target, weights
+        return _as_batch(data)
 
-    def _measure_function(self, layers: list[ApproximateLayer]) -> Callable[..., Any]:
+    def _measure_function(self, layers: list[ApproximateLayer]) -> Any:
         keys = [layer.gradient_policy.graph_key() for layer in layers]
         key = (self.model, self.model.optimizer, *keys)
         if self._measure is None or self._measure[0] != key:
             self._measure = (key, self._make_measure_function(layers))
         return self._measure[1]
 
-    def _make_measure_function(
-        self, layers: list[ApproximateLayer]
-    ) -> Callable[..., Any]:
+    def _make_measure_function(self, layers: list[ApproximateLayer]) -> Any:
         model = self.model
 
         @tf.function(autograph=False)
@@ -195,6 +218,14 @@ class ApproximationSummaries(keras.callbacks.Callback):
             ]
 
         return measure
+
+
+def _as_batch(data: Any) -> tuple[Any, Any, Any]:
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    convert = functools.partial(tf.nest.map_structure, tf.convert_to_tensor)
+    target = None if y is None else convert(y)
+    weights = None if sample_weight is None else convert(sample_weight)
+    return convert(x), target, weights
 
 
 def _measures_of(

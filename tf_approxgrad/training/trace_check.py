@@ -8,6 +8,7 @@ optimizers than the one it was compiled with.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import keras
@@ -15,6 +16,7 @@ import tensorflow as tf
 
 from tf_approxgrad.conversion.step_binding import require_approximated_layers
 from tf_approxgrad.layers.base import ApproximateLayer
+from tf_approxgrad.layers.policy import LayerPolicy
 
 
 def needs_new_trace(model: keras.Model) -> bool:
@@ -31,10 +33,14 @@ class TraceCheck:
     def __init__(self) -> None:
         self._is_due = False
         self._expected: list[tuple[ApproximateLayer, tuple[Any, ...]]] = []
+        # Recorded calls and approximate passes before training.
+        self._before: dict[LayerPolicy, tuple[int, int]] = {}
 
-    def start(self) -> None:
+    def start(self, model: keras.Model) -> None:
         """Schedules a comparison after the next training step."""
         self._is_due = True
+        policies = [x.gradient_policy for x in require_approximated_layers(model)]
+        self._before = {x: (x.recorded_calls, x.approximate_passes) for x in policies}
 
     def end_batch(self, model: keras.Model) -> None:
         """Compares after the first batch.
@@ -57,6 +63,7 @@ class TraceCheck:
         """Compares after the first epoch, if the first batch didn't."""
         expected, self._expected = self._expected, []
         _check_all_exact(model, [layer for layer, _ in expected])
+        self._warn_of_exact(model, [layer for layer, _ in expected])
         _check_stale(
             model,
             [
@@ -65,6 +72,24 @@ class TraceCheck:
                 if x.gradient_policy.traced and _traced_key(x) != key
             ],
         )
+
+    def _warn_of_exact(
+        self, model: keras.Model, layers: list[ApproximateLayer]
+    ) -> None:
+        exact = []
+        for layer in layers:
+            policy = layer.gradient_policy
+            calls, passes = self._before.get(policy, (0, 0))
+            called = policy.recorded_calls > calls
+            if called and policy.approximate_passes == passes and not policy.is_exact():
+                exact.append(layer.name)
+        if exact:
+            warnings.warn(
+                f"layers {', '.join(exact)} of model {model.name!r} train exactly, "
+                "although their schedule approximates them: they are called without "
+                "training=True, or their filters get no gradient.",
+                stacklevel=4,
+            )
 
 
 class StepCheck:

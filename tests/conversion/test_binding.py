@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from marks import slowly
 from model_zoo import Block, conv
 from recording import RAN, Recording
 
@@ -119,7 +120,9 @@ def test_model_without_approximated_layers_is_refused():
     ],
     ids=str,
 )
-@pytest.mark.parametrize("again", [False, True], ids=["once", "given a schedule"])
+@pytest.mark.parametrize(
+    "again", [True, *slowly(False)], ids=["given a schedule", "once"]
+)
 def test_shorter_model_of_a_partly_converted_one_trains(converted, taken, again):
     model = tfag.approximate_gradients(
         make_model(None, layers=4), tfag.Constant("zero"), converted
@@ -156,7 +159,9 @@ def test_layers_that_are_plain_again_are_noticed_in_a_larger_model(other, tmp_pa
 TARGETS = np.zeros((4, 6, 6, 2), np.float32)
 
 
-@pytest.mark.parametrize("how", ["callback", "bind_step", "bind_step before compile"])
+@pytest.mark.parametrize(
+    "how", ["callback", *slowly("bind_step", "bind_step before compile")]
+)
 @pytest.mark.parametrize("run_eagerly", [False, True])
 def test_model_compiled_again_refuses_the_steps_of_its_last_optimizer(how, run_eagerly):
     """They stand still: a layer would rest, or be exact, for ever."""

@@ -53,8 +53,7 @@ def test_conversion_and_strip_keep_every_object(make):
     "make",
     [
         functional,
-        subclassed,
-        *slowly(sequential, with_block, with_lora, own_functional),
+        *slowly(subclassed, sequential, with_block, with_lora, own_functional),
     ],
 )
 @pytest.mark.parametrize("strip", [False, *slowly(True)], ids=["converted", "stripped"])
@@ -75,7 +74,7 @@ def test_compiled_model_goes_on_training_as_a_plain_twin_does(make, strip):
     assert_all_equal(model.get_weights(), twin.get_weights())
 
 
-@pytest.mark.parametrize("make", [sequential, subclassed, own_functional])
+@pytest.mark.parametrize("make", [sequential, *slowly(subclassed, own_functional)])
 def test_step_that_was_traced_before_conversion_is_traced_again(make):
     model = compiled(make)
     tfag.approximate_gradients(model, tfag.Constant("zero"))

@@ -87,6 +87,7 @@ def test_loop_trains_compiled_by_xla():
     assert compiled[0][0] == pytest.approx(plain[0][0], abs=2e-3)
 
 
+@pytest.mark.slow
 def test_fine_tune_learns_and_ends_as_a_plain_model():
     model, accuracy = fine_tune.main(epochs=2, images=2000)
     # The other classes are five.
@@ -103,6 +104,7 @@ def test_export_writes_what_loads_and_gives_the_same_outputs(tmp_path):
     assert (tmp_path / "model.tflite").stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_fidelity_is_measured_before_and_after_training(tmp_path, monkeypatch):
     monkeypatch.setattr(fidelity, "METHODS", fidelity.METHODS[-1:])
     before, after = fidelity.main(

@@ -15,6 +15,7 @@ from types import ModuleType
 
 import pytest
 import tensorflow as tf
+from marks import slowly
 
 from tf_approxgrad.gradients import op_library
 
@@ -153,7 +154,7 @@ def test_damaged_package_says_what_to_do_and_changes_no_file(
     assert files(package) == before
 
 
-@pytest.mark.parametrize("part", [0.5, 0.01])
+@pytest.mark.parametrize("part", [0.5, *slowly(0.01)])
 def test_library_cut_short_is_refused_instead_of_crashing(
     package: Path, part: float
 ) -> None:

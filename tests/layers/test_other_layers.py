@@ -64,6 +64,22 @@ CASES = {
     ),
 }
 each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+# For tests that take long: one case of each kind is quick.
+QUICK = (
+    "line causal",
+    "separable strides",
+    "transposed strides",
+    "transposed dilated",
+    "transposed channels first",
+)
+each_case_slowly = pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=[pytest.mark.slow] * (name not in QUICK))
+        for name, case in CASES.items()
+    ],
+    ids=CASES,
+)
 
 
 def pair(case, method):
@@ -105,7 +121,7 @@ def test_everything_but_the_filter_gradient_is_keras_own(case, graph):
             np.testing.assert_allclose(found[name], expected[name], 1e-5, 1e-5)
 
 
-@each_case
+@each_case_slowly
 @pytest.mark.parametrize("method", [tfag.FullGradient(), EVERY_POSITION], ids=str)
 def test_gradients_of_every_position_are_the_exact_ones(case, method):
     # Alternate, so that the full method's branch of a switch is tried as well.

@@ -178,7 +178,10 @@ def train(model, schedule, **compiled):
 
 @pytest.mark.parametrize(
     ("kind", "scope"),
-    [*((kind, "full") for kind in KINDS), *(("Conv2D", scope) for scope in SCOPES)],
+    [
+        *(pytest.param(kind, "full", marks=pytest.mark.slow) for kind in KINDS),
+        *(("Conv2D", scope) for scope in SCOPES),
+    ],
 )
 @pytest.mark.parametrize(
     "compiled",
@@ -197,7 +200,7 @@ def test_training_is_that_without_rematerialisation(kind, scope, compiled):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("cls", [Pair, PlainInside, Twice, OwnRemat])
+@pytest.mark.parametrize("cls", [Pair, OwnRemat, *slowly(PlainInside, Twice)])
 @pytest.mark.parametrize("graph", [True, False], ids=["graph", "eager"])
 def test_layer_inside_what_is_rematerialised_is_approximated_in_training(cls, graph):
     with keras.RematScope(mode=None if cls is OwnRemat else "full"):

@@ -135,7 +135,7 @@ def test_method_whose_mean_is_exact_has_no_bias():
     assert only_row(model, x, y, Swinging(), draws=3).bias == 0.0
 
 
-@model_zoo.each_model
+@model_zoo.each_model_slowly
 def test_full_is_exact_zero_is_nothing_and_all_positions_are_exact(make):
     model = make()
     x, y = zoo_batch(model)
@@ -176,7 +176,7 @@ def test_only_what_draws_is_drawn_again():
 
 
 @pytest.mark.parametrize("is_converted", [False, True], ids=["plain", "converted"])
-@model_zoo.each_model
+@model_zoo.each_model_slowly
 def test_model_stays_as_it_was(make, is_converted):
     model = make()
     if is_converted:
@@ -189,7 +189,9 @@ def test_model_stays_as_it_was(make, is_converted):
     model_zoo.assert_all_equal(outputs, model_zoo.call(model))
 
 
-@pytest.mark.parametrize("is_converted", [False, True], ids=["plain", "converted"])
+@pytest.mark.parametrize(
+    "is_converted", [True, *slowly(False)], ids=["converted", "plain"]
+)
 def test_training_goes_on_as_without_it(is_converted):
     results = []
     for measured in (False, True):

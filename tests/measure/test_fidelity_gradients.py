@@ -105,7 +105,7 @@ def test_draws_differ_and_their_mean_has_little_bias(gradient):
 
 
 @pytest.mark.parametrize("gradient", BOTH)
-@model_zoo.each_model
+@model_zoo.each_model_slowly
 def test_input_gradient_of_all_positions_changes_nothing_in_any_model(make, gradient):
     model = make()
     x, y = zoo_batch(model)

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from marks import slowly
 
 import tf_approxgrad as tfag
 from tf_approxgrad.gradients import op_library
@@ -51,7 +52,7 @@ def test_await_keeps_the_gradients_static_shape():
 
 
 @pytest.mark.parametrize("made", ["filter_gradient", "input_gradient"])
-@pytest.mark.parametrize("method", ["zero", "random", "max", "sampled"])
+@pytest.mark.parametrize("method", ["zero", "max", *slowly("random", "sampled")])
 def test_every_branch_of_a_switch_reads_the_output_gradient(method, made):
     policy = LayerPolicy("conv", tfag.FullGradient())
     policy.input_method = tfag.methods.get(method)
@@ -93,7 +94,7 @@ def test_every_branch_of_a_switch_reads_the_output_gradient(method, made):
 
 
 @pytest.mark.parametrize("input_gradient", [None, "zero"])
-@pytest.mark.parametrize("method", ["zero", "random"])
+@pytest.mark.parametrize("method", ["zero", *slowly("random")])
 @pytest.mark.filterwarnings("ignore:input_gradient=:UserWarning")
 def test_forward_pass_never_reads_filters_that_are_updated_already(
     method, input_gradient

@@ -225,6 +225,16 @@ MODELS = _by_name(
     nested_own,
 )
 each_model = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
+# For tests that take long: one model of each kind is quick.
+QUICK = (functional, shared_model, several_ends, other_kinds, subclassed)
+each_model_slowly = pytest.mark.parametrize(
+    "make",
+    [
+        x if x in QUICK else pytest.param(x, marks=pytest.mark.slow)
+        for x in MODELS.values()
+    ],
+    ids=MODELS,
+)
 
 
 def call(model, **arguments):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from event_files import read_events
+from marks import slowly
 
 import tf_approxgrad as tfag
 from tf_approxgrad.conversion.traversal import approximated_layers
@@ -43,7 +44,7 @@ def again(callback):
     return callback
 
 
-@pytest.mark.parametrize("reused", [again, copy.deepcopy, copy.copy])
+@pytest.mark.parametrize("reused", [again, *slowly(copy.deepcopy, copy.copy)])
 def test_plateau_of_one_model_is_none_of_the_next(reused):
     callback = plateau()
     models = [make_model() for _ in range(3)]

@@ -75,11 +75,16 @@ def test_traced_training_is_full_from_the_step_of_the_switch(steps_per_execution
     ("values", "arguments", "epochs"),
     [
         (STALLS, {"patience": 3}, 7),
-        (STALLS, {"patience": 1}, 4),
-        ([1.0, 0.9, 0.8, 0.7, 0.6], {"patience": 1, "min_delta": 0.5}, 2),
         ([1.0, 2.0, 3.0, 4.0], {"patience": 1, "mode": "max"}, 4),
-        ([1.0, 2.0, 3.0, 4.0], {"patience": 2, "mode": "min"}, 3),
-        ([3.0, np.nan, np.nan, 1.0], {"patience": 2}, 3),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                (STALLS, {"patience": 1}, 4),
+                ([1.0, 0.9, 0.8, 0.7, 0.6], {"patience": 1, "min_delta": 0.5}, 2),
+                ([1.0, 2.0, 3.0, 4.0], {"patience": 2, "mode": "min"}, 3),
+                ([3.0, np.nan, np.nan, 1.0], {"patience": 2}, 3),
+            )
+        ),
     ],
 )
 def test_switch_comes_after_so_many_epochs_without_an_improvement(
@@ -89,7 +94,9 @@ def test_switch_comes_after_so_many_epochs_without_an_improvement(
     assert len(RAN) == epochs * STEPS * 2
 
 
-@pytest.mark.parametrize("name", ["val_accuracy", "auc", "recall_at_precision"])
+@pytest.mark.parametrize(
+    "name", ["val_accuracy", *slowly("auc", "recall_at_precision")]
+)
 def test_mode_is_inferred_from_the_name(name):
     callback = tfag.SwitchToFullOnPlateau(monitor=name, patience=2)
     fit(make_model(), callback, [0.1, 0.2, 0.3, 0.4], name=name)
@@ -109,7 +116,7 @@ def test_it_says_what_it_did(capsys):
     )
 
 
-@pytest.mark.parametrize("verbose", [0, 1])
+@pytest.mark.parametrize("verbose", [1, *slowly(0)])
 def test_it_says_that_a_new_schedule_is_not_followed_by_a_switched_model(
     verbose, capsys
 ):
@@ -185,7 +192,10 @@ def test_keras_file_holds_the_schedule_of_the_switch(tmp_path):
 
 @pytest.mark.parametrize(
     "schedule",
-    [tfag.EveryNthLayer(Recording(), n=2, start=2), tfag.Alternate(Recording())],
+    [
+        tfag.EveryNthLayer(Recording(), n=2, start=2),
+        *slowly(tfag.Alternate(Recording())),
+    ],
     ids=lambda schedule: type(schedule).__name__,
 )
 def test_switched_model_with_layers_exact_all_along_trains_on(schedule, tmp_path):
@@ -294,7 +304,9 @@ def test_model_stays_full_whatever_is_monitored_next():
     assert RAN == []
 
 
-@pytest.mark.parametrize("schedule", [tfag.Constant(Recording()), None], ids=str)
+@pytest.mark.parametrize(
+    "schedule", [tfag.Constant(Recording()), *slowly(None)], ids=str
+)
 def test_model_stays_full_with_a_new_optimizer(schedule):
     layers = [
         tfag.ApproxConv2D(2, 3, padding="same", method=Recording()) for _ in range(2)

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from marks import slowly
 from recording import RAN, Recording
 
 import tf_approxgrad as tfag
@@ -79,16 +80,15 @@ def no_record():
     RAN.clear()
 
 
-WAYS = {
-    "graph": {},
-    "eager": {"run_eagerly": True},
-    "steps_per_execution": {"steps_per_execution": 2},
-}
-each_way = pytest.mark.parametrize("compiled", WAYS.values(), ids=WAYS)
+each_way = pytest.mark.parametrize(
+    "compiled",
+    [{}, {"run_eagerly": True}, *slowly({"steps_per_execution": 2})],
+    ids=["graph", "eager", "steps_per_execution"],
+)
 
 
 @each_way
-@pytest.mark.parametrize("show_share", [False, True])
+@pytest.mark.parametrize("show_share", [False, *slowly(True)])
 def test_train_step_that_does_not_say_that_it_trains_is_refused(compiled, show_share):
     model = own_step({}, **compiled)
     callback = tfag.ApproximationCallback(show_share=show_share)

@@ -183,7 +183,7 @@ def test_train_on_batch(run_eagerly):
 
 
 @pytest.mark.parametrize("graph", [True, False], ids=["graph", "eager"])
-@pytest.mark.parametrize("kind", ["plain", "loss scale", "accumulation"])
+@pytest.mark.parametrize("kind", ["accumulation", *slowly("plain", "loss scale")])
 def test_own_loop(graph, kind):
     accumulated = 2 if kind == "accumulation" else None
     optimizer = keras.optimizers.SGD(0.01, gradient_accumulation_steps=accumulated)
@@ -219,7 +219,7 @@ class Interrupt(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("way", ["keras", "backup", *slowly("weights", "checkpoint")])
+@pytest.mark.parametrize("way", ["backup", *slowly("keras", "weights", "checkpoint")])
 def test_resumed_run_continues_in_the_middle_of_a_period(way, tmp_path):
     # Seven steps are in the middle of the table, which begins at step 4.
     model = make_model(keras.optimizers.Adam())

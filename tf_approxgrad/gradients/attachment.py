@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -41,12 +42,14 @@ def attach_gradient(tensors: Sequence[tf.Tensor], gradients: Gradients) -> tf.Te
         results = [tf.identity(tensors[0])]
     else:
         name = f"ApproxGradient{next(_numbers)}"
+        # TensorFlow's registry keeps the function for good, but needn't keep the graph.
+        references = [weakref.ref(tensor) for tensor in tensors]
         _registered[name] = gradients
 
         @tf.RegisterGradient(name)
         def of_op(op: Any, out_backprop: tf.Tensor, *unused: Any) -> Any:
             # SavedModel traces the function for no operation.
-            used = tensors if op is None else op.inputs
+            used = [ref() for ref in references] if op is None else op.inputs
             return list(gradients(out_backprop, *used))
 
         graph = tf.compat.v1.get_default_graph()

@@ -103,7 +103,7 @@ def gradients(layer, x, **call):
     return y, tape.gradient(loss, {"input": x, **variables}), weights
 
 
-@each_case
+@each_case_slowly
 @pytest.mark.parametrize("graph", [True, False], ids=["graph", "eager"])
 def test_everything_but_the_filter_gradient_is_keras_own(case, graph):
     ours, plain, x = pair(case, "zero")

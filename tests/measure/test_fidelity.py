@@ -18,6 +18,7 @@ from fidelity_checks import (
     zoo_batch,
     zoo_loss,
 )
+from marks import slowly
 from reference import Problem
 
 import tf_approxgrad as tfag

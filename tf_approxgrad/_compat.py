@@ -101,12 +101,16 @@ def read_call_signature(layer: keras.layers.Layer) -> None:
     )
 
 
-def own_attributes(layer: keras.layers.Layer) -> list[Any]:
-    """A layer's attributes, without the Functional model inside a Sequential one.
+def own_attributes(layer: keras.layers.Layer, types: tuple[type, ...]) -> list[Any]:
+    """A layer's attributes of some types, without the Functional model in a Sequential.
 
     Since Keras 3.0. That model holds the same layers in another order.
     """
-    return [x for name, x in vars(layer).items() if name != "_functional"]
+    return [
+        value
+        for name, value in vars(layer).items()
+        if isinstance(value, types) and name != "_functional"
+    ]
 
 
 class SavedWithMore:

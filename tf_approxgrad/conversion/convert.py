@@ -13,10 +13,10 @@ from tf_approxgrad.conversion.report import conversion_report
 from tf_approxgrad.conversion.traversal import (
     all_layers,
     approximate_class,
-    approximated_layers,
     check_model,
-    convertible_layers,
+    is_approximated,
     plain_class,
+    reason_not_convertible,
     why_fit_is_exact,
 )
 from tf_approxgrad.gradients.input_gradient import is_biased, parse_input_gradient
@@ -103,7 +103,8 @@ def approximate_gradients(
         )
     input_method = parse_input_gradient(input_gradient)
     references = None if layers is None else parse_references(layers)
-    convertible = convertible_layers(model)
+    every = all_layers(model)
+    convertible = [x for x in every if reason_not_convertible(x) is None]
     if not convertible:
         raise ValueError(
             f"model {model.name!r} has no convolution that can be approximated.\n"
@@ -150,7 +151,7 @@ def approximate_gradients(
             'latter with probability="norm".',
             stacklevel=2,
         )
-    _change(model, changes)
+    _change([model, *every], changes)
     return model
 
 
@@ -163,13 +164,14 @@ def _left_exact(layer: keras.layers.Layer) -> LayerClass:
     return LayerClass(layer, cls, LayerPolicy(layer.name, method, left_out=True))
 
 
-def _change(model: keras.Model, changes: Sequence[LayerClass]) -> None:
-    """Changes a model's layers; what `fit` has traced before is traced again."""
-    for part in [model, *all_layers(model)]:
-        if isinstance(part, keras.Model):
-            part.train_function = None
+def _change(parts: Sequence[keras.layers.Layer], changes: Sequence[LayerClass]) -> None:
+    """Changes layers of a model and its parts; `fit` traces its step again."""
+    models = [part for part in parts if isinstance(part, keras.Model)]
+    for model in models:
+        model.train_function = None
     assign_classes(changes)
-    vars(model).pop(CALLBACK_STATE, None)
+    for model in models:
+        vars(model).pop(CALLBACK_STATE, None)
 
 
 def _check_overlap(
@@ -219,7 +221,8 @@ def strip_approximation(model: keras.Model) -> keras.Model:
     []
     """
     check_model(model)
-    layers = approximated_layers(model)
+    every = all_layers(model)
+    layers = [layer for layer in every if is_approximated(layer)]
     if layers:
-        _change(model, [_left_exact(layer) for layer in layers])
+        _change([model, *every], [_left_exact(layer) for layer in layers])
     return model

@@ -26,8 +26,8 @@ def bind_step(model: keras.Model, step: Any) -> None:
     """Binds a step counter to the converted layers of a model.
 
     For custom training loops: call it once, before the training step is traced. The
-    counter is read in the graph, wherever a layer is called in training. `ApproximationCallback` calls
-    it for `fit`.
+    counter is read in the graph, wherever a layer is called in training.
+    `ApproximationCallback` calls it for `fit`.
 
     Args:
         model: A model with converted layers. The training step must call

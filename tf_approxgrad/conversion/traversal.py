@@ -139,8 +139,8 @@ def sublayers(owner: keras.layers.Layer) -> list[keras.layers.Layer]:
     if not is_model_of_keras(owner):
         # Keras lists the layers of models only, and for subclasses of Sequential and
         # Functional only those in the graph.
-        attributes = _compat.own_attributes(owner)
-        found += [layer for x in attributes for layer in _layers_in(x)]
+        held = _compat.own_attributes(owner, (keras.layers.Layer, dict, list, tuple))
+        found += [layer for value in held for layer in _layers_in(value)]
     return list({id(layer): layer for layer in found}.values())
 
 

@@ -22,6 +22,9 @@ def check_integer(name: str, value: Any, low: int, high: int | None = None) -> i
         TypeError: If the value isn't an integer; a bool isn't one.
         ValueError: If the value is out of range.
     """
+    # Schedules check three integers in each of a hundred calls for each layer.
+    if type(value) is int and value >= low and (high is None or value <= high):
+        return value
     allowed = f">= {low}" if high is None else f"from {low} to {high}"
     message = f"{name} must be an integer {allowed}, got {value!r}"
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):

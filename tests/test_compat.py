@@ -23,7 +23,7 @@ def test_a_layer_without_a_call_signature_raises_a_sentence():
     layer = keras.layers.Conv2D(2, 3)
     del vars(layer)["_call_has_training_arg"]
     with pytest.raises(NotImplementedError, match=r"_call_.*change a layer's class"):
-        _compat.read_call_signature(layer)
+        _compat.call_attributes(layer)
 
 
 def test_tensors_are_recorded_within_a_tape():

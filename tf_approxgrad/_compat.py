@@ -79,26 +79,40 @@ def in_xla_context() -> bool:
     return bool(_in_xla_context(tf.compat.v1.get_default_graph()))
 
 
-def read_call_signature(layer: keras.layers.Layer) -> None:
-    """Reads the signature of `call` again, which a layer's constructor reads.
+def call_attributes(
+    layer: keras.layers.Layer, cls: type[keras.layers.Layer] | None = None
+) -> dict[str, Any]:
+    """What a layer's constructor reads from the signature of `call`.
 
     Since Keras 3.0; other arguments than `training` are passed on since Keras 3.12.
+
+    Args:
+        layer: A layer.
+        cls: The class whose `call` to read; `None` for the layer's present attributes.
     """
-    attributes = vars(layer)
-    if "_call_has_training_arg" not in attributes:
-        raise _lacking(
-            "keras.layers.Layer._call_has_training_arg", "change a layer's class"
-        )
-    signature = inspect.signature(layer.call)
-    names = list(signature.parameters)
-    passed = attributes.get("_call_context_args", {"training"})
-    attributes.update(
-        _call_signature=signature,
-        call_signature_parameters=names,
-        _call_has_training_arg="training" in names,
-        _call_has_mask_arg="mask" in names,
-        _call_has_context_arg={name: name in names for name in passed},
+    names = (
+        "_call_signature",
+        "call_signature_parameters",
+        "_call_has_training_arg",
+        "_call_has_mask_arg",
+        "_call_has_context_arg",
     )
+    missing = [name for name in names if name not in vars(layer)]
+    if missing:
+        raise _lacking(f"keras.layers.Layer.{missing[0]}", "change a layer's class")
+    if cls is None:
+        return {name: vars(layer)[name] for name in names}
+    signature = inspect.signature(cls.call)
+    signature = signature.replace(parameters=[*signature.parameters.values()][1:])
+    arguments = list(signature.parameters)
+    values = (
+        signature,
+        arguments,
+        "training" in arguments,
+        "mask" in arguments,
+        {name: name in arguments for name in vars(layer)["_call_has_context_arg"]},
+    )
+    return dict(zip(names, values, strict=True))
 
 
 def own_attributes(layer: keras.layers.Layer, types: tuple[type, ...]) -> list[Any]:
@@ -113,39 +127,38 @@ def own_attributes(layer: keras.layers.Layer, types: tuple[type, ...]) -> list[A
     ]
 
 
-class SavedWithMore:
-    """Base class of layers with which SavedModel files hold other variables, too.
+class SavesUntracked:
+    """Base class of layers that SavedModel files hold untracked variables of.
 
     TensorFlow refuses to save a function that reads a variable that no saved object
-    has. Since TensorFlow 2.5; without the method, such variables are the user's to
-    save.
+    tracks. Since TensorFlow 2.5; without the method, such variables are the user's to
+    track.
     """
 
-    def saved_variables(self) -> dict[str, Any]:
-        """The other variables, by names for the file."""
+    def untracked_variables(self) -> dict[str, Any]:
+        """Variables that the layer reads and doesn't own, by names for the file."""
         raise NotImplementedError
 
     def _trackable_children(
         self, save_type: str = "checkpoint", **kwargs: Any
     ) -> dict[str, Any]:
         children: dict[str, Any] = super()._trackable_children(save_type, **kwargs)  # type: ignore[misc]
-        more = self.saved_variables() if save_type == "savedmodel" else {}
-        return {**children, **more}
+        if save_type != "savedmodel":
+            return children
+        return {**children, **self.untracked_variables()}
 
 
-def keep_gradients_in_vectorized_map(
-    attach: Callable[[str, list[tf.Tensor]], tf.Tensor | None],
+def convert_identity_n(
+    convert: Callable[[str, list[tf.Tensor], list[bool]], tf.Tensor | None],
 ) -> None:
-    """Lets `tf.vectorized_map` keep the gradients of `IdentityN` operations.
+    """Replaces how `tf.vectorized_map` converts `IdentityN` with a gradient of its own.
 
-    It converts each operation of its function to one for all elements, and drops
-    gradients that are set on an operation. Since TensorFlow 2.3; where a version lacks
-    the names, such gradients stay TensorFlow's own.
+    Since TensorFlow 2.3; where a version lacks the names, gradients are TensorFlow's.
 
     Args:
-        attach: Called as `attach(name, tensors)` with the name of the operation's
-            gradient and its inputs, all elements joined along the batch axis. Returns
-            the first one with its gradient, or `None` for a gradient of others.
+        convert: Called with the gradient's name, the converted inputs, and whether each
+            has an axis of the elements. Returns the first output, which has one if the
+            first input has, or `None` to leave the conversion to TensorFlow.
     """
     try:
         module = importlib.import_module("tensorflow.python.ops.parallel_for.pfor")
@@ -154,26 +167,16 @@ def keep_gradients_in_vectorized_map(
     except (ImportError, AttributeError, KeyError):
         return
 
-    def convert(pfor_input: Any) -> Any:
-        converted = original(pfor_input)
+    def converter(pfor_input: Any) -> Any:
         try:
             name = pfor_input.op.get_attr("_gradient_op_type").decode()
         except ValueError:
-            return converted
-        first, second, *others = pfor_input.inputs
-        if any(x.is_stacked for x in others) or first.is_stacked != second.is_stacked:
-            return converted
-        tensors = [x.t for x in pfor_input.inputs]
-        if first.is_stacked:
-            tensors[:2] = [
-                tf.reshape(x, tf.concat([[-1], tf.shape(x)[2:]], 0))
-                for x in tensors[:2]
-            ]
-        result = attach(name, tensors)
+            return original(pfor_input)
+        inputs = pfor_input.inputs
+        result = convert(name, [x.t for x in inputs], [x.is_stacked for x in inputs])
+        converted = original(pfor_input)
         if result is None:
             return converted
-        if first.is_stacked:
-            result = tf.reshape(result, tf.shape(first.t))
-        return [wrap(result, first.is_stacked), *converted[1:]]
+        return [wrap(result, inputs[0].is_stacked), *converted[1:]]
 
-    registry["IdentityN"] = convert
+    registry["IdentityN"] = converter

@@ -1,5 +1,7 @@
 """bind_step: the schedule in training loops of one's own."""
 
+import gc
+
 import keras
 import numpy as np
 import pytest
@@ -185,6 +187,48 @@ def test_model_compiled_again_refuses_the_steps_of_its_last_optimizer(how, run_e
     tfag.bind_step(model, model.optimizer)
     model.fit(X, TARGETS, verbose=0, epochs=2)
     assert int(model.optimizer.iterations) == 2
+
+
+def frozen_and_compiled_again(model):
+    model.layers[0].trainable = False
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    return model
+
+
+def in_another_model(model):
+    model.layers[0].trainable = False
+    inputs = keras.Input((6, 6, 2))
+    last = keras.layers.Conv2D(2, 1)
+    return keras.Model(inputs, last(model.layers[0](inputs)), name="other")
+
+
+@pytest.mark.parametrize("former", ["alive", "compiled again", "gone"])
+@pytest.mark.parametrize("change", [frozen_and_compiled_again, in_another_model])
+def test_layers_that_are_frozen_and_trained_again_follow_the_schedule(change, former):
+    model = make_model(tfag.EveryNthStep("zero", n=2))
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    model.fit(X, TARGETS, verbose=0, callbacks=[tfag.ApproximationCallback()])
+    other, first = change(model), model.layers[0]
+    if former == "compiled again":
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+    if former == "gone":
+        del model
+        gc.collect()
+    callbacks = [tfag.ApproximationCallback()]
+    other.compile(keras.optimizers.SGD(0.1), "mse")
+    other.fit(X, TARGETS, verbose=0, callbacks=callbacks)
+    if former == "gone" or change is frozen_and_compiled_again:
+        assert first.gradient_policy.step.variable is other.optimizer.iterations.value
+    first.trainable = True
+    other.compile(keras.optimizers.SGD(0.1), "mse")
+    before = []
+    record = keras.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda batch, logs: before.append(first.kernel.numpy())
+    )
+    other.fit(X, TARGETS, batch_size=2, verbose=0, callbacks=[*callbacks, record])
+    after = [*before[1:], first.kernel]
+    moved = [np.any(a != b) for a, b in zip(before, after, strict=True)]
+    assert moved == [True, False]
 
 
 def test_loop_of_ones_own_may_have_another_optimizer_than_the_model():

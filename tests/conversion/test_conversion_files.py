@@ -15,6 +15,7 @@ from model_zoo import (
     assert_all_equal,
     call,
     compiled,
+    conv,
     functional,
     nested,
     other_kinds,
@@ -101,11 +102,21 @@ def test_convolutions_that_lost_their_conversion_in_a_file_are_noticed(tmp_path)
     tfag.bind_step(again, tf.Variable(0))
 
 
+@keras.saving.register_keras_serializable(package="tests")
+class OwnSequential(keras.Sequential):
+    """A user's own class whose layers are in its configuration."""
+
+
+def own_sequential():
+    return OwnSequential([keras.Input((8, 8, 3)), conv(3, name="a"), conv(3)])
+
+
+@pytest.mark.parametrize("make", [sequential, own_sequential])
 @pytest.mark.parametrize("from_file", [False, True])
 def test_plain_convolution_in_place_of_a_converted_one_is_no_reason_to_refuse(
-    from_file, tmp_path
+    from_file, make, tmp_path
 ):
-    model = tfag.approximate_gradients(sequential(), tfag.Constant("zero"))
+    model = tfag.approximate_gradients(make(), tfag.Constant("zero"))
     if from_file:
         model.save(tmp_path / "model.keras")
         model = keras.models.load_model(tmp_path / "model.keras")

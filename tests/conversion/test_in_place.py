@@ -29,7 +29,7 @@ from model_zoo import (
 )
 
 import tf_approxgrad as tfag
-from tf_approxgrad.conversion.layer_classes import LayerClass, temporary_classes
+from tf_approxgrad.conversion.layer_classes import LayerState, temporary
 from tf_approxgrad.conversion.traversal import convertible_layers
 
 
@@ -236,17 +236,91 @@ def test_parts_that_models_share_stay_shared():
     assert sum(converted(models[0])) == 1
 
 
+def outer_and_part():
+    inputs = keras.Input((8, 8, 3))
+    part = keras.Model(inputs, conv(3, name="inner")(inputs))
+    outer = keras.Model(inputs, conv(3, name="last")(part(inputs)))
+    outer.compile(keras.optimizers.SGD(0.1), "mse")
+    return outer, part
+
+
+@pytest.mark.parametrize("strip", [False, True])
+def test_callback_follows_what_became_of_a_shared_part(strip):
+    outer, part = outer_and_part()
+    callbacks = [tfag.ApproximationCallback()]
+    schedule = tfag.Constant("zero")
+    tfag.approximate_gradients(outer, schedule, layers=None if strip else "last")
+    outer.fit(X, X, verbose=0, callbacks=callbacks)
+    if strip:
+        tfag.strip_approximation(part)
+    else:
+        tfag.approximate_gradients(part, schedule)
+    before = part.layers[-1].kernel.numpy()
+    outer.fit(X, X, verbose=0, callbacks=callbacks)
+    assert np.any(part.layers[-1].kernel != before) == strip
+
+
+@pytest.mark.parametrize("strip", [False, True])
+def test_conversion_within_fit_takes_effect_at_the_next_step(strip):
+    model = sequential()
+    if strip:
+        tfag.approximate_gradients(model, tfag.Constant("zero"))
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    kernels = []
+
+    def change(epoch, logs):
+        kernels.append(model.layers[0].kernel.numpy())
+        if strip:
+            tfag.strip_approximation(model)
+        else:
+            tfag.approximate_gradients(model, tfag.Constant("zero"))
+
+    callback = keras.callbacks.LambdaCallback(on_epoch_begin=change)
+    for _ in range(2):
+        model.fit(X, tf.zeros_like(model(X)), verbose=0, callbacks=[callback])
+    assert np.any(kernels[0] != model.layers[0].kernel) == strip
+
+
+def test_layer_that_keras_describes_otherwise_is_refused_before_any_change():
+    model = sequential()
+    del vars(model.layers[1])["_call_has_training_arg"]
+    before = attributes(model)
+    with pytest.raises(NotImplementedError, match="_call_has_training_arg"):
+        tfag.approximate_gradients(model, SCHEDULE)
+    assert not any(converted(model))
+    assert_same_objects(before, attributes(model))
+
+
+def test_layer_whose_call_is_patched_after_its_conversion_is_exact_when_stripped():
+    model = tfag.approximate_gradients(sequential(), tfag.Constant("zero"))
+    layer, calls = model.layers[0], []
+    original = layer.call
+
+    def patched(*args, **kwargs):
+        calls.append(1)
+        return original(*args, **kwargs)
+
+    layer.call = patched
+    assert tfag.conversion_report(model).converted == ["a", "b"]
+    tfag.strip_approximation(model)
+    assert tfag.conversion_report(model).converted == []
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model(X, training=True) ** 2)
+    assert np.any(tape.gradient(loss, layer.kernel.value))
+    assert calls
+
+
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_failure_within_a_conversion_changes_no_layer(error, monkeypatch):
     model = sequential()
-    original = LayerClass.assign
+    original = LayerState.assign
 
     def assign(change):
         original(change)
         if change.layer is model.layers[1] and change.policy is not None:
             raise error
 
-    monkeypatch.setattr(LayerClass, "assign", assign)
+    monkeypatch.setattr(LayerState, "assign", assign)
     before = attributes(model)
     with pytest.raises(error):
         tfag.approximate_gradients(model, SCHEDULE)
@@ -258,8 +332,8 @@ def test_failure_within_a_conversion_changes_no_layer(error, monkeypatch):
 def test_classes_for_a_moment_are_restored_whatever_happens(error, monkeypatch):
     model = tfag.approximate_gradients(sequential(), SCHEDULE)
     policies = [layer.gradient_policy for layer in model.layers]
-    changes = [LayerClass(x, keras.layers.Conv2D, None) for x in model.layers]
-    original, interrupts = LayerClass.assign, [True]
+    changes = [LayerState.planned(x, keras.layers.Conv2D, None) for x in model.layers]
+    original, interrupts = LayerState.assign, [True]
 
     def assign(change):
         # The user is impatient: a second interrupt, while layers are restored.
@@ -268,9 +342,9 @@ def test_classes_for_a_moment_are_restored_whatever_happens(error, monkeypatch):
             raise KeyboardInterrupt
         original(change)
 
-    with pytest.raises((error, KeyboardInterrupt)), temporary_classes(changes):
+    with pytest.raises((error, KeyboardInterrupt)), temporary(changes):
         assert not any(converted(model))
-        monkeypatch.setattr(LayerClass, "assign", assign)
+        monkeypatch.setattr(LayerState, "assign", assign)
         raise error
     assert not interrupts
     assert [layer.gradient_policy for layer in model.layers] == policies

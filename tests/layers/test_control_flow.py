@@ -225,6 +225,28 @@ def test_fit_follows_the_schedule_there(place):
     assert moved == [False, True, False]
 
 
+def test_gradients_of_others_in_a_vectorized_map_are_left_alone():
+    @tf.custom_gradient
+    def twice(x):
+        return 2 * x, lambda dy: 3 * dy
+
+    def of_no_argument(e):
+        @tf.custom_gradient
+        def double():
+            return 2 * e, lambda dy: None
+
+        return double()
+
+    @tf.custom_gradient
+    def two(x):
+        return (x, 2 * x), lambda dy, dz: dy + dz
+
+    x = tf.range(3.0)
+    np.testing.assert_array_equal(tf.vectorized_map(twice, x), 2 * x)
+    np.testing.assert_array_equal(tf.vectorized_map(of_no_argument, x), 2 * x)
+    np.testing.assert_array_equal(tf.vectorized_map(two, x)[1], 2 * x)
+
+
 def test_forward_mode_derivative_is_that_of_the_convolution():
     plain = keras.layers.Conv2D(2, 3)
     model = keras.Sequential([keras.Input(X.shape[1:]), plain])

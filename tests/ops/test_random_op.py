@@ -105,6 +105,7 @@ def test_layers_steps_and_seeds_are_independent():
 
 
 PROGRAM = """
+from tf_approxgrad.gradients import op_library
 values = op_library.approx_random_filter_gradient(
     filter_sizes=[3, 3, 200, 201], out_backprop=tf.zeros([4, 2, 3, 1]),
     step=tf.constant(5, tf.int64), seed=7, layer=3)

@@ -4,7 +4,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
+_TESTS = Path(__file__).parents[1]
 INSTRUCTION_SETS = ("baseline", "avx2", "avx512")
 
 _START = """
@@ -25,14 +27,15 @@ def run_programs(
 
     Args:
         program: Its text. It has `tf`, and `show`, which prints a digest of an array,
-          and can import what tests can.
+          and can import what tests can, and the tests of ops.
         runs: For each run its arguments, the first of which is the number of threads,
           and variables of the environment that differ from this process's.
 
     Returns:
         The words that each run prints.
     """
-    path = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    folders = [*filter(None, sys.path), str(_TESTS / "ops")]
+    path = {"PYTHONPATH": os.pathsep.join(folders)}
     started = [
         subprocess.Popen(
             [sys.executable, "-c", _START + program, *arguments],

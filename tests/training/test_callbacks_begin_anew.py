@@ -1,6 +1,7 @@
 """Callbacks begin anew with another model, and go on with the same one."""
 
 import copy
+import pickle
 
 import keras
 import numpy as np
@@ -71,6 +72,13 @@ def test_settings_survive_a_deep_copy():
     assert duplicate.state is not callback.state
     shown = copy.deepcopy([tfag.ApproximationCallback(show_share=True)])[0]
     assert "share_approximated" in fit(make_model(), shown).history
+
+
+def test_used_callback_is_pickled_as_those_of_keras_are():
+    callback = tfag.ApproximationCallback(show_share=True)
+    fit(make_model(), callback, epochs=1)
+    again = pickle.loads(pickle.dumps(callback))
+    assert "share_approximated" in fit(make_model(), again).history
 
 
 def test_state_goes_on_in_later_calls_of_fit_and_in_files(tmp_path):

@@ -13,7 +13,7 @@ import tf_approxgrad as tfag
 from tf_approxgrad import _compat
 
 X = np.random.default_rng(0).normal(size=(8, 6, 6, 2)).astype(np.float32)
-EXACT = r"layers inner of model .* train exactly, although their schedule"
+EXACT = r"^inner of model .* train exactly, although the schedule"
 
 
 def conv(name):
@@ -101,7 +101,56 @@ def test_second_fit_says_what_it_traces_itself():
     model.call_part = in_inference
     model.compile(keras.optimizers.SGD(0.01), "mse")
     with pytest.warns(UserWarning, match=EXACT):
-        fit(model)
+        assert fit(model)["share_approximated"] == [0.5]
+    # Nothing is traced again, and nothing is otherwise.
+    assert fit(model)["share_approximated"] == [0.5]
+    notes = [row.note for row in tfag.conversion_report(model).rows]
+    assert ["but exact" in note for note in notes] == [True, False]
+
+
+def test_schedule_of_the_callback_changes_nothing_that_was_traced():
+    model = made(stopped)
+    for _ in range(2):
+        callback = tfag.ApproximationCallback(tfag.Constant("max"), show_share=True)
+        history = model.fit(X, 0 * X, verbose=0, callbacks=[callback]).history
+        assert history["share_approximated"] == [0.5]
+
+
+def in_both_ways(part, x, training):
+    return part(x, training=training) + part(x, training=False)
+
+
+def test_layer_that_is_exact_in_some_calls_is_named():
+    model = made(in_both_ways)
+    words = "^inner of model .* train exactly in some calls"
+    with pytest.warns(UserWarning, match=words):
+        assert fit(model)["share_approximated"] == [1.0]
+
+
+def test_gradients_outside_training_are_no_training():
+    model = made(lambda part, x, training: part(x, training=training))
+    x = tf.constant(X)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        loss = tf.reduce_sum(model(x, training=False) ** 2)
+    tape.gradient(loss, x)
+    report = tfag.conversion_report(model)
+    assert ([row.note for row in report.rows], report.share) == (["max", "max"], 1.0)
+
+
+def test_frozen_layers_have_no_part_in_the_share():
+    model = made(lambda part, x, training: part(x, training=training))
+    model.part.trainable = False
+    tfag.approximate_gradients(model, tfag.Constant("max", layers=["inner"]))
+    assert fit(model)["share_approximated"] == [0.0]
+
+
+def test_switch_to_full_names_nothing():
+    model = made(stopped)
+    switch = tfag.SwitchToFullOnPlateau("loss", patience=1, min_delta=1e9)
+    with pytest.warns(UserWarning, match=EXACT) as caught:
+        fit(model, switch, epochs=3)
+    assert len([x for x in caught if "train exactly" in str(x.message)]) == 1
 
 
 def test_evaluation_and_prediction_are_no_training():

@@ -8,13 +8,13 @@ from typing import Any
 
 import keras
 
-from tf_approxgrad.conversion.layer_classes import LayerClass, assign_classes
+from tf_approxgrad.conversion.layer_classes import LayerState, restoring
 from tf_approxgrad.conversion.report import conversion_report
 from tf_approxgrad.conversion.traversal import (
     all_layers,
     approximate_class,
     check_model,
-    is_approximated,
+    has_policy,
     plain_class,
     reason_not_convertible,
     why_fit_is_exact,
@@ -48,9 +48,12 @@ def approximate_gradients(
     convolutions and the reasons.
 
     The model is converted in place and returned: its layers change their classes, and
-    nothing else changes. Other models that share these layers have them converted too.
-    If an error is raised, the model is as it was. A plain twin, to compare with, is
-    made before: `keras.models.clone_model(model)`, with weights of its own.
+    nothing else changes. If an error is raised, the model is as it was. A plain twin,
+    to compare with, is made before: `keras.models.clone_model(model)`, with weights of
+    its own.
+
+    Other models that share these layers have them converted too: compile them again.
+    A `tf.function` of the user's own that was traced before goes on as it was traced.
 
     A converted model can be converted again, to another schedule or other layers.
 
@@ -128,7 +131,6 @@ def approximate_gradients(
             layer.name,
             before.method if before is not None else FullGradient(),
             step=before.step if before is not None else None,
-            stream=before.stream if before is not None else 0,
             count=len(convertible),
             converted=tuple(sorted(chosen)),
             input_method=input_method,
@@ -136,7 +138,7 @@ def approximate_gradients(
         policy.assign(resolved, index, rows[index])
         cls = approximate_class(layer)
         assert cls is not None
-        changes.append(LayerClass(layer, cls, policy))
+        changes.append(LayerState.planned(layer, cls, policy))
     reason = why_fit_is_exact(model)
     if reason is not None:
         warnings.warn(
@@ -155,21 +157,23 @@ def approximate_gradients(
     return model
 
 
-def _left_exact(layer: keras.layers.Layer) -> LayerClass:
-    """A layer that isn't converted, or no longer."""
+def _left_exact(layer: keras.layers.Layer) -> LayerState:
+    """The state of a layer that isn't converted, or no longer."""
     cls = plain_class(layer)
     if not issubclass(cls, ApproximateLayer):
-        return LayerClass(layer, cls, None)
+        return LayerState.planned(layer, cls, None)
     method = layer.gradient_policy.method
-    return LayerClass(layer, cls, LayerPolicy(layer.name, method, left_out=True))
+    policy = LayerPolicy(layer.name, method, left_out=True)
+    return LayerState.planned(layer, cls, policy)
 
 
-def _change(parts: Sequence[keras.layers.Layer], changes: Sequence[LayerClass]) -> None:
+def _change(parts: Sequence[keras.layers.Layer], states: Sequence[LayerState]) -> None:
     """Changes layers of a model and its parts; `fit` traces its step again."""
     models = [part for part in parts if isinstance(part, keras.Model)]
-    for model in models:
-        model.train_function = None
-    assign_classes(changes)
+    with restoring(states):
+        for model in models:
+            if model.train_function is not None:
+                model.make_train_function(force=True)
     for model in models:
         vars(model).pop(CALLBACK_STATE, None)
 
@@ -222,7 +226,7 @@ def strip_approximation(model: keras.Model) -> keras.Model:
     """
     check_model(model)
     every = all_layers(model)
-    layers = [layer for layer in every if is_approximated(layer)]
+    layers = [layer for layer in every if has_policy(layer)]
     if layers:
         _change([model, *every], [_left_exact(layer) for layer in layers])
     return model

@@ -170,25 +170,47 @@ def conversion_report(model: keras.Model) -> ConversionReport:
     check_model(model, built=False)
     indices = {id(layer): i for i, layer in enumerate(convertible_layers(model), 1)}
     layers = [layer for layer in all_layers(model) if isinstance(layer, CONVOLUTIONS)]
+    exact = {id(layer) for layer in _trained_exactly(layers)}
     costs = filter_gradient_costs(model)
     known = [costs.get(id(layer)) for layer in layers]
     total = None if None in known else sum(cost for cost in known if cost)
     return ConversionReport(
         model.name,
         tuple(
-            _row(layer, indices.get(id(layer)), cost, total)
+            _row(layer, indices.get(id(layer)), cost, total, id(layer) in exact)
             for layer, cost in zip(layers, known, strict=True)
         ),
     )
 
 
+def _trained_exactly(layers: list[keras.layers.Layer]) -> list[ApproximateLayer]:
+    """Converted layers whose gradients were exact in training against their schedule.
+
+    By the training step that `fit` traced; in a loop of the user's own, by the traces
+    since the conversion, once they approximate another layer.
+    """
+    converted = [layer for layer in layers if is_approximated(layer)]
+    policies = [layer.gradient_policy for layer in converted]
+    is_trained = any(policy.approximate_passes for policy in policies)
+    return [
+        layer
+        for layer, policy in zip(converted, policies, strict=True)
+        if policy.trains_exactly
+        or (policy.trains_exactly is None and is_trained and policy.was_exact())
+    ]
+
+
 def _row(
-    layer: keras.layers.Layer, index: int | None, cost: int | None, total: int | None
+    layer: keras.layers.Layer,
+    index: int | None,
+    cost: int | None,
+    total: int | None,
+    trains_exactly: bool,
 ) -> ReportRow:
     if is_approximated(layer):
         methods = dict.fromkeys(method.label for method in layer.gradient_policy.row())
         note = ", ".join(methods)
-        if layer.gradient_policy.trains_exactly():
+        if trains_exactly:
             note += "; but exact in training: without training=True, or no gradient"
         method = layer.input_gradient
         if method is not None and layer.gradient_policy.makes_input_gradient():
@@ -200,7 +222,7 @@ def _row(
             note = f"left exact: a subclass may compute something else than {stock}"
     share = cost / total if cost is not None and total else None
     converted_share = share
-    if not is_approximated(layer) or layer.gradient_policy.trains_exactly():
+    if not is_approximated(layer) or trains_exactly:
         converted_share = 0.0
     elif share is not None:
         converted_share = share * convertible_share(layer)

@@ -61,7 +61,9 @@ def bind_step(model: keras.Model, step: Any) -> None:
     policies = []
     _warn_of_rebinding(model, read_step)
     for index, layer in _indexed_layers(model):
-        if layer.trainable_weights or layer.gradient_policy.step is None:
+        step = layer.gradient_policy.step
+        is_kept = isinstance(step, _StepReader) and step.is_current(read_step)
+        if layer.trainable_weights or not is_kept:
             layer.gradient_policy.step = read_step
         layer.gradient_policy.index = layer.gradient_policy.index or index
         policies.append(layer.gradient_policy)
@@ -181,6 +183,13 @@ class _StepReader:
             return None
         return str(model.name)
 
+    def is_current(self, other: _StepReader) -> bool:
+        """Whether another model than `other`'s is alive and trains by this counter."""
+        if self.model_of_another(other) is None:
+            return False
+        optimizer = getattr(self._model(), "optimizer", None)
+        return optimizer is None or _source(optimizer) is _source(self._counter)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _StepReader) and (
             _source(self._counter) is _source(other._counter)
@@ -229,6 +238,7 @@ def _check_still_converted(model: keras.Model) -> None:
         for owner in [model, *all_layers(model)]
         if type(owner).__module__.partition(".")[0] != "keras"
         for layer in sublayers(owner)
+        if layer not in _in_configuration(owner)
     }
     plain = [
         layer.name
@@ -244,6 +254,12 @@ def _check_still_converted(model: keras.Model) -> None:
             "file: convert it again with "
             "tf_approxgrad.approximate_gradients(model, schedule)."
         )
+
+
+def _in_configuration(owner: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """The layers that a model's configuration holds, as their own classes."""
+    has_graph = isinstance(owner, keras.Sequential) or hasattr(owner, "operations")
+    return list(owner.layers) if has_graph else []
 
 
 def _check_counter(step: Any) -> None:

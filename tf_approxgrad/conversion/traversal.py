@@ -73,11 +73,12 @@ def approximated_layers(model: keras.Model) -> list[ApproximateLayer]:
 
 def is_approximated(layer: keras.layers.Layer) -> TypeGuard[ApproximateLayer]:
     """Whether a layer is converted: neither left out nor inconvertible."""
-    return (
-        isinstance(layer, ApproximateLayer)
-        and not layer.gradient_policy.left_out
-        and reason_not_convertible(layer) is None
-    )
+    return has_policy(layer) and reason_not_convertible(layer) is None
+
+
+def has_policy(layer: keras.layers.Layer) -> TypeGuard[ApproximateLayer]:
+    """Whether a layer's gradients follow a schedule or a method."""
+    return isinstance(layer, ApproximateLayer) and not layer.gradient_policy.left_out
 
 
 def approximate_class(layer: keras.layers.Layer) -> type[ApproximateLayer] | None:
@@ -98,10 +99,10 @@ def plain_class(layer: keras.layers.Layer) -> type[keras.layers.Layer]:
     """The class of a layer that isn't converted.
 
     A user-defined subclass of an approximate layer keeps its class, as it may compute
-    something else.
+    something else, and so does a layer whose `call` was replaced after its conversion.
     """
     for cls in APPROXIMATE_LAYERS:
-        if type(layer) is cls:
+        if type(layer) is cls and not _replaced_methods(layer):
             return cls.stock
     return type(layer)
 
@@ -114,16 +115,21 @@ def reason_not_convertible(layer: keras.layers.Layer) -> str | None:
             reason = "a subclass may compute something else"
         name = type(layer).__name__
         return f"{name} isn't supported" + (f": {reason}" if reason else "")
-    for name in ("call", "convolution_op"):
-        if name in vars(layer):
-            return f"its method {name} is replaced"
+    replaced = _replaced_methods(layer)
+    if replaced and not isinstance(layer, ApproximateLayer):
+        return f"its method {replaced[0]} is replaced"
     if getattr(layer, "groups", 1) != 1:
         return f"groups={layer.groups} isn't supported"
     is_ours = isinstance(layer, ApproximateLayer)
-    if is_ours and "training" not in inspect.signature(layer.call).parameters:
+    if is_ours and "training" not in inspect.signature(type(layer).call).parameters:
         name = type(layer).__name__
         return f"call of {name} has no argument training, so that it stays exact"
     return None
+
+
+def _replaced_methods(layer: keras.layers.Layer) -> list[str]:
+    """Methods of the convolution that the user replaced on the layer itself."""
+    return [name for name in ("call", "convolution_op") if name in vars(layer)]
 
 
 def convertible_layers(model: keras.Model) -> list[keras.layers.Layer]:

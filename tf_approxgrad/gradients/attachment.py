@@ -1,9 +1,8 @@
-"""Attachment of a gradient to a tensor that is computed already."""
+"""Attachment of a gradient to an output that is computed already."""
 
 from __future__ import annotations
 
 import itertools
-import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,57 +10,72 @@ import tensorflow as tf
 
 from tf_approxgrad import _compat
 
-# Called with the gradient of the first tensor, and the tensors.
-Gradients = Callable[..., Sequence[tf.Tensor | None]]
+# Called as `gradients(out_backprop, inputs)`. Returns the gradient of each input, or
+# `None`.
+Gradients = Callable[[tf.Tensor, Sequence[tf.Tensor]], Sequence[tf.Tensor | None]]
 
-_numbers = itertools.count()
-# By the names that TensorFlow's registry knows them by, which it keeps for good, too.
+
+# By name, as in TensorFlow's registry, which keeps what is registered for good, too.
 _registered: dict[str, Gradients] = {}
+_numbers = itertools.count()
 
 
-def attach_gradient(tensors: Sequence[tf.Tensor], gradients: Gradients) -> tf.Tensor:
-    """The first tensor, with the given function as its gradient.
+def attach_gradient(
+    output: tf.Tensor, inputs: Sequence[tf.Tensor], gradients: Gradients
+) -> tf.Tensor:
+    """The output, with the given function as its gradient.
 
     Like `tf.custom_gradient`, and right in three more places. In a conditional within
     another conditional or loop, TensorFlow differentiates copies of its graphs: the
-    function is called with the tensors of the copy. In `tf.vectorized_map` the gradient
-    is kept. For a `tf.autodiff.ForwardAccumulator` the derivative is that of the
-    computation of the first tensor.
+    function gets the inputs of the copy. `tf.vectorized_map` keeps the gradient. For a
+    `tf.autodiff.ForwardAccumulator` the derivative is that of the output's computation.
 
     Args:
-        tensors: Tensors to compute the gradients from. Gradients flow to these only.
-        gradients: Called as `gradients(out_backprop, *tensors)` in the backward pass.
-            Returns the gradients of the tensors, or `None`.
+        output: The output, computed by differentiable ops.
+        inputs: Tensors that gradients flow to, and others that `gradients` needs.
+        gradients: Computes the gradients of the inputs; fewer than inputs leave the
+            last ones without.
+
+    Returns:
+        A tensor equal to `output`.
     """
-    tensors = list(tensors)
-
-    def of_tape(out_backprop: tf.Tensor, *unused: Any) -> list[tf.Tensor | None]:
-        return list(gradients(out_backprop, *tensors))
-
+    tensors = [output, *inputs]
     if tf.executing_eagerly():
-        results = [tf.identity(tensors[0])]
+        results = [tf.identity(output)]
     else:
-        name = f"ApproxGradient{next(_numbers)}"
-        # TensorFlow's registry keeps the function for good, but needn't keep the graph.
-        references = [weakref.ref(tensor) for tensor in tensors]
-        _registered[name] = gradients
-
-        @tf.RegisterGradient(name)
-        def of_op(op: Any, out_backprop: tf.Tensor, *unused: Any) -> Any:
-            # SavedModel traces the function for no operation.
-            used = [ref() for ref in references] if op is None else op.inputs
-            return list(gradients(out_backprop, *used))
-
+        name = _register(gradients, tensors)
         graph = tf.compat.v1.get_default_graph()
         with graph.gradient_override_map({"IdentityN": name}):
             results = tf.raw_ops.IdentityN(input=tensors)
-    _compat.record_backward_pass("ApproxGradient", results, tensors, of_tape)
+    _compat.record_backward_pass(
+        "ApproxGradient",
+        results,
+        tensors,
+        lambda out_backprop, *_: _for_all(gradients, out_backprop, tensors),
+    )
     return results[0]
 
 
-def _attach_registered(name: str, tensors: list[tf.Tensor]) -> tf.Tensor | None:
-    gradients = _registered.get(name)
-    return None if gradients is None else attach_gradient(tensors, gradients)
+def gradients_named(name: str) -> Gradients | None:
+    """The gradients of an operation by their registered name; `None` if of others."""
+    return _registered.get(name)
 
 
-_compat.keep_gradients_in_vectorized_map(_attach_registered)
+def _register(gradients: Gradients, tensors: list[tf.Tensor]) -> str:
+    name = f"ApproxGradient{next(_numbers)}"
+    _registered[name] = gradients
+
+    @tf.RegisterGradient(name)
+    def gradients_of(operation: Any, out_backprop: tf.Tensor, *_: Any) -> Any:
+        # SavedModel traces the function without an operation.
+        used = tensors if operation is None else operation.inputs
+        return _for_all(gradients, out_backprop, used)
+
+    return name
+
+
+def _for_all(
+    gradients: Gradients, out_backprop: tf.Tensor, tensors: Sequence[tf.Tensor]
+) -> list[tf.Tensor | None]:
+    found = gradients(out_backprop, tensors[1:])
+    return [None, *found, *[None] * (len(tensors) - 1 - len(found))]

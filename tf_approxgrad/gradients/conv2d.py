@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -181,23 +181,23 @@ def convolve(
     needs_input_gradient = may_be_differentiated(input)
 
     def gradients(
-        out_backprop: tf.Tensor,
-        output: tf.Tensor,
-        input: tf.Tensor,
-        filters: tf.Tensor,
-        step: tf.Tensor | None = None,
+        out_backprop: tf.Tensor, tensors: Sequence[tf.Tensor]
     ) -> list[tf.Tensor | None]:
-        del output
+        input, filters, *steps = tensors
         inputs = GradientInputs(
-            input, tf.shape(filters), out_backprop, arguments, filters, step=step
+            input,
+            tf.shape(filters),
+            out_backprop,
+            arguments,
+            filters,
+            step=steps[0] if steps else None,
         )
         of_input = input_gradient(inputs) if needs_input_gradient else None
-        without = [None] if step is not None else []
-        return [None, of_input, filter_gradient(inputs), *without]
+        return [of_input, filter_gradient(inputs)]
 
     output = exact.convolution(input, filters, arguments)
     steps = [] if step is None else [step]
-    return attach_gradient([output, input, filters, *steps], gradients)
+    return attach_gradient(output, [input, filters, *steps], gradients)
 
 
 def _checked_step(

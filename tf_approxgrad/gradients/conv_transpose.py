@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
@@ -94,27 +94,25 @@ def transposed_convolution(
     needs_input_gradient = may_be_differentiated(input)
 
     def gradients(
-        out_backprop: tf.Tensor,
-        output: tf.Tensor,
-        input: tf.Tensor,
-        kernel: tf.Tensor,
-        step: tf.Tensor | None = None,
+        out_backprop: tf.Tensor, tensors: Sequence[tf.Tensor]
     ) -> list[tf.Tensor | None]:
-        del output
-        sizes = tf.gather(tf.shape(kernel), [0, 1, 3, 2])
+        input, kernel, *steps = tensors
         inputs = GradientInputs(
-            input, sizes, out_backprop, arguments, kernel, step=step
+            input,
+            tf.gather(tf.shape(kernel), [0, 1, 3, 2]),
+            out_backprop,
+            arguments,
+            kernel,
+            step=steps[0] if steps else None,
         )
         return [
-            None,
             of_input(inputs, compute_of_input) if needs_input_gradient else None,
             of_kernel(inputs, compute_of_kernel),
-            *([None] if step is not None else []),
         ]
 
     steps = [] if step is None else [step]
     output = _convolve(layer, input, kernel)
-    return attach_gradient([output, input, kernel, *steps], gradients)
+    return attach_gradient(output, [input, kernel, *steps], gradients)
 
 
 def _flipped(kernel: tf.Tensor) -> tf.Tensor:

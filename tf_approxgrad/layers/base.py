@@ -44,7 +44,7 @@ def warn_of_no_xla(layer: ApproximateLayer, model: str) -> None:
     )
 
 
-class ApproximateLayer(_compat.SavedWithMore):
+class ApproximateLayer(_compat.SavesUntracked):
     """Base class of the layers whose gradients are computed by methods.
 
     A mixin, placed before a Keras layer class, `stock`, in the list of bases.
@@ -190,7 +190,7 @@ class ApproximateLayer(_compat.SavedWithMore):
             config["left_out"] = True
         return config
 
-    def saved_variables(self) -> dict[str, Any]:
+    def untracked_variables(self) -> dict[str, Any]:
         variable = self._gradient_policy.step_variable()
         return {} if variable is None else {"approximation_step": variable}
 

@@ -10,7 +10,10 @@ import tensorflow as tf
 from tf_approxgrad.gradients.conv2d import convolve
 from tf_approxgrad.gradients.conv_arguments import ConvArguments
 from tf_approxgrad.gradients.conv_transpose import transposed_convolution
+from tf_approxgrad.gradients.vectorized_map import keep_gradients
 from tf_approxgrad.layers.base import ApproximateLayer
+
+keep_gradients()
 
 
 @keras.saving.register_keras_serializable(package="tf_approxgrad", name="ApproxConv2D")

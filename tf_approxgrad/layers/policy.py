@@ -55,9 +55,12 @@ class LayerPolicy:
             full; `None` means exact.
         warned_of_xla: Method about which a warning said that XLA can't compile it.
         traced: Copy of this policy from the layer's last call in training.
-        recorded_calls: Number of calls that a gradient tape recorded, as they were
-            traced, in training or not.
+        exact_calls: Number of calls, as they were traced, that a gradient tape recorded
+            without `training=True`.
+        training_calls: Number of those with it.
         approximate_passes: Number of backward passes by methods, as they were traced.
+        trains_exactly: Whether the last training step that `fit` traced left the
+            layer's gradients exact, whatever its methods; `None` before.
     """
 
     layer_name: str
@@ -73,8 +76,10 @@ class LayerPolicy:
     input_method: GradientMethod | None = None
     warned_of_xla: GradientMethod | None = None
     traced: LayerPolicy | None = None
-    recorded_calls: int = 0
+    exact_calls: int = 0
+    training_calls: int = 0
     approximate_passes: int = 0
+    trains_exactly: bool | None = None
     # Schedule and index, and their row: `Schedule.row` checks many steps.
     _cached: tuple[Any, tuple[GradientMethod, ...]] | None = None
 
@@ -115,25 +120,33 @@ class LayerPolicy:
     ) -> None:
         """Sets the schedule, the index and the row of that index."""
         self.schedule, self.index = schedule, index
-        self.recorded_calls = self.approximate_passes = 0
         self._cached = ((schedule, index), row)
 
     def note_call(self, training: bool | None) -> None:
         """Counts a call of the layer, and keeps the policy of a call in training."""
         if _compat.recording_is_possible():
-            self.recorded_calls += 1
+            self.training_calls += bool(training)
+            self.exact_calls += not training
         if training:
             self.traced = copy.copy(self)
             self.traced.traced = None
 
-    def trains_exactly(self) -> bool:
-        """Whether the gradients are exact in each trace although the row says not.
+    def was_exact(self, calls: int = 0, passes: int = 0) -> bool:
+        """Whether traced gradients were exact although the row isn't full.
 
-        So they are if `training` isn't true in the layer's call, if `tf.vectorized_map`
-        replaces the layer's ops, or if the layer gets no gradient.
+        So they are if `training` isn't true in the layer's calls, or if its filters get
+        no gradient.
+
+        Args:
+            calls: Number of traced calls to leave out, the first ones.
+            passes: Number of traced passes to leave out.
         """
-        traced_exactly = self.recorded_calls > 0 and self.approximate_passes == 0
-        return traced_exactly and not are_full(self.row())
+        was_called = self.exact_calls + self.training_calls > calls
+        return (
+            was_called
+            and self.approximate_passes == passes
+            and not are_full(self.row())
+        )
 
     def read_step(self) -> tf.Tensor | None:
         """The training step, where the layer is called; `None` if it isn't needed."""
@@ -165,7 +178,7 @@ class LayerPolicy:
 
     def count_approximated(self, steps: int) -> int:
         """Number of the first `steps` steps at which the gradient isn't exact."""
-        if self.trains_exactly():
+        if self.trains_exactly:
             return 0
         flags = [not isinstance(method, FullGradient) for method in self.row()]
         if self.schedule is None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 import keras
 import tensorflow as tf
 
-from tf_approxgrad.conversion.layer_classes import LayerClass, temporary_classes
+from tf_approxgrad.conversion.layer_classes import LayerState, temporary
 from tf_approxgrad.conversion.traversal import approximate_class
 from tf_approxgrad.gradients.observer import Observer, observed_by
 from tf_approxgrad.layers.base import ApproximateLayer
@@ -46,12 +46,14 @@ def observed_layers(
         set(policies.values()), filter_method=ZeroGradient(), eager=True
     )
     changes = [
-        LayerClass(layer, approximate_class(layer) or type(layer), policies[index])
+        LayerState.planned(
+            layer, approximate_class(layer) or type(layer), policies[index]
+        )
         for index, layer in layers.items()
     ]
     with (
         preserved_state(model),
-        temporary_classes(changes),
+        temporary(changes),
         _functions_run_eagerly(),
         observed_by(observer),
     ):

@@ -16,7 +16,12 @@ from tf_approxgrad.layers.base import ApproximateLayer, warn_of_no_xla
 from tf_approxgrad.layers.policy import share_approximated
 from tf_approxgrad.schedules import Schedule
 from tf_approxgrad.training.model_callback import ModelCallback
-from tf_approxgrad.training.trace_check import StepCheck, TraceCheck, needs_new_trace
+from tf_approxgrad.training.trace_check import (
+    StepCheck,
+    TraceCheck,
+    needs_new_trace,
+    trained_layers,
+)
 
 
 class ApproximationCallback(ModelCallback):
@@ -36,8 +41,8 @@ class ApproximationCallback(ModelCallback):
         schedule: A `Schedule` that replaces the model's, or sets one for a model built
             from approximate layers. `None` keeps the model's.
         show_share: Whether to add `share_approximated` to the logs and the progress
-            bar: the share of approximated (layer, step) cells so far. The step is then
-            read after every batch.
+            bar: the share of approximated (layer, step) cells so far, of the layers
+            that aren't frozen. The step is then read after every batch.
 
     Raises:
         TypeError: If `schedule` isn't a schedule.
@@ -104,7 +109,7 @@ class ApproximationCallback(ModelCallback):
     def _add_share(self, logs: dict[str, Any] | None) -> None:
         # The progress bar is the last callback and shows the other callbacks' logs.
         if self.show_share and logs is not None:
-            layers = require_approximated_layers(self.model)
+            layers = trained_layers(self.model)
             logs["share_approximated"] = share_approximated(
                 [layer.gradient_policy for layer in layers],
                 current_step(self.model),

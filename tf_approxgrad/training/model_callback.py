@@ -25,15 +25,25 @@ class ModelCallback(keras.callbacks.Callback):
         raise NotImplementedError
 
     def set_model(self, model: keras.Model) -> None:
+        super().set_model(model)
         if self._begun_with is not None and self._begun_with() is not model:
             self.begin_anew()
         self._begun_with = weakref.ref(model)
-        super().set_model(model)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ModelCallback:
-        # Not of the model, which Keras' own callbacks copy, too.
-        duplicate = copy.copy(self)
-        duplicate._model = duplicate._begun_with = None
-        duplicate.begin_anew()
+        duplicate = type(self).__new__(type(self))
         memo[id(self)] = duplicate
+        for name, value in self.__getstate__().items():
+            is_container = isinstance(value, list | dict | set)
+            copied = copy.deepcopy(value, memo) if is_container else value
+            duplicate.__dict__[name] = copied
         return duplicate
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Keras' own callbacks copy their model, too.
+        duplicate = type(self).__new__(type(self))
+        duplicate.__dict__.update(vars(self))
+        keras.callbacks.Callback.set_model(duplicate, None)
+        duplicate._begun_with = None
+        duplicate.begin_anew()
+        return dict(vars(duplicate))

@@ -193,7 +193,7 @@ class SwitchToFullOnPlateau(ModelCallback):
         # The new schedules may need the step where the former didn't.
         bind_step(self.model, self.model.optimizer)
         self.model.make_train_function(force=True)
-        self._trace_check.start(self.model)
+        self._trace_check.start(self.model, warns=False)
         return True
 
 

@@ -96,10 +96,11 @@ class ApproximationSummaries(ModelCallback):
         self._measure: tuple[Any, Any] | None = None
         self._writer: Any = None
         self._step = 0
-        self._check_is_due = True
+        self._check_is_due = False
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         require_approximated_layers(self.model)
+        self._check_is_due = True
         self._writer = tf.summary.create_file_writer(self.log_dir)
         self._step = current_step(self.model)
 

@@ -8,22 +8,37 @@ optimizers than the one it was compiled with.
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
+import weakref
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tf_approxgrad.conversion.step_binding import require_approximated_layers
+from tf_approxgrad.conversion.traversal import convertible_layers
 from tf_approxgrad.layers.base import ApproximateLayer
 from tf_approxgrad.layers.policy import LayerPolicy
 
+# Policies of a model's convolutions when it was last trained; `None` for plain ones.
+_trained_with: weakref.WeakKeyDictionary[keras.Model, list[LayerPolicy | None]] = (
+    weakref.WeakKeyDictionary()
+)
+
 
 def needs_new_trace(model: keras.Model) -> bool:
-    """Whether the layers' configuration differs from that of the last trace."""
-    return any(
+    """Whether the layers' configuration differs from that of the last trace.
+
+    A part that is shared with another model may have been converted or stripped there.
+    """
+    convertible = convertible_layers(model)
+    policies = [vars(layer).get("_gradient_policy") for layer in convertible]
+    before = _trained_with.get(model, policies)
+    _trained_with[model] = policies
+    return before != policies or any(
         _traced_key(layer) != layer.gradient_policy.graph_key()
-        for layer in _trained_layers(model)
+        for layer in trained_layers(model)
     )
 
 
@@ -33,14 +48,19 @@ class TraceCheck:
     def __init__(self) -> None:
         self._is_due = False
         self._expected: list[tuple[ApproximateLayer, tuple[Any, ...]]] = []
-        # Recorded calls and approximate passes before training.
-        self._before: dict[LayerPolicy, tuple[int, int]] = {}
+        self._before: dict[LayerPolicy, _Counts] = {}
+        self._warns = True
 
-    def start(self, model: keras.Model) -> None:
-        """Schedules a comparison after the next training step."""
-        self._is_due = True
+    def start(self, model: keras.Model, warns: bool = True) -> None:
+        """Schedules a comparison after the next training step.
+
+        Args:
+            model: The model to be trained.
+            warns: Whether to warn of layers that train exactly.
+        """
+        self._is_due, self._warns = True, warns
         policies = [x.gradient_policy for x in require_approximated_layers(model)]
-        self._before = {x: (x.recorded_calls, x.approximate_passes) for x in policies}
+        self._before = {policy: _Counts.of(policy) for policy in policies}
 
     def end_batch(self, model: keras.Model) -> None:
         """Compares after the first batch.
@@ -53,17 +73,19 @@ class TraceCheck:
         self._is_due = False
         self._expected = [
             (layer, layer.gradient_policy.graph_key())
-            for layer in _trained_layers(model)
+            for layer in trained_layers(model)
         ]
-        # An eager step may call other layers than the next one.
-        if not model.run_eagerly:
+        if model.run_eagerly:
+            # An eager step may call other layers than the next one.
+            self._note_exact(model, trained_layers(model), warns=False)
+        else:
             self.end_epoch(model)
 
     def end_epoch(self, model: keras.Model) -> None:
         """Compares after the first epoch, if the first batch didn't."""
         expected, self._expected = self._expected, []
         _check_all_exact(model, [layer for layer, _ in expected])
-        self._warn_of_exact(model, [layer for layer, _ in expected])
+        self._note_exact(model, [layer for layer, _ in expected], self._warns)
         _check_stale(
             model,
             [
@@ -73,23 +95,46 @@ class TraceCheck:
             ],
         )
 
-    def _warn_of_exact(
-        self, model: keras.Model, layers: list[ApproximateLayer]
+    def _note_exact(
+        self, model: keras.Model, layers: list[ApproximateLayer], warns: bool
     ) -> None:
-        exact = []
+        """Notes which layers trained exactly, and warns of these."""
+        exact, partly = [], []
         for layer in layers:
             policy = layer.gradient_policy
-            calls, passes = self._before.get(policy, (0, 0))
-            called = policy.recorded_calls > calls
-            if called and policy.approximate_passes == passes and not policy.is_exact():
+            before = self._before.get(policy, _Counts())
+            now = _Counts.of(policy)
+            if now.calls == before.calls:
+                continue  # By an earlier trace.
+            policy.trains_exactly = policy.was_exact(before.calls, before.passes)
+            if policy.trains_exactly:
                 exact.append(layer.name)
-        if exact:
-            warnings.warn(
-                f"layers {', '.join(exact)} of model {model.name!r} train exactly, "
-                "although their schedule approximates them: they are called without "
-                "training=True, or their filters get no gradient.",
-                stacklevel=4,
-            )
+            elif now.exact_calls > before.exact_calls and not policy.is_exact():
+                partly.append(layer.name)
+        if not warns:
+            return
+        for names, how in ((exact, "exactly"), (partly, "exactly in some calls")):
+            if names:
+                warnings.warn(
+                    f"{', '.join(names)} of model {model.name!r} train {how}, although "
+                    "the schedule approximates: called without training=True, or "
+                    "without a gradient of the filters.",
+                    stacklevel=4,
+                )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Counts:
+    """Traced calls and backward passes of a layer so far."""
+
+    exact_calls: int = 0
+    calls: int = 0
+    passes: int = 0
+
+    @classmethod
+    def of(cls, policy: LayerPolicy) -> _Counts:
+        calls = policy.exact_calls + policy.training_calls
+        return cls(policy.exact_calls, calls, policy.approximate_passes)
 
 
 class StepCheck:
@@ -111,7 +156,7 @@ class StepCheck:
         before, self._before = self._before, None
         if before is None or before != _counters(model.optimizer):
             return
-        if any(layer.gradient_policy.needs_step() for layer in _trained_layers(model)):
+        if any(layer.gradient_policy.needs_step() for layer in trained_layers(model)):
             raise RuntimeError(
                 f"the optimizer that model {model.name!r} was compiled with took no "
                 "step in the first epoch, so that the schedule stands still: if others "
@@ -133,7 +178,7 @@ def _counters(optimizer: keras.optimizers.Optimizer) -> dict[int, float]:
     }
 
 
-def _trained_layers(model: keras.Model) -> list[ApproximateLayer]:
+def trained_layers(model: keras.Model) -> list[ApproximateLayer]:
     """The converted layers that aren't frozen, by themselves or by a nested model."""
     trained = {id(weight) for weight in model.trainable_weights}
     layers: list[Any] = [*require_approximated_layers(model)]

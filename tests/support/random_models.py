@@ -89,6 +89,12 @@ def recurrent(layer, x):
     return layer(steps)
 
 
+def rematerialised(x):
+    with keras.RematScope(mode="full"):
+        layer = layers.Conv2D(3, 3, padding="same")
+    return layer(x)
+
+
 def shared(x):
     layer = layers.Conv2D(x.shape[-1], 3, padding="same")
     return layer(layer(x))
@@ -148,6 +154,7 @@ BLOCKS: dict[str, Callable[[Any, int], Any]] = {
     )(x),
     "Functional": lambda x, c: nested(x),
     "shared": lambda x, c: shared(x),
+    "rematerialised": lambda x, c: rematerialised(x),
     "residual": lambda x, c: x + layers.Conv2D(c, 3, padding="same")(x),
     "own": lambda x, c: Own(3)(x),
 }

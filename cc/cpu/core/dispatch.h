@@ -1,7 +1,7 @@
 // The kernels of an instruction set.
 //
 // Each family has a table of its kernels, a struct of functions for one type of
-// element: PositionsKernels, RowsKernels, RandomKernels. Each instruction set
+// element: PositionsKernels, RowsKernels, RandomKernels, WinogradKernels. Each instruction set
 // has a namespace, whose translation unit (cc/cpu/target_*.cc) defines all of
 // its tables.
 

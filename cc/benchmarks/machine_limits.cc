@@ -48,8 +48,7 @@ int main(int argc, char** argv) {
   std::vector<float> sums(threads);
   const double loop_seconds =
       Fastest(threads, [&](int thread) { sums[thread] = loop.run(kRounds); });
-  const double multiply_adds =
-      loop.multiply_adds(kRounds) * threads;
+  const double multiply_adds = loop.multiply_adds(kRounds) * threads;
 
   const int64_t part = kCopiedBytes / threads;
   const std::unique_ptr<char[]> from(new char[kCopiedBytes]);

@@ -15,22 +15,22 @@ constexpr int kMultiplyAddSums = 12;
 // One loop for each width of vector; returns something of the sums, so that no
 // compiler leaves the loop out. Each sum starts from another value: of equal
 // ones the compiler computes a single one.
-#define DEFINE_MULTIPLY_ADDS(NAME, BYTES, TARGET)                        \
-  TARGET inline __attribute__((noinline)) float NAME(int64_t rounds) {          \
-    typedef float Vector __attribute__((vector_size(BYTES)));            \
-    Vector sums[kMultiplyAddSums];                                                  \
-    const float seed = static_cast<float>(rounds % 7) * 1e-3f;           \
-    for (int i = 0; i < kMultiplyAddSums; ++i) {                                    \
-      sums[i] = (seed + static_cast<float>(i)) - Vector{};               \
-    }                                                                    \
-    const Vector factor = (0.5f + seed) - Vector{};                      \
-    for (int64_t round = 0; round < rounds; ++round) {                   \
-      _Pragma("GCC unroll 12") for (int i = 0; i < kMultiplyAddSums; ++i) sums[i] = \
-          sums[i] * factor + factor;                                     \
-    }                                                                    \
-    float total = 0;                                                     \
-    for (int i = 0; i < kMultiplyAddSums; ++i) total += sums[i][0];                 \
-    return total;                                                        \
+#define DEFINE_MULTIPLY_ADDS(NAME, BYTES, TARGET)                         \
+  TARGET inline __attribute__((noinline)) float NAME(int64_t rounds) {    \
+    typedef float Vector __attribute__((vector_size(BYTES)));             \
+    Vector sums[kMultiplyAddSums];                                        \
+    const float seed = static_cast<float>(rounds % 7) * 1e-3f;            \
+    for (int i = 0; i < kMultiplyAddSums; ++i) {                          \
+      sums[i] = (seed + static_cast<float>(i)) - Vector{};                \
+    }                                                                     \
+    const Vector factor = (0.5f + seed) - Vector{};                       \
+    for (int64_t round = 0; round < rounds; ++round) {                    \
+      _Pragma("GCC unroll 12") for (int i = 0; i < kMultiplyAddSums; ++i) \
+          sums[i] = sums[i] * factor + factor;                            \
+    }                                                                     \
+    float total = 0;                                                      \
+    for (int i = 0; i < kMultiplyAddSums; ++i) total += sums[i][0];       \
+    return total;                                                         \
   }
 
 #if defined(__x86_64__)

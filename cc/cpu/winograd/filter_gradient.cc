@@ -68,8 +68,8 @@ void WinogradFilterGradient::Compute(const float* input,
                                      float* filter_backprop,
                                      const RunWorkers& run_workers) const {
   if (is_empty()) {
-    std::fill_n(filter_backprop,
-                geometry_.filter_size() * geometry_.out_depth, 0.0f);
+    std::fill_n(filter_backprop, geometry_.filter_size() * geometry_.out_depth,
+                0.0f);
     return;
   }
   ScratchLayout layout(scratch);
@@ -108,8 +108,8 @@ void WinogradFilterGradient::ComputeChunks(
   std::deque<UnitQueue> transforming;
   std::deque<UnitQueue> multiplying;
   for (int64_t block = 0; block < plan_.blocks; ++block) {
-    const int64_t tiles = std::min(plan_.block_tiles,
-                                   plan_.tiles - block * plan_.block_tiles);
+    const int64_t tiles =
+        std::min(plan_.block_tiles, plan_.tiles - block * plan_.block_tiles);
     transforming.emplace_back(DivideUp(tiles, kTiles), 1);
     multiplying.emplace_back(plan_.chunks(), 1);
   }

@@ -33,9 +33,9 @@ class WinogradFilterGradient {
 
  private:
   struct Scratch {
-    float* zeros;    // [Ci]
-    float* panels;   // of each worker, or shared
-    float* sums;     // of each piece, chunk or worker
+    float* zeros;   // [Ci]
+    float* panels;  // of each worker, or shared
+    float* sums;    // of each piece, chunk or worker
   };
 
   bool is_empty() const;

@@ -54,8 +54,8 @@ WinogradPlan PlanWinograd(const ConvGeometry& g, int64_t panel_width,
     plan.blocks = DivideUp(plan.tiles, plan.block_tiles);
     // A unit's sums stay in L2 until they are transformed.
     plan.chunk_in_blocks = std::min<int64_t>(plan.in_blocks, env("WCI", 2));
-    const int64_t panel_bytes = kPlanes * plan.chunk_in_blocks * kInBlock *
-                                panel_width * sizeof(float);
+    const int64_t panel_bytes =
+        kPlanes * plan.chunk_in_blocks * kInBlock * panel_width * sizeof(float);
     plan.chunk_out_panels = std::clamp<int64_t>(
         caches.level2 * 5 / 8 / panel_bytes, 1, plan.out_panels);
     plan.in_chunks = DivideUp(plan.in_blocks, plan.chunk_in_blocks);
@@ -64,7 +64,8 @@ WinogradPlan PlanWinograd(const ConvGeometry& g, int64_t panel_width,
   }
   // Reading and writing the sums once a block must cost no more than making
   // panels.
-  const int64_t wanted = env("WK", std::clamp<int64_t>(in * out / (in + out), 32, 128));
+  const int64_t wanted =
+      env("WK", std::clamp<int64_t>(in * out / (in + out), 32, 128));
   plan.block_tiles = std::min(wanted, plan.tiles);
   plan.blocks = DivideUp(plan.tiles, plan.block_tiles);
   const int64_t most =

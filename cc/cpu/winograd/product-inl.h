@@ -22,6 +22,9 @@ namespace {
 
 constexpr int64_t kPanelWidth = 2 * kLanes<float>;
 
+// Rows in one turn of the loop, whose end a processor then foresees.
+constexpr int kRowsAtOnce = 4;
+
 // One panel of X and one of dY.
 struct PanelPair {
   // [rows, kInBlock]
@@ -50,26 +53,45 @@ inline __attribute__((always_inline)) void MultiplyTile(const PanelPair& pair,
     }
   }
   Vector<float> tile[kChannels][kVectors] = {};
-  for (int64_t row = 0; row < pair.rows; ++row) {
+  const auto add_row = [&](int64_t row) __attribute__((always_inline)) {
     Vector<float> y[kVectors];
 #pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) y[v] = LoadVector(out + v * kWidth);
+    for (int v = 0; v < kVectors; ++v) {
+      y[v] = LoadVector(out + row * kPanelWidth + v * kWidth);
+    }
 #pragma GCC unroll 16
     for (int c = 0; c < kChannels; ++c) {
-      const Vector<float> value = Broadcast(in[c]);
+      const Vector<float> value = Broadcast(in[row * kInBlock + c]);
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) tile[c][v] += value * y[v];
     }
+  };
+  int64_t left = pair.rows;
+  for (; left >= kRowsAtOnce; left -= kRowsAtOnce) {
+#pragma GCC unroll 4
+    for (int row = 0; row < kRowsAtOnce; ++row) add_row(row);
+    in = InRegister(in + kRowsAtOnce * kInBlock);
+    out = InRegister(out + kRowsAtOnce * kPanelWidth);
+  }
+  for (; left > 0; --left) {
+    add_row(0);
     in = InRegister(in + kInBlock);
     out = InRegister(out + kPanelWidth);
+  }
+  if (!pair.is_first) {
+#pragma GCC unroll 16
+    for (int c = 0; c < kChannels; ++c) {
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) {
+        tile[c][v] += LoadVector(sums + c * kPanelWidth + v * kWidth);
+      }
+    }
   }
 #pragma GCC unroll 16
   for (int c = 0; c < kChannels; ++c) {
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) {
-      float* sum = sums + c * kPanelWidth + v * kWidth;
-      StoreVector(pair.is_first ? tile[c][v] : LoadVector(sum) + tile[c][v],
-                  sum);
+      StoreVector(tile[c][v], sums + c * kPanelWidth + v * kWidth);
     }
   }
 }
@@ -79,7 +101,8 @@ inline __attribute__((always_inline)) void MultiplyTile(const PanelPair& pair,
 // single vector a tile needs more channels to hide how long an addition takes.
 template <int kVectors>
 __attribute__((noinline)) void MultiplyPanels(const PanelPair& pair,
-                                              int64_t channels, float* sums) {
+                                              [[maybe_unused]] int64_t channels,
+                                              float* sums) {
 #if TF_APPROXGRAD_VECTOR_BYTES == 64
   if constexpr (kVectors == 1) {
     MultiplyTile<0, 16, 1>(pair, sums);
@@ -111,10 +134,12 @@ struct PlaneChannels {
 };
 
 // `sums` are those of the first channels: [out_panels, in_blocks * kInBlock,
-// kPanelWidth].
+// kPanelWidth]. Calls between(), which may ask for what comes later, once for
+// every pair of panels.
+template <typename Between>
 inline void MultiplyPlane(const WinogradPlan& plan,
                           const PlaneChannels& channels, PanelPair pair,
-                          float* sums) {
+                          float* sums, const Between& between) {
   const float* in = pair.in;
   const float* out = pair.out;
   for (int64_t panel = 0; panel < channels.out_panels; ++panel) {
@@ -125,6 +150,7 @@ inline void MultiplyPlane(const WinogradPlan& plan,
       const int64_t in_block = channels.first_in_block + block;
       const int64_t in_left = channels.in_depth - in_block * kInBlock;
       pair.in = in + in_block * plan.block_tiles * kInBlock;
+      between();
       if (left > kLanes<float>) {
         MultiplyPanels<2>(pair, in_left, sums);
       } else {

@@ -64,8 +64,10 @@ inline bool HasPoint(int pixels, int point) {
 // last tile of an axis may lack some.
 inline int64_t TilesBefore(const ConvGeometry& g, const WinogradPlan& plan,
                            int64_t index, int row_point, int col_point) {
-  const int last_rows = TileSize((plan.tile_rows - 1) * kTilePixels, g.out_rows);
-  const int last_cols = TileSize((plan.tile_cols - 1) * kTilePixels, g.out_cols);
+  const int last_rows =
+      TileSize((plan.tile_rows - 1) * kTilePixels, g.out_rows);
+  const int last_cols =
+      TileSize((plan.tile_cols - 1) * kTilePixels, g.out_cols);
   const int64_t rows = plan.tile_rows - !HasPoint(last_rows, row_point);
   const int64_t cols = plan.tile_cols - !HasPoint(last_cols, col_point);
   const int64_t line = index / plan.tile_cols;
@@ -112,27 +114,6 @@ inline void ListOutPixels(const WinogradTask& task, const TileOfMap& tile,
         (tile.image * g.out_rows + tile.row + i) * g.out_cols + tile.col;
     for (int j = 0; j < tile.cols; ++j) {
       pixels[i * kPoints + j] = task.out_backprop + (line + j) * g.out_depth;
-    }
-  }
-}
-
-// Asks for the pixels of dY that a tile has, and those of X below them, for the
-// next block.
-inline void FetchTile(const WinogradTask& task, const TileOfMap& tile) {
-  const ConvGeometry& g = task.g;
-  for (int i = 0; i < tile.rows; ++i) {
-    const int64_t out_line =
-        (tile.image * g.out_rows + tile.row + i) * g.out_cols + tile.col;
-    const float* out = task.out_backprop + out_line * g.out_depth;
-    for (int64_t c = 0; c < tile.cols * g.out_depth; c += 16) {
-      __builtin_prefetch(out + c, 0, 2);
-    }
-    if (tile.row + i >= g.in_rows || tile.col >= g.in_cols) continue;
-    const int64_t in_line =
-        (tile.image * g.in_rows + tile.row + i) * g.in_cols + tile.col;
-    const float* in = task.input + in_line * g.in_depth;
-    for (int64_t c = 0; c < tile.cols * g.in_depth; c += 16) {
-      __builtin_prefetch(in + c, 0, 2);
     }
   }
 }

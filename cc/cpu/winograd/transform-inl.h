@@ -94,12 +94,12 @@ using TileFunction = void (*)(const TilePanels&);
 // For tiles of [rows - 1][cols - 1] pixels of dY.
 template <template <int> class Transform>
 struct TileFunctions {
-#define TF_APPROXGRAD_OF_ROWS(ROWS)                     \
-  {                                                     \
-    &TransformTile<Transform<ROWS>, Transform<1>>,      \
-        &TransformTile<Transform<ROWS>, Transform<2>>,  \
-        &TransformTile<Transform<ROWS>, Transform<3>>,  \
-        &TransformTile<Transform<ROWS>, Transform<4>>,  \
+#define TF_APPROXGRAD_OF_ROWS(ROWS)                    \
+  {                                                    \
+    &TransformTile<Transform<ROWS>, Transform<1>>,     \
+        &TransformTile<Transform<ROWS>, Transform<2>>, \
+        &TransformTile<Transform<ROWS>, Transform<3>>, \
+        &TransformTile<Transform<ROWS>, Transform<4>>, \
   }
   static constexpr TileFunction kOf[kTilePixels][kTilePixels] = {
       TF_APPROXGRAD_OF_ROWS(1), TF_APPROXGRAD_OF_ROWS(2),

@@ -7,6 +7,7 @@
 
 #include "cc/common/geometry.h"
 #include "cc/common/target.h"
+#include "cc/cpu/winograd/fetch-inl.h"
 #include "cc/cpu/winograd/inverse-inl.h"
 #include "cc/cpu/winograd/kernels.h"
 #include "cc/cpu/winograd/plan.h"
@@ -24,24 +25,23 @@ inline int64_t EndOfBlock(const WinogradPlan& plan, int64_t block) {
   return end < plan.tiles ? end : plan.tiles;
 }
 
-// Multiplies all planes of a block's panels. Calls before_plane(plane) between.
-template <typename BeforePlane>
+// Multiplies all planes of a block's panels.
+template <typename Between>
 inline void MultiplyBlock(const WinogradTask& task, int64_t block,
                           const PlaneChannels& channels, const float* panels,
-                          bool is_first, float* sums,
-                          const BeforePlane& before_plane) {
+                          bool is_first, float* sums, const Between& between) {
   const WinogradPlan& plan = task.plan;
   int64_t rows[kPlanes];
   PlacesOfTile(task.g, plan, block * plan.block_tiles, EndOfBlock(plan, block),
                rows);
   for (int plane = 0; plane < kPlanes; ++plane) {
-    before_plane(plane);
     if (rows[plane] == 0 && !is_first) continue;
     const PanelPair pair{
         panels + plane * plan.in_plane(),
         panels + kPlanes * plan.in_plane() + plane * plan.out_plane(),
         rows[plane], is_first};
-    MultiplyPlane(plan, channels, pair, sums + plane * plan.sums_plane());
+    MultiplyPlane(plan, channels, pair, sums + plane * plan.sums_plane(),
+                  between);
   }
 }
 
@@ -56,21 +56,16 @@ void MultiplyPiece(const WinogradTask& task, int64_t piece, float* panels,
   const int64_t end = first + plan.piece_blocks < plan.blocks
                           ? first + plan.piece_blocks
                           : plan.blocks;
+  const int64_t steps = kPlanes * plan.in_blocks * plan.out_panels;
+  PixelStreams pixels(task, first * plan.block_tiles);
   for (int64_t block = first; block < end; ++block) {
-    const int64_t tiles_end = EndOfBlock(plan, block);
-    TransformTiles(task, block, block * plan.block_tiles, tiles_end, panels);
-    const int64_t next_tiles =
-        block + 1 < end ? EndOfBlock(plan, block + 1) - tiles_end : 0;
-    TileOfMap next = FindTile(task.g, plan, tiles_end);
-    int64_t fetched = 0;
+    TransformTiles(task, block, block * plan.block_tiles,
+                   EndOfBlock(plan, block), panels);
+    if (block + 1 < end) {
+      pixels.ReadTilesUntil(EndOfBlock(plan, block + 1), steps);
+    }
     MultiplyBlock(task, block, all, panels, block == first, sums,
-                  [&](int plane) {
-                    for (; fetched * kPlanes < next_tiles * (plane + 1);
-                         ++fetched) {
-                      FetchTile(task, next);
-                      NextTile(task.g, &next);
-                    }
-                  });
+                  [&] { pixels.Step(); });
   }
 }
 
@@ -90,7 +85,7 @@ void MultiplyChunk(const WinogradTask& task, int64_t block, int64_t chunk,
   if (channels.first_out_panel + channels.out_panels > plan.out_panels) {
     channels.out_panels = plan.out_panels - channels.first_out_panel;
   }
-  MultiplyBlock(task, block, channels, panels, block == 0, sums, [](int) {});
+  MultiplyBlock(task, block, channels, panels, block == 0, sums, [] {});
   if (block + 1 < plan.blocks) return;
   for (int64_t panel = 0; panel < channels.out_panels; ++panel) {
     for (int64_t in = 0; in < channels.in_blocks; ++in) {

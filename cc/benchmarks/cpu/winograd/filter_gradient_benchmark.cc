@@ -1,7 +1,7 @@
 // Times the Winograd filter gradient by itself, without TensorFlow, beside what
 // a dense gradient would take at the peak of the multiply-add units.
 //
-//   filter_gradient_benchmark [threads [repeats]]
+//   filter_gradient_benchmark [threads [repeats [the only shape, from 0]]]
 //
 // With one thread processor time, so that a busy machine matters little; with
 // more the time on the clock.
@@ -110,8 +110,8 @@ double TransformMilliseconds(const ConvGeometry& g, InstructionSet set,
       g, kernels.panel_width, tf_approxgrad::DetectedCacheSizes());
   const Values panels = MakeValues(plan.panels_size());
   const std::vector<float> zeros(g.in_depth);
-  const tf_approxgrad::WinogradTask task{g,            plan,         input,
-                                         out_backprop, zeros.data(), nullptr};
+  const tf_approxgrad::WinogradTask task{
+      g, plan, input, out_backprop, zeros.data(), nullptr};
   std::vector<double> times;
   for (int repeat = 0; repeat < 5; ++repeat) {
     const double start = ThreadMilliseconds();
@@ -123,7 +123,7 @@ double TransformMilliseconds(const ConvGeometry& g, InstructionSet set,
     }
     times.push_back(ThreadMilliseconds() - start);
   }
-  return tf_approxgrad::Median(times);
+  return *std::min_element(times.begin(), times.end());
 }
 
 // Multiply-adds of the products.
@@ -145,10 +145,10 @@ int main(int argc, char** argv) {
   const int repeats = argc > 2 ? std::max(1, std::atoi(argv[2])) : 9;
   const InstructionSet set = tf_approxgrad::ChosenInstructionSet();
   const double peak = Peak(set);
-  std::printf("%s, %d threads, float32 NHWC, median of %d; peak of a thread "
-              "%.1f G multiply-adds/s\n",
-              tf_approxgrad::InstructionSetName(set).c_str(), threads, repeats,
-              peak);
+  std::printf(
+      "%s, %d threads, float32 NHWC, least of %d; peak of a thread "
+      "%.1f G multiply-adds/s\n",
+      tf_approxgrad::InstructionSetName(set).c_str(), threads, repeats, peak);
   std::printf("%34s %8s %9s %13s %14s %12s\n", "shape", "ms", "dense at",
               "products, G", "of the time if", "transforms,");
   std::printf("%34s %8s %9s %13s %14s %12s\n", "", "", "the peak",
@@ -158,6 +158,10 @@ int main(int argc, char** argv) {
     if (shape.filter == 3 && shape.stride == 1) shapes.push_back(shape);
   }
   for (const auto& shape : kMoreShapes) shapes.push_back(shape);
+  if (argc > 3) {
+    const size_t only = std::min<size_t>(std::atoi(argv[3]), shapes.size() - 1);
+    shapes = {shapes[only]};
+  }
   Helpers helpers(threads - 1);
   for (const ConvolutionShape& shape : shapes) {
     const ConvGeometry g = tf_approxgrad::SameConvolution(shape);
@@ -170,16 +174,16 @@ int main(int argc, char** argv) {
     for (int repeat = 0; repeat <= repeats; ++repeat) {
       const auto now = threads == 1 ? &ThreadMilliseconds : &ClockMilliseconds;
       const double start = now();
-      gradient.Compute(
-          input.get(), out_backprop.get(), scratch.get(), result.get(),
-          [&](int64_t workers, const std::function<void()>& work) {
-            if (workers == 1) return work();
-            helpers.Run(work);
-          });
+      gradient.Compute(input.get(), out_backprop.get(), scratch.get(),
+                       result.get(),
+                       [&](int64_t workers, const std::function<void()>& work) {
+                         if (workers == 1) return work();
+                         helpers.Run(work);
+                       });
       // The first call meets new pages.
       if (repeat > 0) times.push_back(now() - start);
     }
-    const double ms = tf_approxgrad::Median(times);
+    const double ms = *std::min_element(times.begin(), times.end());
     const double transform_ms =
         TransformMilliseconds(g, set, input.get(), out_backprop.get());
     const double dense = static_cast<double>(g.batch * g.positions()) *

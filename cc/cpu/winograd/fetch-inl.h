@@ -1,4 +1,4 @@
-// Pixels that are on their way while others are multiplied.
+// What is on its way while something else is multiplied.
 
 #ifndef TF_APPROXGRAD_CC_CPU_WINOGRAD_FETCH_INL_H_
 #define TF_APPROXGRAD_CC_CPU_WINOGRAD_FETCH_INL_H_
@@ -10,6 +10,7 @@
 #include "cc/common/target.h"
 #include "cc/cpu/winograd/kernels.h"
 #include "cc/cpu/winograd/plan.h"
+#include "cc/cpu/winograd/product-inl.h"
 #include "cc/cpu/winograd/tiles-inl.h"
 
 TF_APPROXGRAD_BEGIN_TARGET();
@@ -17,26 +18,24 @@ namespace tf_approxgrad {
 namespace TF_APPROXGRAD_TARGET {
 namespace {
 
-// A tensor that is read in order.
-class PixelStream {
+// Memory that is asked for in order, a little in each step.
+class Stream {
  public:
-  PixelStream(const float* begin, int64_t size, int64_t first)
-      : next_(begin + first), end_(next_), limit_(begin + size) {}
-
-  // Sets how far to read, and how much of it in each of `steps`.
-  void ReadUntil(const float* end, int64_t steps) {
-    if (end > limit_) end = limit_;
-    if (end > end_) end_ = end;
-    lines_ = DivideUp(DivideUp(end_ - next_, kLine), steps);
+  // Sets what to read in `steps` steps; begins with the last range's end or
+  // later.
+  void Read(const float* begin, const float* end, int64_t steps) {
+    if (begin != end_) next_ = begin;
+    end_ = end;
+    const int64_t left = end_ - next_;
+    lines_ = left > 0 ? DivideUp(DivideUp(left, kLine), steps) : 0;
+    if (left > 0) LoadFrom(next_);
   }
 
   void Step() {
     for (int64_t line = 0; line < lines_ && next_ < end_; ++line) {
-      // A prefetch from a page whose address isn't known yet does nothing (Zen
-      // 3): a load from the page after this one makes it known.
       if (reinterpret_cast<uintptr_t>(next_) % kPageBytes < kLineBytes &&
-          limit_ - next_ > kPage) {
-        (void)*static_cast<const volatile float*>(next_ + kPage);
+          end_ - next_ > kPage) {
+        LoadFrom(next_ + kPage);
       }
       __builtin_prefetch(next_, 0, 2);
       next_ += kLine;
@@ -49,24 +48,27 @@ class PixelStream {
   static constexpr int64_t kLine = kLineBytes / sizeof(float);
   static constexpr int64_t kPage = kPageBytes / sizeof(float);
 
-  const float* next_;
-  const float* end_;
-  const float* limit_;
+  // A prefetch from a page whose address isn't known yet does nothing (Zen 3).
+  // A load makes it known.
+  static void LoadFrom(const float* address) {
+    (void)*static_cast<const volatile float*>(address);
+  }
+
+  const float* next_ = nullptr;
+  const float* end_ = nullptr;
   int64_t lines_ = 0;
 };
 
 // X and dY below the tiles that come next.
 class PixelStreams {
  public:
-  // Tiles before `first` have been read.
-  PixelStreams(const WinogradTask& task, int64_t first)
-      : task_(task),
-        in_(task.input, task.g.input_size(), InEnd(first)),
-        out_(task.out_backprop, task.g.output_size(), OutEnd(first)) {}
+  explicit PixelStreams(const WinogradTask& task) : task_(task) {}
 
-  void ReadTilesUntil(int64_t end, int64_t steps) {
-    in_.ReadUntil(task_.input + InEnd(end), steps);
-    out_.ReadUntil(task_.out_backprop + OutEnd(end), steps);
+  // Tiles before `begin` have been read.
+  void Read(int64_t begin, int64_t end, int64_t steps) {
+    in_.Read(task_.input + InEnd(begin), task_.input + InEnd(end), steps);
+    out_.Read(task_.out_backprop + OutEnd(begin),
+              task_.out_backprop + OutEnd(end), steps);
   }
 
   void Step() {
@@ -93,8 +95,44 @@ class PixelStreams {
   }
 
   const WinogradTask& task_;
-  PixelStream in_;
-  PixelStream out_;
+  Stream in_;
+  Stream out_;
+};
+
+// A chunk of the panels that are shared, plane by plane.
+class PanelStreams {
+ public:
+  PanelStreams(const WinogradPlan& plan, const PlaneChannels& channels,
+               const float* panels)
+      : plan_(plan),
+        channels_(channels),
+        in_panels_(panels + channels.first_in_block * in_stride()),
+        out_panels_(panels + kPlanes * plan.in_plane() +
+                    channels.first_out_panel * out_stride()) {}
+
+  void Read(int64_t plane) {
+    const int64_t steps = channels_.in_blocks * channels_.out_panels;
+    const float* in = in_panels_ + plane * plan_.in_plane();
+    in_.Read(in, in + channels_.in_blocks * in_stride(), steps);
+    const float* out = out_panels_ + plane * plan_.out_plane();
+    out_.Read(out, out + channels_.out_panels * out_stride(), steps);
+  }
+
+  void Step() {
+    in_.Step();
+    out_.Step();
+  }
+
+ private:
+  int64_t in_stride() const { return plan_.block_tiles * kInBlock; }
+  int64_t out_stride() const { return plan_.block_tiles * plan_.panel_width; }
+
+  const WinogradPlan& plan_;
+  const PlaneChannels& channels_;
+  const float* in_panels_;
+  const float* out_panels_;
+  Stream in_;
+  Stream out_;
 };
 
 }  // namespace

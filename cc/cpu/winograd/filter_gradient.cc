@@ -5,7 +5,6 @@
 #include <deque>
 
 #include "cc/common/integer_math.h"
-#include "cc/cpu/core/cache_sizes.h"
 #include "cc/cpu/core/dispatch.h"
 #include "cc/cpu/core/useful_workers.h"
 
@@ -26,7 +25,7 @@ WinogradFilterGradient::WinogradFilterGradient(const ConvGeometry& geometry,
     : geometry_(geometry),
       kernels_(KernelsFor<WinogradKernels>(instruction_set)) {
   if (is_empty()) return;
-  plan_ = PlanWinograd(geometry, kernels_.panel_width, DetectedCacheSizes());
+  plan_ = PlanWinograd(geometry, kernels_.panel_width);
   const double channels = static_cast<double>(geometry.in_depth) *
                               static_cast<double>(geometry.out_depth) +
                           static_cast<double>(kTransformWork) *

@@ -1,23 +1,56 @@
 #include "cc/cpu/winograd/plan.h"
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "cc/common/integer_math.h"
 
 namespace tf_approxgrad {
 namespace {
 
-// Panels that are shared stay in the last cache until they are multiplied.
-constexpr int64_t kSharedPanelBytes = 24 << 20;
+// Sums of all pieces, in bytes; the most pieces, the fewest for which this way
+// is taken, and the fewest tiles of one.
+constexpr int64_t kPieceBytes = 10 << 20;
+constexpr int64_t kMostPieces = 16;
+constexpr int64_t kFewestPieces = 4;
+constexpr int64_t kPieceTiles = 128;
 
-// Tiles of a piece: its sums cost as much as some 30 tiles when they are added.
-constexpr int64_t kPieceTiles = 512;
-constexpr int64_t kMostPieces = 32;
+// Tiles of a piece's block.
+constexpr int64_t kFewestTiles = 32;
+constexpr int64_t kMostTiles = 64;
 
-int64_t env(const char* n, int64_t d) {
-  const char* v = getenv(n);
-  return v ? atoll(v) : d;
+// Shared panels should stay in the last cache until they are multiplied, but
+// hold enough tiles that reading and writing the sums, which don't, costs
+// little.
+constexpr int64_t kSharedPanelBytes = 10 << 20;
+constexpr int64_t kFewestSharedTiles = 128;
+
+// The most input and output channels of a chunk, and the fewest chunks.
+constexpr int64_t kChunkChannels = 128;
+constexpr int64_t kFewestChunks = 8;
+
+// Tiles that are multiplied in one turn of the loop.
+constexpr int64_t kTilesAtOnce = 4;
+
+void CutIntoChunks(WinogradPlan* plan) {
+  plan->chunk_in_blocks = std::min(plan->in_blocks, kChunkChannels / kInBlock);
+  plan->chunk_out_panels =
+      std::min(plan->out_panels,
+               std::max<int64_t>(kChunkChannels / plan->panel_width, 1));
+  for (;;) {
+    plan->in_chunks = DivideUp(plan->in_blocks, plan->chunk_in_blocks);
+    plan->out_chunks = DivideUp(plan->out_panels, plan->chunk_out_panels);
+    if (plan->chunks() >= kFewestChunks) return;
+    const bool has_wide_in = plan->chunk_in_blocks * kInBlock >
+                             plan->chunk_out_panels * plan->panel_width;
+    if (plan->chunk_in_blocks > 1 &&
+        (has_wide_in || plan->chunk_out_panels == 1)) {
+      plan->chunk_in_blocks = DivideUp(plan->chunk_in_blocks, 2);
+    } else if (plan->chunk_out_panels > 1) {
+      plan->chunk_out_panels = DivideUp(plan->chunk_out_panels, 2);
+    } else {
+      return;
+    }
+  }
 }
 
 }  // namespace
@@ -28,8 +61,7 @@ bool WinogradApplies(const ConvGeometry& g) {
          g.dilation_rows == 1 && g.dilation_cols == 1;
 }
 
-WinogradPlan PlanWinograd(const ConvGeometry& g, int64_t panel_width,
-                          const CacheSizes& caches) {
+WinogradPlan PlanWinograd(const ConvGeometry& g, int64_t panel_width) {
   WinogradPlan plan;
   plan.tile_rows = DivideUp(g.out_rows, kTilePixels);
   plan.tile_cols = DivideUp(g.out_cols, kTilePixels);
@@ -40,37 +72,28 @@ WinogradPlan PlanWinograd(const ConvGeometry& g, int64_t panel_width,
 
   const int64_t in = plan.in_blocks * kInBlock;
   const int64_t out = plan.out_panels * panel_width;
-  const int64_t tile_bytes = kPlanes * (in + out) * sizeof(float);
-  const int64_t sums_bytes = kPlanes * in * out * sizeof(float);
-  plan.shares_panels =
-      env("WB", sums_bytes > 8 * caches.level2 ||
-                    (plan.tiles < 2 * kPieceTiles &&
-                     plan.tiles * tile_bytes <= kSharedPanelBytes));
+  const int64_t element = sizeof(float);
+  const int64_t pieces =
+      std::min({kMostPieces, plan.tiles / kPieceTiles,
+                kPieceBytes / (kPlanes * in * out * element)});
+  plan.shares_panels = pieces < kFewestPieces;
+  plan.pieces = plan.shares_panels ? 1 : pieces;
+  const int64_t piece_tiles = DivideUp(plan.tiles, plan.pieces);
+  int64_t wanted;
   if (plan.shares_panels) {
-    const int64_t most =
-        std::max<int64_t>(env("WSP", kSharedPanelBytes) / tile_bytes, 1);
-    plan.blocks = DivideUp(plan.tiles, most);
-    plan.block_tiles = DivideUp(plan.tiles, plan.blocks);
-    plan.blocks = DivideUp(plan.tiles, plan.block_tiles);
-    // A unit's sums stay in L2 until they are transformed.
-    plan.chunk_in_blocks = std::min<int64_t>(plan.in_blocks, env("WCI", 2));
-    const int64_t panel_bytes =
-        kPlanes * plan.chunk_in_blocks * kInBlock * panel_width * sizeof(float);
-    plan.chunk_out_panels = std::clamp<int64_t>(
-        caches.level2 * 5 / 8 / panel_bytes, 1, plan.out_panels);
-    plan.in_chunks = DivideUp(plan.in_blocks, plan.chunk_in_blocks);
-    plan.out_chunks = DivideUp(plan.out_panels, plan.chunk_out_panels);
-    return plan;
+    CutIntoChunks(&plan);
+    wanted = std::max(kSharedPanelBytes / (kPlanes * (in + out) * element),
+                      kFewestSharedTiles);
+  } else {
+    // The sums are read and written once a block, which must cost no more than
+    // making panels.
+    wanted = std::clamp(in * out / (in + out), kFewestTiles, kMostTiles);
   }
-  // Reading and writing the sums once a block must cost no more than making
-  // panels.
-  const int64_t wanted =
-      env("WK", std::clamp<int64_t>(in * out / (in + out), 32, 128));
-  plan.block_tiles = std::min(wanted, plan.tiles);
+  plan.piece_blocks = DivideUp(piece_tiles, wanted);
+  plan.block_tiles =
+      RoundUp(DivideUp(piece_tiles, plan.piece_blocks), kTilesAtOnce);
   plan.blocks = DivideUp(plan.tiles, plan.block_tiles);
-  const int64_t most =
-      std::clamp<int64_t>(plan.tiles / env("WPT", kPieceTiles), 1, kMostPieces);
-  plan.piece_blocks = DivideUp(plan.blocks, most);
+  plan.piece_blocks = DivideUp(plan.blocks, plan.pieces);
   plan.pieces = DivideUp(plan.blocks, plan.piece_blocks);
   return plan;
 }

@@ -6,7 +6,6 @@
 #include <cstdint>
 
 #include "cc/common/geometry.h"
-#include "cc/cpu/core/cache_sizes.h"
 
 namespace tf_approxgrad {
 
@@ -75,10 +74,9 @@ struct WinogradPlan {
 // stride 1, dilation 1, NHWC.
 bool WinogradApplies(const ConvGeometry& geometry);
 
-// The plan depends on the sizes and the machine, not on the number of threads,
-// so that neither do the sums. All sizes must be positive.
-WinogradPlan PlanWinograd(const ConvGeometry& geometry, int64_t panel_width,
-                          const CacheSizes& caches);
+// The plan depends on the sizes alone, not on the number of threads, so that
+// neither do the sums. All sizes must be positive.
+WinogradPlan PlanWinograd(const ConvGeometry& geometry, int64_t panel_width);
 
 }  // namespace tf_approxgrad
 

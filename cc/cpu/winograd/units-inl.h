@@ -25,16 +25,20 @@ inline int64_t EndOfBlock(const WinogradPlan& plan, int64_t block) {
   return end < plan.tiles ? end : plan.tiles;
 }
 
-// Multiplies all planes of a block's panels.
-template <typename Between>
+// Multiplies all planes of a block's panels. Calls before_plane(plane), and
+// between() for every pair of panels.
+template <typename BeforePlane, typename Between>
 inline void MultiplyBlock(const WinogradTask& task, int64_t block,
                           const PlaneChannels& channels, const float* panels,
-                          bool is_first, float* sums, const Between& between) {
+                          bool is_first, float* sums,
+                          const BeforePlane& before_plane,
+                          const Between& between) {
   const WinogradPlan& plan = task.plan;
   int64_t rows[kPlanes];
   PlacesOfTile(task.g, plan, block * plan.block_tiles, EndOfBlock(plan, block),
                rows);
   for (int plane = 0; plane < kPlanes; ++plane) {
+    before_plane(plane);
     if (rows[plane] == 0 && !is_first) continue;
     const PanelPair pair{
         panels + plane * plan.in_plane(),
@@ -57,15 +61,16 @@ void MultiplyPiece(const WinogradTask& task, int64_t piece, float* panels,
                           ? first + plan.piece_blocks
                           : plan.blocks;
   const int64_t steps = kPlanes * plan.in_blocks * plan.out_panels;
-  PixelStreams pixels(task, first * plan.block_tiles);
+  PixelStreams pixels(task);
   for (int64_t block = first; block < end; ++block) {
-    TransformTiles(task, block, block * plan.block_tiles,
-                   EndOfBlock(plan, block), panels);
+    const int64_t tiles_end = EndOfBlock(plan, block);
+    TransformTiles(task, block, block * plan.block_tiles, tiles_end, panels);
     if (block + 1 < end) {
-      pixels.ReadTilesUntil(EndOfBlock(plan, block + 1), steps);
+      pixels.Read(tiles_end, EndOfBlock(plan, block + 1), steps);
     }
-    MultiplyBlock(task, block, all, panels, block == first, sums,
-                  [&] { pixels.Step(); });
+    MultiplyBlock(
+        task, block, all, panels, block == first, sums, [](int) {},
+        [&] { pixels.Step(); });
   }
 }
 
@@ -85,7 +90,13 @@ void MultiplyChunk(const WinogradTask& task, int64_t block, int64_t chunk,
   if (channels.first_out_panel + channels.out_panels > plan.out_panels) {
     channels.out_panels = plan.out_panels - channels.first_out_panel;
   }
-  MultiplyBlock(task, block, channels, panels, block == 0, sums, [] {});
+  PanelStreams next(plan, channels, panels);
+  MultiplyBlock(
+      task, block, channels, panels, block == 0, sums,
+      [&](int plane) {
+        if (plane + 1 < kPlanes) next.Read(plane + 1);
+      },
+      [&] { next.Step(); });
   if (block + 1 < plan.blocks) return;
   for (int64_t panel = 0; panel < channels.out_panels; ++panel) {
     for (int64_t in = 0; in < channels.in_blocks; ++in) {

@@ -20,7 +20,6 @@
 #include "cc/benchmarks/measuring.h"
 #include "cc/benchmarks/multiply_adds.h"
 #include "cc/common/geometry.h"
-#include "cc/cpu/core/cache_sizes.h"
 #include "cc/cpu/core/dispatch.h"
 #include "cc/cpu/core/instruction_set.h"
 #include "cc/cpu/winograd/filter_gradient.h"
@@ -106,8 +105,7 @@ double Peak(InstructionSet set) {
 double TransformMilliseconds(const ConvGeometry& g, InstructionSet set,
                              const float* input, const float* out_backprop) {
   const auto kernels = tf_approxgrad::KernelsFor<WinogradKernels>(set);
-  const WinogradPlan plan = tf_approxgrad::PlanWinograd(
-      g, kernels.panel_width, tf_approxgrad::DetectedCacheSizes());
+  const WinogradPlan plan = tf_approxgrad::PlanWinograd(g, kernels.panel_width);
   const Values panels = MakeValues(plan.panels_size());
   const std::vector<float> zeros(g.in_depth);
   const tf_approxgrad::WinogradTask task{

@@ -22,8 +22,9 @@ namespace {
 
 constexpr int64_t kPanelWidth = 2 * kLanes<float>;
 
-// Rows in one turn of the loop, whose end a processor then foresees.
-constexpr int kRowsAtOnce = 4;
+// Tiles in one turn of the loop, so few turns that a processor foresees its
+// end.
+constexpr int kTilesOfTurn = 4;
 
 // One panel of X and one of dY.
 struct PanelPair {
@@ -39,8 +40,8 @@ struct PanelPair {
 // [kInBlock, kPanelWidth] sums, of which a tile has the channels
 // [kFirst, kFirst + kChannels) and the first kVectors vectors.
 template <int kFirst, int kChannels, int kVectors>
-inline __attribute__((always_inline)) void MultiplyTile(const PanelPair& pair,
-                                                        float* sums) {
+inline __attribute__((always_inline)) void MultiplyChannels(
+    const PanelPair& pair, float* sums) {
   constexpr int kWidth = kLanes<float>;
   const float* in = pair.in + kFirst;
   const float* out = pair.out;
@@ -67,11 +68,11 @@ inline __attribute__((always_inline)) void MultiplyTile(const PanelPair& pair,
     }
   };
   int64_t left = pair.rows;
-  for (; left >= kRowsAtOnce; left -= kRowsAtOnce) {
+  for (; left >= kTilesOfTurn; left -= kTilesOfTurn) {
 #pragma GCC unroll 4
-    for (int row = 0; row < kRowsAtOnce; ++row) add_row(row);
-    in = InRegister(in + kRowsAtOnce * kInBlock);
-    out = InRegister(out + kRowsAtOnce * kPanelWidth);
+    for (int row = 0; row < kTilesOfTurn; ++row) add_row(row);
+    in = InRegister(in + kTilesOfTurn * kInBlock);
+    out = InRegister(out + kTilesOfTurn * kPanelWidth);
   }
   for (; left > 0; --left) {
     add_row(0);
@@ -105,20 +106,20 @@ __attribute__((noinline)) void MultiplyPanels(const PanelPair& pair,
                                               float* sums) {
 #if TF_APPROXGRAD_VECTOR_BYTES == 64
   if constexpr (kVectors == 1) {
-    MultiplyTile<0, 16, 1>(pair, sums);
+    MultiplyChannels<0, 16, 1>(pair, sums);
     return;
   } else {
-    MultiplyTile<0, 8, 2>(pair, sums);
-    if (channels > 8) MultiplyTile<8, 8, 2>(pair, sums);
+    MultiplyChannels<0, 8, 2>(pair, sums);
+    if (channels > 8) MultiplyChannels<8, 8, 2>(pair, sums);
   }
 #else
   if constexpr (kVectors == 1) {
-    MultiplyTile<0, 8, 1>(pair, sums);
-    if (channels > 8) MultiplyTile<8, 8, 1>(pair, sums);
+    MultiplyChannels<0, 8, 1>(pair, sums);
+    if (channels > 8) MultiplyChannels<8, 8, 1>(pair, sums);
   } else {
-    MultiplyTile<0, 6, 2>(pair, sums);
-    if (channels > 6) MultiplyTile<6, 5, 2>(pair, sums);
-    if (channels > 11) MultiplyTile<11, 5, 2>(pair, sums);
+    MultiplyChannels<0, 6, 2>(pair, sums);
+    if (channels > 6) MultiplyChannels<6, 5, 2>(pair, sums);
+    if (channels > 11) MultiplyChannels<11, 5, 2>(pair, sums);
   }
 #endif
 }

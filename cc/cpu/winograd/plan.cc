@@ -21,8 +21,8 @@ constexpr int64_t kMostTiles = 64;
 // Shared panels should stay in the last cache until they are multiplied, but
 // hold enough tiles that reading and writing the sums, which don't, costs
 // little.
-constexpr int64_t kSharedPanelBytes = 10 << 20;
-constexpr int64_t kFewestSharedTiles = 128;
+constexpr int64_t kSharedPanelBytes = 5 << 20;
+constexpr int64_t kFewestSharedTiles = 64;
 
 // The most input and output channels of a chunk, and the fewest chunks.
 constexpr int64_t kChunkChannels = 128;

@@ -23,6 +23,9 @@ constexpr int64_t kMostTiles = 64;
 // little.
 constexpr int64_t kSharedPanelBytes = 5 << 20;
 constexpr int64_t kFewestSharedTiles = 64;
+// The most tiles that become a single block because their panels are smaller
+// than the sums, which then need not be kept.
+constexpr int64_t kMostSharedTiles = 128;
 
 // The most input and output channels of a chunk, and the fewest chunks.
 constexpr int64_t kChunkChannels = 128;
@@ -84,6 +87,9 @@ WinogradPlan PlanWinograd(const ConvGeometry& g, int64_t panel_width) {
     CutIntoChunks(&plan);
     wanted = std::max(kSharedPanelBytes / (kPlanes * (in + out) * element),
                       kFewestSharedTiles);
+    if (plan.tiles <= kMostSharedTiles && plan.tiles * (in + out) <= in * out) {
+      wanted = plan.tiles;
+    }
   } else {
     // The sums are read and written once a block, which must cost no more than
     // making panels.

@@ -13,6 +13,8 @@
 #include "cc/cpu/random/kernels.h"
 #include "cc/cpu/rows/kernels-inl.h"
 #include "cc/cpu/rows/kernels.h"
+#include "cc/cpu/winograd/kernels-inl.h"
+#include "cc/cpu/winograd/kernels.h"
 
 TF_APPROXGRAD_BEGIN_TARGET();
 namespace tf_approxgrad {
@@ -34,6 +36,7 @@ TF_APPROXGRAD_COMPILE(double);
 TF_APPROXGRAD_COMPILE(Bfloat16);
 TF_APPROXGRAD_COMPILE(Half);
 #undef TF_APPROXGRAD_COMPILE
+template WinogradKernels Compiled();
 
 }  // namespace TF_APPROXGRAD_TARGET
 }  // namespace tf_approxgrad

@@ -1,9 +1,9 @@
 // The kernels of an instruction set.
 //
 // Each family has a table of its kernels, a struct of functions for one type of
-// element: PositionsKernels, RowsKernels, RandomKernels. Each instruction set
-// has a namespace, whose translation unit (cc/cpu/target_*.cc) defines all of
-// its tables.
+// element: PositionsKernels, RowsKernels, RandomKernels; WinogradKernels is for
+// float alone. Each instruction set has a namespace, whose translation unit
+// (cc/cpu/target_*.cc) defines all of its tables.
 
 #ifndef TF_APPROXGRAD_CC_CPU_CORE_DISPATCH_H_
 #define TF_APPROXGRAD_CC_CPU_CORE_DISPATCH_H_

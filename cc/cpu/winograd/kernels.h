@@ -1,0 +1,64 @@
+// The kernels of the Winograd filter gradient, compiled once for each
+// instruction set.
+//
+// A tile of 4 pixels of dY meets 6 of X, and makes 3 taps of dF:
+//   dF[k] = sum over p of dY[p] * X[p + k],  k = 0 .. 2,  p = 0 .. 3.
+// As the transpose of a product of polynomials it takes 6 multiplications in
+// place of 12, one for each point x at which polynomials are evaluated:
+//   S[x] = (sum over p of dY[p] * x^p) * (X transformed)[x],
+//   dF[k] = sum over x of c[x] * x^k * S[x],
+// with the points 0, +-2/3, +-3/2 and infinity, and in two dimensions 36 in
+// place of 144. The last line is linear: S is added up over all tiles first, as
+// 36 matrix products [Ci x tiles] x [tiles x Co].
+//
+// An edge of 1 to 3 pixels takes some of the points and adds to the same S:
+// 3, 4 or 5 multiplications.
+
+#ifndef TF_APPROXGRAD_CC_CPU_WINOGRAD_KERNELS_H_
+#define TF_APPROXGRAD_CC_CPU_WINOGRAD_KERNELS_H_
+
+#include <cstdint>
+
+#include "cc/common/geometry.h"
+#include "cc/cpu/winograd/plan.h"
+
+namespace tf_approxgrad {
+
+// A call.
+struct WinogradTask {
+  const ConvGeometry& g;
+  const WinogradPlan& plan;
+  const float* input;
+  const float* out_backprop;
+  // As many as Ci.
+  const float* zeros;
+  float* filter_backprop;
+};
+
+struct WinogradKernels {
+  // Output channels of a panel.
+  int64_t panel_width;
+
+  // Writes the tiles [begin, end) to their places in the panels of the block
+  // `block`.
+  void (*transform)(const WinogradTask& task, int64_t block, int64_t begin,
+                    int64_t end, float* panels);
+
+  // Makes the sums of a piece, by panels that nobody else uses.
+  void (*multiply_piece)(const WinogradTask& task, int64_t piece, float* panels,
+                         float* sums);
+
+  // Makes of the pieces' sums, one after the other in memory, the part of dF
+  // that one block of input channels has.
+  void (*finish_in_block)(const WinogradTask& task, const float* sums,
+                          int64_t in_block);
+
+  // Adds the products of a block's shared panels to the sums of a unit, a chunk
+  // of channels, and writes its part of dF after the last block.
+  void (*multiply_chunk)(const WinogradTask& task, int64_t block, int64_t chunk,
+                         const float* panels, float* sums);
+};
+
+}  // namespace tf_approxgrad
+
+#endif  // TF_APPROXGRAD_CC_CPU_WINOGRAD_KERNELS_H_

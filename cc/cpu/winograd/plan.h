@@ -1,0 +1,83 @@
+// How a Winograd filter gradient is cut into tiles, panels and units of work.
+
+#ifndef TF_APPROXGRAD_CC_CPU_WINOGRAD_PLAN_H_
+#define TF_APPROXGRAD_CC_CPU_WINOGRAD_PLAN_H_
+
+#include <cstdint>
+
+#include "cc/common/geometry.h"
+
+namespace tf_approxgrad {
+
+// Pixels of a tile of dY along an axis; the points at which its polynomial is
+// evaluated, which are as many as the pixels of X that it meets; and the planes
+// of a tile in two dimensions.
+constexpr int kTilePixels = 4;
+constexpr int kPoints = 6;
+constexpr int kPlanes = kPoints * kPoints;
+
+// Input channels that lie next to each other in a panel of X.
+constexpr int kInBlock = 16;
+
+// Sizes are in elements. A panel holds the transformed tiles of a block, a row
+// for each tile: X as [plane, in_blocks, tile, kInBlock], dY as
+// [plane, out_panels, tile, panel_width].
+struct WinogradPlan {
+  int64_t tile_rows = 0;
+  int64_t tile_cols = 0;
+  int64_t tiles = 0;
+  int64_t in_blocks = 0;
+  // Two vectors.
+  int64_t panel_width = 0;
+  int64_t out_panels = 0;
+
+  // Tiles that are transformed, then multiplied, at a time.
+  int64_t block_tiles = 0;
+  int64_t blocks = 0;
+  // Whether all workers transform a block together and share its panels, each
+  // multiplying some of the channels. Otherwise a worker makes a whole piece of
+  // the tiles by itself, with sums of its own.
+  bool shares_panels = false;
+  int64_t pieces = 1;
+  int64_t piece_blocks = 0;
+  // Channels of a unit, if panels are shared.
+  int64_t chunk_in_blocks = 0;
+  int64_t chunk_out_panels = 0;
+  int64_t in_chunks = 1;
+  int64_t out_chunks = 1;
+
+  int64_t chunks() const { return in_chunks * out_chunks; }
+  // Distances between planes. A tile is written to all planes at once, so they
+  // must not lie a power of two apart, or they meet in one set of L1.
+  int64_t in_plane() const {
+    return in_blocks * block_tiles * kInBlock + kPlanePadding;
+  }
+  int64_t out_plane() const {
+    return out_panels * block_tiles * panel_width + kPlanePadding;
+  }
+  int64_t panels_size() const { return kPlanes * (in_plane() + out_plane()); }
+  // Sums lie as [plane, out_panels, input channels, panel_width], of a unit if
+  // panels are shared.
+  int64_t sums_plane() const {
+    return (shares_panels ? chunk_in_blocks * chunk_out_panels
+                          : in_blocks * out_panels) *
+               kInBlock * panel_width +
+           kPlanePadding;
+  }
+  int64_t sums_size() const { return kPlanes * sums_plane(); }
+
+ private:
+  static constexpr int64_t kPlanePadding = 48;
+};
+
+// Whether the kernels compute the filter gradient of this convolution: 3x3,
+// stride 1, dilation 1, NHWC.
+bool WinogradApplies(const ConvGeometry& geometry);
+
+// The plan depends on the sizes alone, not on the number of threads, so that
+// neither do the sums. All sizes must be positive.
+WinogradPlan PlanWinograd(const ConvGeometry& geometry, int64_t panel_width);
+
+}  // namespace tf_approxgrad
+
+#endif  // TF_APPROXGRAD_CC_CPU_WINOGRAD_PLAN_H_

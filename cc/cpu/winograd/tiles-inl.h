@@ -1,0 +1,126 @@
+// Where tiles lie in the maps and in the panels.
+
+#ifndef TF_APPROXGRAD_CC_CPU_WINOGRAD_TILES_INL_H_
+#define TF_APPROXGRAD_CC_CPU_WINOGRAD_TILES_INL_H_
+
+#include <cstdint>
+
+#include "cc/common/geometry.h"
+#include "cc/common/target.h"
+#include "cc/cpu/winograd/kernels.h"
+#include "cc/cpu/winograd/plan.h"
+#include "cc/cpu/winograd/points-inl.h"
+
+TF_APPROXGRAD_BEGIN_TARGET();
+namespace tf_approxgrad {
+namespace TF_APPROXGRAD_TARGET {
+namespace {
+
+// A tile's first pixel of dY and its size.
+struct TileOfMap {
+  int64_t image;
+  int64_t row;
+  int64_t col;
+  int rows;
+  int cols;
+};
+
+inline int TileSize(int64_t begin, int64_t end) {
+  return end - begin < kTilePixels ? static_cast<int>(end - begin)
+                                   : kTilePixels;
+}
+
+inline TileOfMap FindTile(const ConvGeometry& g, const WinogradPlan& plan,
+                          int64_t index) {
+  const int64_t line = index / plan.tile_cols;
+  TileOfMap tile;
+  tile.image = line / plan.tile_rows;
+  tile.row = line % plan.tile_rows * kTilePixels;
+  tile.col = index % plan.tile_cols * kTilePixels;
+  tile.rows = TileSize(tile.row, g.out_rows);
+  tile.cols = TileSize(tile.col, g.out_cols);
+  return tile;
+}
+
+inline void NextTile(const ConvGeometry& g, TileOfMap* tile) {
+  tile->col += kTilePixels;
+  if (tile->col >= g.out_cols) {
+    tile->col = 0;
+    tile->row += kTilePixels;
+    if (tile->row >= g.out_rows) {
+      tile->row = 0;
+      ++tile->image;
+    }
+    tile->rows = TileSize(tile->row, g.out_rows);
+  }
+  tile->cols = TileSize(tile->col, g.out_cols);
+}
+
+inline bool HasPoint(int pixels, int point) {
+  return point >= PointsBegin(pixels) && point < PointsEnd(pixels);
+}
+
+// How many of the first `index` tiles have the plane of two points. Only the
+// last tile of an axis may lack some.
+inline int64_t TilesBefore(const ConvGeometry& g, const WinogradPlan& plan,
+                           int64_t index, int row_point, int col_point) {
+  const int last_rows =
+      TileSize((plan.tile_rows - 1) * kTilePixels, g.out_rows);
+  const int last_cols =
+      TileSize((plan.tile_cols - 1) * kTilePixels, g.out_cols);
+  const int64_t rows = plan.tile_rows - !HasPoint(last_rows, row_point);
+  const int64_t cols = plan.tile_cols - !HasPoint(last_cols, col_point);
+  const int64_t line = index / plan.tile_cols;
+  const int64_t row = line % plan.tile_rows;
+  return (line / plan.tile_rows * rows + row) * cols +
+         (row < rows ? index % plan.tile_cols : 0);
+}
+
+// A tile's row in each plane's panels, if `first` has the first.
+inline void PlacesOfTile(const ConvGeometry& g, const WinogradPlan& plan,
+                         int64_t first, int64_t index, int64_t* places) {
+  for (int plane = 0; plane < kPlanes; ++plane) {
+    const int row = plane / kPoints;
+    const int col = plane % kPoints;
+    places[plane] = TilesBefore(g, plan, index, row, col) -
+                    TilesBefore(g, plan, first, row, col);
+  }
+}
+
+// The pixels of X that a tile of dY meets, kPoints a row; zeros outside.
+inline void ListInPixels(const WinogradTask& task, const TileOfMap& tile,
+                         const float** pixels) {
+  const ConvGeometry& g = task.g;
+  const int64_t first_row = tile.row - g.pad_top;
+  const int64_t first_col = tile.col - g.pad_left;
+  for (int i = 0; i < tile.rows + 2; ++i) {
+    const int64_t row = first_row + i;
+    const bool has_row = row >= 0 && row < g.in_rows;
+    const int64_t line = (tile.image * g.in_rows + row) * g.in_cols;
+    for (int j = 0; j < tile.cols + 2; ++j) {
+      const int64_t col = first_col + j;
+      const bool is_inside = has_row && col >= 0 && col < g.in_cols;
+      pixels[i * kPoints + j] =
+          is_inside ? task.input + (line + col) * g.in_depth : task.zeros;
+    }
+  }
+}
+
+inline void ListOutPixels(const WinogradTask& task, const TileOfMap& tile,
+                          const float** pixels) {
+  const ConvGeometry& g = task.g;
+  for (int i = 0; i < tile.rows; ++i) {
+    const int64_t line =
+        (tile.image * g.out_rows + tile.row + i) * g.out_cols + tile.col;
+    for (int j = 0; j < tile.cols; ++j) {
+      pixels[i * kPoints + j] = task.out_backprop + (line + j) * g.out_depth;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace TF_APPROXGRAD_TARGET
+}  // namespace tf_approxgrad
+TF_APPROXGRAD_END_TARGET();
+
+#endif  // TF_APPROXGRAD_CC_CPU_WINOGRAD_TILES_INL_H_

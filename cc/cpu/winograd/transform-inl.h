@@ -1,0 +1,153 @@
+// Tiles of X and dY transformed in two dimensions, and written to panels.
+
+#ifndef TF_APPROXGRAD_CC_CPU_WINOGRAD_TRANSFORM_INL_H_
+#define TF_APPROXGRAD_CC_CPU_WINOGRAD_TRANSFORM_INL_H_
+
+#include <cstdint>
+
+#include "cc/common/geometry.h"
+#include "cc/common/target.h"
+#include "cc/cpu/core/vectors-inl.h"
+#include "cc/cpu/winograd/kernels.h"
+#include "cc/cpu/winograd/plan.h"
+#include "cc/cpu/winograd/points-inl.h"
+#include "cc/cpu/winograd/tiles-inl.h"
+
+TF_APPROXGRAD_BEGIN_TARGET();
+namespace tf_approxgrad {
+namespace TF_APPROXGRAD_TARGET {
+namespace {
+
+// Where the channels of a tile come from and go to.
+struct TilePanels {
+  // Of each pixel, row by row, kPoints a row.
+  const float* const* pixels;
+  // The tile's row in the first panel of every plane.
+  float* const* planes;
+  int64_t channels;
+  // Channels next to each other in a panel, and from one panel to the next.
+  int64_t width;
+  int64_t stride;
+};
+
+template <typename Rows, typename Cols, bool kWhole>
+inline __attribute__((always_inline)) void TransformVector(
+    const TilePanels& tile, int64_t channel, int64_t place) {
+  constexpr int kWidth = kLanes<float>;
+  Vector<float> half[kPoints][Cols::kInputs];
+#pragma GCC unroll 6
+  for (int col = 0; col < Cols::kInputs; ++col) {
+    Vector<float> in[Rows::kInputs];
+#pragma GCC unroll 6
+    for (int row = 0; row < Rows::kInputs; ++row) {
+      const float* pixel = tile.pixels[row * kPoints + col] + channel;
+      if constexpr (kWhole) {
+        in[row] = LoadVector(pixel);
+      } else {
+        float values[kWidth] = {};
+        for (int64_t c = 0; channel + c < tile.channels; ++c) {
+          values[c] = pixel[c];
+        }
+        in[row] = LoadVector(values);
+      }
+    }
+    Vector<float> at[kPoints];
+    Rows::Apply(in, at);
+#pragma GCC unroll 6
+    for (int point = Rows::kBegin; point < Rows::kEnd; ++point) {
+      half[point][col] = at[point];
+    }
+  }
+#pragma GCC unroll 6
+  for (int row = Rows::kBegin; row < Rows::kEnd; ++row) {
+    Vector<float> at[kPoints];
+    Cols::Apply(half[row], at);
+#pragma GCC unroll 6
+    for (int col = Cols::kBegin; col < Cols::kEnd; ++col) {
+      StoreVector(at[col], tile.planes[row * kPoints + col] + place);
+    }
+  }
+}
+
+// All channels of a tile, and zeros up to the next whole vector.
+template <typename Rows, typename Cols>
+__attribute__((noinline)) void TransformTile(const TilePanels& tile) {
+  constexpr int kWidth = kLanes<float>;
+  int64_t panel = 0;
+  int64_t within = 0;
+  int64_t channel = 0;
+  for (; channel + kWidth <= tile.channels; channel += kWidth) {
+    TransformVector<Rows, Cols, true>(tile, channel, panel + within);
+    within += kWidth;
+    if (within == tile.width) {
+      within = 0;
+      panel += tile.stride;
+    }
+  }
+  if (channel < tile.channels) {
+    TransformVector<Rows, Cols, false>(tile, channel, panel + within);
+  }
+}
+
+using TileFunction = void (*)(const TilePanels&);
+
+// For tiles of [rows - 1][cols - 1] pixels of dY.
+template <template <int> class Transform>
+struct TileFunctions {
+#define TF_APPROXGRAD_OF_ROWS(ROWS)                    \
+  {                                                    \
+    &TransformTile<Transform<ROWS>, Transform<1>>,     \
+        &TransformTile<Transform<ROWS>, Transform<2>>, \
+        &TransformTile<Transform<ROWS>, Transform<3>>, \
+        &TransformTile<Transform<ROWS>, Transform<4>>, \
+  }
+  static constexpr TileFunction kOf[kTilePixels][kTilePixels] = {
+      TF_APPROXGRAD_OF_ROWS(1), TF_APPROXGRAD_OF_ROWS(2),
+      TF_APPROXGRAD_OF_ROWS(3), TF_APPROXGRAD_OF_ROWS(4)};
+#undef TF_APPROXGRAD_OF_ROWS
+};
+
+// The kernels' `transform`.
+void TransformTiles(const WinogradTask& task, int64_t block, int64_t begin,
+                    int64_t end, float* panels) {
+  const ConvGeometry& g = task.g;
+  const WinogradPlan& plan = task.plan;
+  float* in_panels = panels;
+  float* out_panels = panels + kPlanes * plan.in_plane();
+  const float* in_pixels[kPlanes];
+  const float* out_pixels[kPlanes];
+  float* in_planes[kPlanes];
+  float* out_planes[kPlanes];
+  const TilePanels in{in_pixels, in_planes, g.in_depth, kInBlock,
+                      plan.block_tiles * kInBlock};
+  const TilePanels out{out_pixels, out_planes, g.out_depth, plan.panel_width,
+                       plan.block_tiles * plan.panel_width};
+  int64_t places[kPlanes];
+  PlacesOfTile(g, plan, block * plan.block_tiles, begin, places);
+  TileOfMap tile = FindTile(g, plan, begin);
+  for (int64_t index = begin; index < end; ++index) {
+    ListInPixels(task, tile, in_pixels);
+    ListOutPixels(task, tile, out_pixels);
+    for (int row = PointsBegin(tile.rows); row < PointsEnd(tile.rows); ++row) {
+      for (int col = PointsBegin(tile.cols); col < PointsEnd(tile.cols);
+           ++col) {
+        const int plane = row * kPoints + col;
+        const int64_t place = places[plane]++;
+        in_planes[plane] =
+            in_panels + plane * plan.in_plane() + place * kInBlock;
+        out_planes[plane] =
+            out_panels + plane * plan.out_plane() + place * plan.panel_width;
+      }
+    }
+    TileFunctions<InTransform>::kOf[tile.rows - 1][tile.cols - 1](in);
+    TileFunctions<OutTransform>::kOf[tile.rows - 1][tile.cols - 1](out);
+    NextTile(g, &tile);
+  }
+}
+
+}  // namespace
+}  // namespace TF_APPROXGRAD_TARGET
+}  // namespace tf_approxgrad
+TF_APPROXGRAD_END_TARGET();
+
+#endif  // TF_APPROXGRAD_CC_CPU_WINOGRAD_TRANSFORM_INL_H_

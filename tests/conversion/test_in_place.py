@@ -291,16 +291,22 @@ def test_layer_that_keras_describes_otherwise_is_refused_before_any_change():
     assert_same_objects(before, attributes(model))
 
 
-def test_layer_whose_call_is_patched_after_its_conversion_is_exact_when_stripped():
-    model = tfag.approximate_gradients(sequential(), tfag.Constant("zero"))
-    layer, calls = model.layers[0], []
-    original = layer.call
+def count_calls(layer):
+    """Patches a layer's `call`, as a profiler does; returns a list that grows."""
+    original, calls = layer.call, []
 
     def patched(*args, **kwargs):
         calls.append(1)
         return original(*args, **kwargs)
 
     layer.call = patched
+    return calls
+
+
+def test_layer_whose_call_is_patched_after_its_conversion_is_exact_when_stripped():
+    model = tfag.approximate_gradients(sequential(), tfag.Constant("zero"))
+    layer = model.layers[0]
+    calls = count_calls(layer)
     assert tfag.conversion_report(model).converted == ["a", "b"]
     tfag.strip_approximation(model)
     assert tfag.conversion_report(model).converted == []
@@ -372,14 +378,8 @@ def test_refusal_as_an_error_changes_nothing():
 
 def test_layer_whose_call_is_patched_stays_exact_and_the_report_says_so():
     model = sequential()
-    layer, calls = model.layers[0], []
-    original = layer.call
-
-    def patched(*args, **kwargs):
-        calls.append(1)
-        return original(*args, **kwargs)
-
-    layer.call = patched
+    layer = model.layers[0]
+    calls = count_calls(layer)
     tfag.approximate_gradients(model, tfag.Constant("max"))
     assert converted(model) == [False, True]
     assert tfag.conversion_report(model).skipped == [

@@ -15,6 +15,7 @@ from tf_approxgrad.conversion.traversal import (
     approximated_layers,
     check_model,
     convertible_layers,
+    has_graph,
     is_approximated,
     sublayers,
 )
@@ -233,13 +234,14 @@ def _check_still_converted(model: keras.Model) -> None:
         before = place - layer.gradient_policy.index
         if 0 <= before <= len(convertible) - layer.gradient_policy.count:
             expected |= {before + index for index in layer.gradient_policy.converted}
-    made_by_users = {
-        id(layer)
-        for owner in [model, *all_layers(model)]
-        if type(owner).__module__.partition(".")[0] != "keras"
-        for layer in sublayers(owner)
-        if layer not in _in_configuration(owner)
-    }
+    if not expected:
+        return
+    made_by_users: set[int] = set()
+    for owner in [model, *all_layers(model)]:
+        if type(owner).__module__.partition(".")[0] != "keras":
+            # A graph's layers are in the model's configuration, as their own classes.
+            of_graph = set(map(id, owner.layers)) if has_graph(owner) else set()
+            made_by_users |= {id(layer) for layer in sublayers(owner)} - of_graph
     plain = [
         layer.name
         for place, layer in enumerate(convertible, start=1)
@@ -254,12 +256,6 @@ def _check_still_converted(model: keras.Model) -> None:
             "file: convert it again with "
             "tf_approxgrad.approximate_gradients(model, schedule)."
         )
-
-
-def _in_configuration(owner: keras.layers.Layer) -> list[keras.layers.Layer]:
-    """The layers that a model's configuration holds, as their own classes."""
-    has_graph = isinstance(owner, keras.Sequential) or hasattr(owner, "operations")
-    return list(owner.layers) if has_graph else []
 
 
 def _check_counter(step: Any) -> None:

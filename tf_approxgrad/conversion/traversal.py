@@ -152,10 +152,13 @@ def sublayers(owner: keras.layers.Layer) -> list[keras.layers.Layer]:
 
 def is_model_of_keras(layer: keras.layers.Layer) -> bool:
     """Whether a layer is a Sequential or Functional model, not of a subclass."""
-    return (
-        isinstance(layer, keras.Model)
-        and type(layer).__module__.partition(".")[0] == "keras"
-        and (isinstance(layer, keras.Sequential) or hasattr(layer, "operations"))
+    return has_graph(layer) and type(layer).__module__.partition(".")[0] == "keras"
+
+
+def has_graph(layer: keras.layers.Layer) -> bool:
+    """Whether a layer is a Sequential or Functional model, or of a subclass."""
+    return isinstance(layer, keras.Sequential) or (
+        isinstance(layer, keras.Model) and hasattr(layer, "operations")
     )
 
 

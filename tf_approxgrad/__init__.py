@@ -27,12 +27,14 @@ from tf_approxgrad.layers.conv import (
 from tf_approxgrad.measure.fidelity import fidelity
 from tf_approxgrad.measure.report import FidelityReport
 from tf_approxgrad.methods import (
+    ExactGradient,
     FullGradient,
     GradientMethod,
     MaxGradient,
     RandomGradient,
     RowSampledGradient,
     SampledGradient,
+    WinogradGradient,
     ZeroGradient,
 )
 from tf_approxgrad.schedules import (
@@ -67,6 +69,7 @@ __all__ = [
     "ConversionReport",
     "EveryNthLayer",
     "EveryNthStep",
+    "ExactGradient",
     "FidelityReport",
     "FullGradient",
     "GradientMethod",
@@ -81,6 +84,7 @@ __all__ = [
     "TableSchedule",
     "Until",
     "Warmup",
+    "WinogradGradient",
     "ZeroGradient",
     "approximate_gradients",
     "bind_step",

@@ -6,15 +6,18 @@
 
 #include "tensorflow/core/framework/op.h"
 
-// REGISTER_OP with the attributes of TensorFlow's Conv2DBackpropFilter.
-#define TF_APPROXGRAD_REGISTER_CONV_OP(name)          \
-  REGISTER_OP(name)                                   \
-      .Attr("T: {half, bfloat16, float, double}")     \
-      .Attr("strides: list(int)")                     \
-      .Attr("padding: {'SAME', 'VALID', 'EXPLICIT'}") \
-      .Attr("explicit_paddings: list(int) = []")      \
-      .Attr("data_format: {'NHWC', 'NCHW'} = 'NHWC'") \
+// REGISTER_OP with the attributes of TensorFlow's Conv2DBackpropFilter, for
+// some element types, or for all.
+#define TF_APPROXGRAD_REGISTER_CONV_OP_OF(name, types) \
+  REGISTER_OP(name)                                    \
+      .Attr("T: {" types "}")                          \
+      .Attr("strides: list(int)")                      \
+      .Attr("padding: {'SAME', 'VALID', 'EXPLICIT'}")  \
+      .Attr("explicit_paddings: list(int) = []")       \
+      .Attr("data_format: {'NHWC', 'NCHW'} = 'NHWC'")  \
       .Attr("dilations: list(int) = [1, 1, 1, 1]")
+#define TF_APPROXGRAD_REGISTER_CONV_OP(name) \
+  TF_APPROXGRAD_REGISTER_CONV_OP_OF(name, "half, bfloat16, float, double")
 
 namespace tf_approxgrad {
 

@@ -22,8 +22,14 @@ from tf_approxgrad.conversion.traversal import (
 from tf_approxgrad.gradients.input_gradient import is_biased, parse_input_gradient
 from tf_approxgrad.layers.base import ApproximateLayer
 from tf_approxgrad.layers.policy import LayerPolicy
-from tf_approxgrad.methods import FullGradient, GradientMethod, MethodLike, are_full
-from tf_approxgrad.schedules import Schedule
+from tf_approxgrad.methods import (
+    ExactGradient,
+    FullGradient,
+    GradientMethod,
+    MethodLike,
+    are_full,
+)
+from tf_approxgrad.schedules import Constant, Schedule
 from tf_approxgrad.schedules.layer_selectors import (
     LayerReference,
     parse_references,
@@ -37,11 +43,14 @@ CALLBACK_STATE = "tf_approxgrad_plateau"
 
 def approximate_gradients(
     model: keras.Model,
-    schedule: Schedule,
+    schedule: Schedule | None = None,
     layers: LayerReference | Iterable[LayerReference] | None = None,
     input_gradient: MethodLike | None = None,
 ) -> keras.Model:
-    """Converts a model's convolutions to layers with approximate filter gradients.
+    """Converts a model's convolutions to layers whose gradients methods compute.
+
+    Without a schedule the gradients stay exact, up to rounding, and are computed by the
+    fastest kernels: `ExactGradient` for filters and inputs.
 
     `keras.layers.Conv2D` becomes `ApproxConv2D`, and likewise `Conv1D`,
     `SeparableConv2D` and `Conv2DTranspose`. `conversion_report` lists the other
@@ -59,9 +68,10 @@ def approximate_gradients(
 
     Args:
         model: A built Keras model with at least one convertible convolution.
-        schedule: A `Schedule`: which method each convolution uses at each step. Layer
-            indices count all convertible convolutions in the model's layer order, from
-            1, whether or not `layers` selects them.
+        schedule: A `Schedule`: which method each convolution uses at each step. `None`
+            means `Constant(ExactGradient())`. Layer indices count all convertible
+            convolutions in the model's layer order, from 1, whether or not `layers`
+            selects them.
         layers: Convolutions to convert: an index, a name, a compiled regular expression
             to search for in the names, a predicate (a function of the layer that
             returns a bool), or a list of these. `None` means all. The others are, or
@@ -69,9 +79,10 @@ def approximate_gradients(
             layer keep their class, and their gradients are exact.
         input_gradient: The method, or its name, of the converted layers' input
             gradients, at the layers and steps where the schedule's method isn't full.
-            `None` means exact. Errors of input gradients propagate to all earlier
-            layers, so biased methods give a warning: prefer `SampledGradient` or
-            `RowSampledGradient` with scale 1.
+            `None` means exact: by `ExactGradient` without a schedule, else by
+            TensorFlow's op. `"exact"` goes with any schedule. Errors of input gradients
+            propagate to all earlier layers, so biased methods give a warning: prefer
+            `SampledGradient` or `RowSampledGradient` with scale 1.
 
     Returns:
         `model`, converted. Train it with `ApproximationCallback`, or call `bind_step`.
@@ -99,10 +110,14 @@ def approximate_gradients(
     SampledGradient(k=1, scale=1.0, seed=0)
     """
     check_model(model)
+    if schedule is None:
+        schedule = Constant(ExactGradient())
+        input_gradient = ExactGradient() if input_gradient is None else input_gradient
     if not isinstance(schedule, Schedule):
         raise TypeError(
-            f"schedule={schedule!r} must be a tf_approxgrad.Schedule, such as "
-            'EveryNthLayer("max") or, for all layers at every step, Constant("max").'
+            f"schedule={schedule!r} must be None, for exact gradients by the fastest "
+            "kernels, or a tf_approxgrad.Schedule, such as EveryNthLayer('max') or, "
+            "for all layers at every step, Constant('max')."
         )
     input_method = parse_input_gradient(input_gradient)
     references = None if layers is None else parse_references(layers)

@@ -74,6 +74,23 @@ class ConvArguments:
             return False
         return is_dilated or (self.padding == "EXPLICIT" and self.data_format == "NCHW")
 
+    def channels_last(self) -> ConvArguments:
+        """The arguments of the same convolution of channels-last tensors."""
+        if self.data_format == "NHWC":
+            return self
+
+        def moved(values: tuple[int, ...]) -> tuple[int, ...]:
+            size = len(values) // 4
+            return values[:size] + values[2 * size :] + values[size : 2 * size]
+
+        return ConvArguments(
+            moved(self.strides),
+            self.padding,
+            moved(self.explicit_paddings),
+            "NHWC",
+            moved(self.dilations),
+        )
+
     def for_op(self) -> dict[str, Any]:
         """The keyword arguments of a `tf.raw_ops` convolution."""
         return {

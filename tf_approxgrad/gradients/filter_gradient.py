@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tf_approxgrad.gradients import exact, op_inputs, op_library
+from tf_approxgrad.gradients import exact, fast_exact, op_inputs, op_library
 from tf_approxgrad.gradients.conv_arguments import accumulator_dtype
 from tf_approxgrad.gradients.inputs import (
     GradientInputs,
@@ -25,12 +25,14 @@ from tf_approxgrad.gradients.xla import context as xla
 from tf_approxgrad.gradients.xla import philox, positions
 from tf_approxgrad.gradients.xla.rows import row_sampled_filter_gradient
 from tf_approxgrad.methods import (
+    ExactGradient,
     FullGradient,
     GradientMethod,
     MaxGradient,
     RandomGradient,
     RowSampledGradient,
     SampledGradient,
+    WinogradGradient,
     ZeroGradient,
 )
 
@@ -65,6 +67,10 @@ def _full(method: FullGradient, inputs: GradientInputs) -> tf.Tensor:
         inputs.out_backprop,
         inputs.arguments,
     )
+
+
+filter_gradient.register(ExactGradient, fast_exact.filter_gradient)
+filter_gradient.register(WinogradGradient, fast_exact.filter_gradient)
 
 
 @filter_gradient.register

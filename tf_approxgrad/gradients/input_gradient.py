@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tf_approxgrad.gradients import exact, op_inputs, op_library
+from tf_approxgrad.gradients import exact, fast_exact, op_inputs, op_library
 from tf_approxgrad.gradients.conv_arguments import ConvArguments, accumulator_dtype
 from tf_approxgrad.gradients.filter_gradient import normal_numbers
 from tf_approxgrad.gradients.inputs import (
@@ -28,6 +28,7 @@ from tf_approxgrad.gradients.xla import context as xla
 from tf_approxgrad.gradients.xla import positions
 from tf_approxgrad.gradients.xla.rows import row_sampled_input_gradient
 from tf_approxgrad.methods import (
+    ExactGradient,
     FullGradient,
     GradientMethod,
     MaxGradient,
@@ -35,6 +36,7 @@ from tf_approxgrad.methods import (
     RandomGradient,
     RowSampledGradient,
     SampledGradient,
+    WinogradGradient,
     ZeroGradient,
     parse,
 )
@@ -103,6 +105,10 @@ def _full(method: FullGradient, inputs: GradientInputs) -> tf.Tensor:
     return exact.input_gradient(
         inputs.input, inputs.filters, inputs.out_backprop, inputs.arguments
     )
+
+
+input_gradient.register(ExactGradient, fast_exact.input_gradient)
+input_gradient.register(WinogradGradient, fast_exact.input_gradient)
 
 
 @input_gradient.register

@@ -71,6 +71,45 @@ approx_row_sampled_conv2d_backprop_input = _ops.approx_row_sampled_conv2d_backpr
 approx_sample_rows = _ops.approx_sample_rows
 approx_sampled_conv2d_backprop_filter = _ops.approx_sampled_conv2d_backprop_filter
 approx_sampled_conv2d_backprop_input = _ops.approx_sampled_conv2d_backprop_input
+approx_winograd_conv2d_backprop_filter = _ops.approx_winograd_conv2d_backprop_filter
+approx_winograd_conv2d_backprop_input = _ops.approx_winograd_conv2d_backprop_input
+
+
+def _arguments_of(op: tf.Operation) -> dict[str, Any]:
+    names = ("strides", "padding", "explicit_paddings", "data_format", "dilations")
+    return {name: op.get_attr(name) for name in names}
+
+
+@tf.RegisterGradient("ApproxWinogradConv2DBackpropFilter")
+def _filter_gradients_gradient(
+    op: tf.Operation, gradient: tf.Tensor
+) -> list[tf.Tensor | None]:
+    input, _, out_backprop = op.inputs
+    arguments = _arguments_of(op)
+    of_input = tf.raw_ops.Conv2DBackpropInput(
+        input_sizes=tf.shape(input),
+        filter=gradient,
+        out_backprop=out_backprop,
+        **arguments,
+    )
+    of_output = tf.raw_ops.Conv2D(input=input, filter=gradient, **arguments)
+    return [of_input, None, of_output]
+
+
+@tf.RegisterGradient("ApproxWinogradConv2DBackpropInput")
+def _input_gradients_gradient(
+    op: tf.Operation, gradient: tf.Tensor
+) -> list[tf.Tensor | None]:
+    _, filters, out_backprop = op.inputs
+    arguments = _arguments_of(op)
+    of_filters = tf.raw_ops.Conv2DBackpropFilter(
+        input=gradient,
+        filter_sizes=tf.shape(filters),
+        out_backprop=out_backprop,
+        **arguments,
+    )
+    of_output = tf.raw_ops.Conv2D(input=gradient, filter=filters, **arguments)
+    return [None, of_filters, of_output]
 
 
 def _refuse_gradient(op: tf.Operation, *gradients: Any) -> NoReturn:

@@ -180,7 +180,7 @@ class LayerPolicy:
         """Number of the first `steps` steps at which the gradient isn't exact."""
         if self.trains_exactly:
             return 0
-        flags = [not isinstance(method, FullGradient) for method in self.row()]
+        flags = [not method.is_exact for method in self.row()]
         if self.schedule is None:
             return steps * flags[0]
         return periods.count(flags, periods.segments_of(self.schedule), steps)

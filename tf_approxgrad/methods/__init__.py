@@ -9,7 +9,11 @@ index of dY).
 """
 
 from tf_approxgrad.methods.base import INT64_MAX, GradientMethod
-from tf_approxgrad.methods.exact import FullGradient
+from tf_approxgrad.methods.exact import (
+    ExactGradient,
+    FullGradient,
+    WinogradGradient,
+)
 from tf_approxgrad.methods.paper import MaxGradient, RandomGradient, ZeroGradient
 from tf_approxgrad.methods.registry import (
     MethodLike,
@@ -24,6 +28,7 @@ from tf_approxgrad.methods.sampled import SampledGradient
 
 __all__ = [
     "INT64_MAX",
+    "ExactGradient",
     "FullGradient",
     "GradientMethod",
     "MaxGradient",
@@ -31,6 +36,7 @@ __all__ = [
     "RandomGradient",
     "RowSampledGradient",
     "SampledGradient",
+    "WinogradGradient",
     "ZeroGradient",
     "are_full",
     "defaults",

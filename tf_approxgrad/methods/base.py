@@ -31,6 +31,8 @@ class GradientMethod(abc.ABC):
     'max(k=4)'
     """
 
+    # Whether the result is the exact gradient, up to rounding.
+    is_exact: ClassVar[bool] = False
     # Whether the result depends on the training step.
     needs_step: ClassVar[bool] = False
     # Whether XLA can compile the method. Keras trains a model without XLA if a layer

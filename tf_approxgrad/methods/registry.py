@@ -6,7 +6,11 @@ from typing import Any, TypeAlias
 import keras
 
 from tf_approxgrad.methods.base import GradientMethod
-from tf_approxgrad.methods.exact import FullGradient
+from tf_approxgrad.methods.exact import (
+    ExactGradient,
+    FullGradient,
+    WinogradGradient,
+)
 from tf_approxgrad.methods.paper import MaxGradient, RandomGradient, ZeroGradient
 from tf_approxgrad.methods.row_sampled import RowSampledGradient
 from tf_approxgrad.methods.sampled import SampledGradient
@@ -18,6 +22,8 @@ _OWN: dict[str, GradientMethod] = {
     method.name: method
     for method in (
         FullGradient(),
+        ExactGradient(),
+        WinogradGradient(),
         ZeroGradient(),
         RandomGradient(),
         MaxGradient(),
@@ -67,10 +73,11 @@ def get(identifier: MethodLike) -> GradientMethod:
     """Returns a method, as `keras.losses.get` returns a loss.
 
     Args:
-        identifier: A method, which is returned unchanged; or a name ("full", "zero",
-            "random", "max", "sampled", "row-sampled", or one registered by
-            `register_filter_gradient`), which means the method with its default
-            settings; or the dict from `keras.saving.serialize_keras_object(method)`.
+        identifier: A method, which is returned unchanged; or a name ("full", "exact",
+            "winograd", "zero", "random", "max", "sampled", "row-sampled", or one
+            registered by `register_filter_gradient`), which means the method with its
+            default settings; or the dict from
+            `keras.saving.serialize_keras_object(method)`.
 
     Returns:
         The method.
@@ -126,7 +133,7 @@ def parse(identifier: MethodLike, requirement: str) -> GradientMethod:
 
 
 def are_full(methods: Iterable[GradientMethod]) -> bool:
-    """Whether all methods are exact."""
+    """Whether all methods are `FullGradient`."""
     return all(isinstance(method, FullGradient) for method in methods)
 
 
@@ -137,6 +144,6 @@ def defaults() -> tuple[GradientMethod, ...]:
 
     >>> from tf_approxgrad import methods
     >>> [method.label for method in methods.defaults()][:2]
-    ['full', 'zero']
+    ['full', 'exact']
     """
     return tuple(_OWN.values())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import keras
 
 from tf_approxgrad import methods
-from tf_approxgrad.methods import FullGradient, GradientMethod
+from tf_approxgrad.methods import GradientMethod
 from tf_approxgrad.schedules import display, periods
 from tf_approxgrad.schedules.arguments import layer_names
 from tf_approxgrad.schedules.periods import Segment
@@ -253,7 +253,7 @@ class Schedule(abc.ABC):
                 period of the last segment: the share in the long run.
 
         Returns:
-            The share, from 0 to 1, of the (layer, step) cells that aren't full.
+            The share, from 0 to 1, of the (layer, step) cells whose method isn't exact.
 
         Raises:
             TypeError, ValueError: As for `preview`.
@@ -270,7 +270,7 @@ class Schedule(abc.ABC):
         if steps is not None:
             steps = check_integer("steps", steps, 1)
         flags = [
-            [method != FullGradient() for method in schedule.row(layer, replica)]
+            [not method.is_exact for method in schedule.row(layer, replica)]
             for layer in range(1, size + 1)
         ]
         pieces = periods.segments_of(schedule)

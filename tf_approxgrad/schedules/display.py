@@ -63,7 +63,7 @@ def _share_table(
     """Returns the shares of approximated steps between edges, one list per layer."""
     table, pieces = [], periods.segments_of(schedule)
     for layer in range(1, count + 1):
-        flags = [method != FullGradient() for method in schedule.row(layer)]
+        flags = [not method.is_exact for method in schedule.row(layer)]
         until = [periods.count(flags, pieces, edge) for edge in edges]
         table.append(
             [

@@ -141,7 +141,7 @@ def _report(schedule: Schedule | None, layers: Sequence[ApproximateLayer]) -> st
     if approximated:
         methods = dict.fromkeys(repr(layer.input_gradient) for layer in approximated)
         lines.append(
-            f"There the input gradients of {len(approximated)} of them are "
-            f"approximated, too: {', '.join(methods)}."
+            f"There the input gradients of {len(approximated)} of them are computed by "
+            f"{', '.join(methods)}."
         )
     return "\n".join(lines)

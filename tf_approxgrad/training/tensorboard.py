@@ -237,11 +237,7 @@ def _measures_of(
     The gradient of a layer is the sum over its calls; a layer without calls has no
     values.
     """
-    approximate = [
-        method
-        for method in dict.fromkeys(methods)
-        if not isinstance(method, FullGradient)
-    ]
+    approximate = [m for m in dict.fromkeys(methods) if not m.is_exact]
     if not calls or not approximate:
         return {}
 

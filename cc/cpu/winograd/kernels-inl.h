@@ -1,10 +1,12 @@
-// The kernels of the Winograd filter gradient in one table.
+// The kernels of the Winograd gradients in one table.
 
 #ifndef TF_APPROXGRAD_CC_CPU_WINOGRAD_KERNELS_INL_H_
 #define TF_APPROXGRAD_CC_CPU_WINOGRAD_KERNELS_INL_H_
 
 #include "cc/common/target.h"
 #include "cc/cpu/core/vectors-inl.h"
+#include "cc/cpu/winograd/filters-inl.h"
+#include "cc/cpu/winograd/input_blocks-inl.h"
 #include "cc/cpu/winograd/inverse-inl.h"
 #include "cc/cpu/winograd/kernels.h"
 #include "cc/cpu/winograd/transform-inl.h"
@@ -16,8 +18,8 @@ namespace TF_APPROXGRAD_TARGET {
 namespace {
 
 inline void Collect(WinogradKernels* kernels) {
-  *kernels = {kPanelWidth, &TransformTiles, &MultiplyPiece, &FinishInBlock,
-              &MultiplyChunk};
+  *kernels = {kPanelWidth,    &TransformTiles,   &MultiplyPiece, &FinishInBlock,
+              &MultiplyChunk, &TransformFilters, &ComputeBlock};
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// The kernels of the Winograd filter gradient, compiled once for each
+// The kernels of the Winograd gradients, compiled once for each
 // instruction set.
 //
 // A tile of 4 pixels of dY meets 6 of X, and makes 3 taps of dF:
@@ -13,6 +13,9 @@
 //
 // An edge of 1 to 3 pixels takes some of the points and adds to the same S:
 // 3, 4 or 5 multiplications.
+//
+// The input gradient is a convolution of dY with the filters turned round, and
+// takes the same transforms in another order: see points-inl.h.
 
 #ifndef TF_APPROXGRAD_CC_CPU_WINOGRAD_KERNELS_H_
 #define TF_APPROXGRAD_CC_CPU_WINOGRAD_KERNELS_H_
@@ -24,7 +27,7 @@
 
 namespace tf_approxgrad {
 
-// A call.
+// A filter gradient.
 struct WinogradTask {
   const ConvGeometry& g;
   const WinogradPlan& plan;
@@ -33,6 +36,20 @@ struct WinogradTask {
   // As many as Ci.
   const float* zeros;
   float* filter_backprop;
+};
+
+// An input gradient. The geometry is that of the convolution of dY: its input
+// is dY, its output dX.
+struct WinogradInputTask {
+  const ConvGeometry& g;
+  const WinogradInputPlan& plan;
+  // [3, 3, channels of dX, channels of dY]
+  const float* filters;
+  const float* out_backprop;
+  // As many as the channels of dY.
+  const float* zeros;
+  float* transformed_filters;
+  float* input_backprop;
 };
 
 struct WinogradKernels {
@@ -57,6 +74,16 @@ struct WinogradKernels {
   // of channels, and writes its part of dF after the last block.
   void (*multiply_chunk)(const WinogradTask& task, int64_t block, int64_t chunk,
                          const float* panels, float* sums);
+
+  // Transforms the filters of one panel of dX's channels and the channels
+  // [begin, end) of dY.
+  void (*transform_filters)(const WinogradInputTask& task, int64_t panel,
+                            int64_t begin, int64_t end);
+
+  // Writes the pixels of dX that a block of tiles has, by panels that nobody
+  // else uses. All filters must be transformed.
+  void (*compute_block)(const WinogradInputTask& task, int64_t block,
+                        float* panels);
 };
 
 }  // namespace tf_approxgrad

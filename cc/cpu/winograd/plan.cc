@@ -34,6 +34,22 @@ constexpr int64_t kFewestChunks = 8;
 // Tiles that are multiplied in one turn of the loop.
 constexpr int64_t kTilesAtOnce = 4;
 
+// Tiles of a block of the input gradient: its panels should stay near L2, but
+// all transformed filters pass by once a block.
+constexpr int64_t kInputPanelBytes = 3 << 20;
+constexpr int64_t kFewestInputTiles = 48;
+constexpr int64_t kMostInputTiles = 96;
+// Rows of every product tile, times this, are whole blocks.
+constexpr int64_t kInputTilesAtOnce = 24;
+
+WinogradTiles CutIntoTiles(const ConvGeometry& g) {
+  WinogradTiles tiles;
+  tiles.tile_rows = DivideUp(g.out_rows, kTilePixels);
+  tiles.tile_cols = DivideUp(g.out_cols, kTilePixels);
+  tiles.tiles = g.batch * tiles.tile_rows * tiles.tile_cols;
+  return tiles;
+}
+
 void CutIntoChunks(WinogradPlan* plan) {
   plan->chunk_in_blocks = std::min(plan->in_blocks, kChunkChannels / kInBlock);
   plan->chunk_out_panels =
@@ -65,10 +81,7 @@ bool WinogradApplies(const ConvGeometry& g) {
 }
 
 WinogradPlan PlanWinograd(const ConvGeometry& g, int64_t panel_width) {
-  WinogradPlan plan;
-  plan.tile_rows = DivideUp(g.out_rows, kTilePixels);
-  plan.tile_cols = DivideUp(g.out_cols, kTilePixels);
-  plan.tiles = g.batch * plan.tile_rows * plan.tile_cols;
+  WinogradPlan plan{CutIntoTiles(g)};
   plan.in_blocks = DivideUp(g.in_depth, kInBlock);
   plan.panel_width = panel_width;
   plan.out_panels = DivideUp(g.out_depth, panel_width);
@@ -101,6 +114,25 @@ WinogradPlan PlanWinograd(const ConvGeometry& g, int64_t panel_width) {
   plan.blocks = DivideUp(plan.tiles, plan.block_tiles);
   plan.piece_blocks = DivideUp(plan.blocks, plan.pieces);
   plan.pieces = DivideUp(plan.blocks, plan.piece_blocks);
+  return plan;
+}
+
+WinogradInputPlan PlanWinogradInput(const ConvGeometry& g, int64_t panel_width,
+                                    int64_t threads) {
+  WinogradInputPlan plan{CutIntoTiles(g)};
+  plan.in_depth = g.in_depth;
+  plan.in_blocks = DivideUp(g.in_depth, kInBlock);
+  plan.panel_width = panel_width;
+  plan.out_panels = DivideUp(g.out_depth, panel_width);
+  const int64_t tile_bytes =
+      kPlanes * (plan.in_blocks * kInBlock + plan.out_panels * panel_width) *
+      static_cast<int64_t>(sizeof(float));
+  const int64_t wanted = std::clamp(kInputPanelBytes / tile_bytes,
+                                    kFewestInputTiles, kMostInputTiles);
+  // Every thread should have a block.
+  plan.block_tiles = RoundUp(std::min(wanted, DivideUp(plan.tiles, threads)),
+                             kInputTilesAtOnce);
+  plan.blocks = DivideUp(plan.tiles, plan.block_tiles);
   return plan;
 }
 

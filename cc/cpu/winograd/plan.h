@@ -1,4 +1,4 @@
-// How a Winograd filter gradient is cut into tiles, panels and units of work.
+// How Winograd gradients are cut into tiles, panels and units of work.
 
 #ifndef TF_APPROXGRAD_CC_CPU_WINOGRAD_PLAN_H_
 #define TF_APPROXGRAD_CC_CPU_WINOGRAD_PLAN_H_
@@ -9,9 +9,10 @@
 
 namespace tf_approxgrad {
 
-// Pixels of a tile of dY along an axis; the points at which its polynomial is
-// evaluated, which are as many as the pixels of X that it meets; and the planes
-// of a tile in two dimensions.
+// Pixels of a tile along an axis, of dY for filter gradients and of dX for
+// input gradients; the points at which its polynomial is evaluated, which are
+// as many as the pixels of the other map that it meets; and the planes of a
+// tile in two dimensions.
 constexpr int kTilePixels = 4;
 constexpr int kPoints = 6;
 constexpr int kPlanes = kPoints * kPoints;
@@ -19,13 +20,22 @@ constexpr int kPlanes = kPoints * kPoints;
 // Input channels that lie next to each other in a panel of X.
 constexpr int kInBlock = 16;
 
-// Sizes are in elements. A panel holds the transformed tiles of a block, a row
-// for each tile: X as [plane, in_blocks, tile, kInBlock], dY as
-// [plane, out_panels, tile, panel_width].
-struct WinogradPlan {
+// Distances between planes are so much longer than need be. A tile is written
+// to all planes at once, so they must not lie a power of two apart, or they
+// meet in one set of L1.
+constexpr int64_t kPlanePadding = 48;
+
+// The tiles of all maps of a batch.
+struct WinogradTiles {
   int64_t tile_rows = 0;
   int64_t tile_cols = 0;
   int64_t tiles = 0;
+};
+
+// Of the filter gradient. Sizes are in elements. A panel holds the transformed
+// tiles of a block, a row for each tile: X as [plane, in_blocks, tile,
+// kInBlock], dY as [plane, out_panels, tile, panel_width].
+struct WinogradPlan : WinogradTiles {
   int64_t in_blocks = 0;
   // Two vectors.
   int64_t panel_width = 0;
@@ -47,8 +57,7 @@ struct WinogradPlan {
   int64_t out_chunks = 1;
 
   int64_t chunks() const { return in_chunks * out_chunks; }
-  // Distances between planes. A tile is written to all planes at once, so they
-  // must not lie a power of two apart, or they meet in one set of L1.
+  // Distances between planes.
   int64_t in_plane() const {
     return in_blocks * block_tiles * kInBlock + kPlanePadding;
   }
@@ -65,18 +74,50 @@ struct WinogradPlan {
            kPlanePadding;
   }
   int64_t sums_size() const { return kPlanes * sums_plane(); }
-
- private:
-  static constexpr int64_t kPlanePadding = 48;
 };
 
-// Whether the kernels compute the filter gradient of this convolution: 3x3,
-// stride 1, dilation 1, NHWC.
+// Of the input gradient, with the convolution's input and output changed round:
+// dY is what tiles are made of, and dX what comes of them. A panel holds the
+// transformed tiles of a block: dY as [plane, in_blocks, tile, kInBlock], the
+// products as [plane, out_panels, tile, panel_width]. The transformed filters
+// are [plane, out_panels, channels of dY, panel_width].
+struct WinogradInputPlan : WinogradTiles {
+  int64_t in_depth = 0;
+  int64_t in_blocks = 0;
+  int64_t panel_width = 0;
+  int64_t out_panels = 0;
+  // Tiles of a unit of work.
+  int64_t block_tiles = 0;
+  int64_t blocks = 0;
+
+  // Rows of a panel. Some tiles of all panels are read together, which must not
+  // meet in the same sets of L1, as the panels of 48 or 96 rows do.
+  int64_t panel_rows() const { return block_tiles + 6; }
+  int64_t in_plane() const {
+    return in_blocks * panel_rows() * kInBlock + kPlanePadding;
+  }
+  int64_t out_plane() const {
+    return out_panels * panel_rows() * panel_width + kPlanePadding;
+  }
+  int64_t panels_size() const { return kPlanes * (in_plane() + out_plane()); }
+  int64_t filter_plane() const {
+    return out_panels * in_depth * panel_width + kPlanePadding;
+  }
+  int64_t filters_size() const { return kPlanes * filter_plane(); }
+};
+
+// Whether the kernels compute the gradients of this convolution: 3x3, stride 1,
+// dilation 1, NHWC.
 bool WinogradApplies(const ConvGeometry& geometry);
 
 // The plan depends on the sizes alone, not on the number of threads, so that
 // neither do the sums. All sizes must be positive.
 WinogradPlan PlanWinograd(const ConvGeometry& geometry, int64_t panel_width);
+
+// Of a convolution whose input is dY. Blocks may be smaller for more threads,
+// which changes no result.
+WinogradInputPlan PlanWinogradInput(const ConvGeometry& geometry,
+                                    int64_t panel_width, int64_t threads);
 
 }  // namespace tf_approxgrad
 

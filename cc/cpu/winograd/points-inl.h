@@ -1,5 +1,11 @@
 // The Winograd transforms along one axis, lane by lane.
 //
+// The filter gradient is the sum over the points of (dY transformed) * (X
+// transformed), inversely transformed. Read as a sum over dY, X and filters it
+// is the convolution as well: the sum of (X transformed) * (filters transformed
+// by the transposed inverse), transformed by the transpose of dY's. The input
+// gradient is a convolution of dY.
+//
 // The points are +-b, 0, +-a, infinity with a = 2/3 and b = 1 / a, in this
 // order, so that those of every edge lie next to each other. They round as
 // little as dense products do, where 0, +-1, +-2, infinity lose a digit. Rows
@@ -62,6 +68,25 @@ struct OutTransform {
     }
     at[2] = y[0];
   }
+
+  static inline __attribute__((always_inline)) void ApplyTransposed(
+      const Vector<float>* at, Vector<float>* y) {
+    const Vector<float> even_a = at[3] + at[4];
+    const Vector<float> odd_a = at[3] - at[4];
+    if constexpr (kPixels >= 3) {
+      const Vector<float> even_b = at[0] + at[1];
+      const Vector<float> odd_b = at[0] - at[1];
+      y[0] = at[2] + even_b + (kB * kB2) * even_a;
+      y[1] = kB * odd_b + kB2 * odd_a;
+      y[2] = kB2 * even_b + kB * even_a;
+      if constexpr (kPixels == 4) {
+        y[3] = (kB * kB2) * odd_b + odd_a + at[5];
+      }
+    } else {
+      y[0] = at[2] + kB * even_a;
+      if constexpr (kPixels == 2) y[1] = odd_a + at[5];
+    }
+  }
 };
 
 // The pixels of X that such an edge meets. With M the product of (x - p) over
@@ -99,12 +124,13 @@ struct InTransform {
   }
 };
 
+constexpr float kOfA = static_cast<float>(1 / (2 * (1 - 5.0625)));
+constexpr float kOfB = static_cast<float>(1 / (2 * 2.25 * (5.0625 - 1)));
+constexpr float kEnds = static_cast<float>(1 / 2.25);
+
 // The three taps of what the points' products add up to.
 inline __attribute__((always_inline)) void InverseTransform(
     const Vector<float>* sums, Vector<float>* taps) {
-  constexpr float kOfA = static_cast<float>(1 / (2 * (1 - 5.0625)));
-  constexpr float kOfB = static_cast<float>(1 / (2 * 2.25 * (5.0625 - 1)));
-  constexpr float kEnds = static_cast<float>(1 / 2.25);
   const Vector<float> even_a = kOfA * (sums[3] + sums[4]);
   const Vector<float> even_b = kOfB * (sums[0] + sums[1]);
   const Vector<float> odd_a = kOfA * (sums[3] - sums[4]);
@@ -112,6 +138,21 @@ inline __attribute__((always_inline)) void InverseTransform(
   taps[0] = even_a + even_b + kEnds * sums[2];
   taps[1] = static_cast<float>(1 / 1.5) * odd_a + kB * odd_b;
   taps[2] = kEnds * (even_a + sums[5]) + kB2 * even_b;
+}
+
+// The transpose of that: a filter's three taps at the points.
+inline __attribute__((always_inline)) void FilterTransform(
+    const Vector<float>* taps, Vector<float>* at) {
+  const Vector<float> even_a = kOfA * (taps[0] + kEnds * taps[2]);
+  const Vector<float> odd_a = (kOfA * static_cast<float>(1 / 1.5)) * taps[1];
+  const Vector<float> even_b = kOfB * (taps[0] + kB2 * taps[2]);
+  const Vector<float> odd_b = (kOfB * kB) * taps[1];
+  at[0] = even_b + odd_b;
+  at[1] = even_b - odd_b;
+  at[2] = kEnds * taps[0];
+  at[3] = even_a + odd_a;
+  at[4] = even_a - odd_a;
+  at[5] = kEnds * taps[2];
 }
 
 }  // namespace

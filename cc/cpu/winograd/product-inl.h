@@ -1,10 +1,9 @@
 // The products of transformed tiles, plane by plane.
 //
-// A tile of kInBlock / kTiles input channels by the vectors of a panel stays in
-// registers while all rows of the panels pass by: a load for each vector and a
-// broadcast for each channel. It starts at zero and is added to the sums in
-// memory afterwards, so that an element is summed block by block and rounds
-// less.
+// A tile of some channels by the vectors of a panel stays in registers while
+// all rows of the panels pass by: a load for each vector and a broadcast for
+// each channel. It starts at zero and is added to the sums in memory
+// afterwards, so that an element is summed block by block and rounds less.
 
 #ifndef TF_APPROXGRAD_CC_CPU_WINOGRAD_PRODUCT_INL_H_
 #define TF_APPROXGRAD_CC_CPU_WINOGRAD_PRODUCT_INL_H_
@@ -22,9 +21,66 @@ namespace {
 
 constexpr int64_t kPanelWidth = 2 * kLanes<float>;
 
-// Tiles in one turn of the loop, so few turns that a processor foresees its
-// end.
-constexpr int kTilesOfTurn = 4;
+// Products of one turn of the loop, which takes so few turns that a processor
+// foresees its end.
+constexpr int kProductsOfTurn = 4;
+
+// Sums in registers: kRows by the first kVectors vectors of a panel.
+template <int kRows, int kVectors>
+struct ProductTile {
+  Vector<float> sums[kRows][kVectors] = {};
+
+  // Adds the products of `count` columns of `a` and rows of `b`, a panel. Rows
+  // of `a` lie kRowStride apart, its columns kStep.
+  template <int kRowStride, int kStep>
+  inline __attribute__((always_inline)) void Add(const float* a, const float* b,
+                                                 int64_t count) {
+    const auto add = [&](int64_t step) __attribute__((always_inline)) {
+      Vector<float> row[kVectors];
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) {
+        row[v] = LoadVector(b + step * kPanelWidth + v * kLanes<float>);
+      }
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+        const Vector<float> value = Broadcast(a[r * kRowStride + step * kStep]);
+#pragma GCC unroll 2
+        for (int v = 0; v < kVectors; ++v) sums[r][v] += value * row[v];
+      }
+    };
+    for (; count >= kProductsOfTurn; count -= kProductsOfTurn) {
+#pragma GCC unroll 4
+      for (int step = 0; step < kProductsOfTurn; ++step) add(step);
+      a = InRegister(a + kProductsOfTurn * kStep);
+      b = InRegister(b + kProductsOfTurn * kPanelWidth);
+    }
+    for (; count > 0; --count) {
+      add(0);
+      a = InRegister(a + kStep);
+      b = InRegister(b + kPanelWidth);
+    }
+  }
+
+  inline __attribute__((always_inline)) void AddFrom(const float* panel) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) {
+        sums[r][v] += LoadVector(panel + r * kPanelWidth + v * kLanes<float>);
+      }
+    }
+  }
+
+  inline __attribute__((always_inline)) void StoreTo(float* panel) const {
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) {
+        StoreVector(sums[r][v], panel + r * kPanelWidth + v * kLanes<float>);
+      }
+    }
+  }
+};
 
 // One panel of X and one of dY.
 struct PanelPair {
@@ -42,59 +98,18 @@ struct PanelPair {
 template <int kFirst, int kChannels, int kVectors>
 inline __attribute__((always_inline)) void MultiplyChannels(
     const PanelPair& pair, float* sums) {
-  constexpr int kWidth = kLanes<float>;
-  const float* in = pair.in + kFirst;
-  const float* out = pair.out;
   sums += kFirst * kPanelWidth;
 #pragma GCC unroll 16
   for (int c = 0; c < kChannels; ++c) {
     __builtin_prefetch(sums + c * kPanelWidth, 1, 3);
     if constexpr (kPanelWidth * sizeof(float) > 64 && kVectors == 2) {
-      __builtin_prefetch(sums + c * kPanelWidth + kWidth, 1, 3);
+      __builtin_prefetch(sums + c * kPanelWidth + kLanes<float>, 1, 3);
     }
   }
-  Vector<float> tile[kChannels][kVectors] = {};
-  const auto add_row = [&](int64_t row) __attribute__((always_inline)) {
-    Vector<float> y[kVectors];
-#pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) {
-      y[v] = LoadVector(out + row * kPanelWidth + v * kWidth);
-    }
-#pragma GCC unroll 16
-    for (int c = 0; c < kChannels; ++c) {
-      const Vector<float> value = Broadcast(in[row * kInBlock + c]);
-#pragma GCC unroll 2
-      for (int v = 0; v < kVectors; ++v) tile[c][v] += value * y[v];
-    }
-  };
-  int64_t left = pair.rows;
-  for (; left >= kTilesOfTurn; left -= kTilesOfTurn) {
-#pragma GCC unroll 4
-    for (int row = 0; row < kTilesOfTurn; ++row) add_row(row);
-    in = InRegister(in + kTilesOfTurn * kInBlock);
-    out = InRegister(out + kTilesOfTurn * kPanelWidth);
-  }
-  for (; left > 0; --left) {
-    add_row(0);
-    in = InRegister(in + kInBlock);
-    out = InRegister(out + kPanelWidth);
-  }
-  if (!pair.is_first) {
-#pragma GCC unroll 16
-    for (int c = 0; c < kChannels; ++c) {
-#pragma GCC unroll 2
-      for (int v = 0; v < kVectors; ++v) {
-        tile[c][v] += LoadVector(sums + c * kPanelWidth + v * kWidth);
-      }
-    }
-  }
-#pragma GCC unroll 16
-  for (int c = 0; c < kChannels; ++c) {
-#pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) {
-      StoreVector(tile[c][v], sums + c * kPanelWidth + v * kWidth);
-    }
-  }
+  ProductTile<kChannels, kVectors> tile;
+  tile.template Add<1, kInBlock>(pair.in + kFirst, pair.out, pair.rows);
+  if (!pair.is_first) tile.AddFrom(sums);
+  tile.StoreTo(sums);
 }
 
 // The first `channels` of a block, and perhaps more. 16 is 6 + 5 + 5 where 16

@@ -16,7 +16,7 @@ namespace tf_approxgrad {
 namespace TF_APPROXGRAD_TARGET {
 namespace {
 
-// A tile's first pixel of dY and its size.
+// A tile's first pixel and its size.
 struct TileOfMap {
   int64_t image;
   int64_t row;
@@ -30,13 +30,13 @@ inline int TileSize(int64_t begin, int64_t end) {
                                    : kTilePixels;
 }
 
-inline TileOfMap FindTile(const ConvGeometry& g, const WinogradPlan& plan,
+inline TileOfMap FindTile(const ConvGeometry& g, const WinogradTiles& tiles,
                           int64_t index) {
-  const int64_t line = index / plan.tile_cols;
+  const int64_t line = index / tiles.tile_cols;
   TileOfMap tile;
-  tile.image = line / plan.tile_rows;
-  tile.row = line % plan.tile_rows * kTilePixels;
-  tile.col = index % plan.tile_cols * kTilePixels;
+  tile.image = line / tiles.tile_rows;
+  tile.row = line % tiles.tile_rows * kTilePixels;
+  tile.col = index % tiles.tile_cols * kTilePixels;
   tile.rows = TileSize(tile.row, g.out_rows);
   tile.cols = TileSize(tile.col, g.out_cols);
   return tile;
@@ -62,35 +62,35 @@ inline bool HasPoint(int pixels, int point) {
 
 // How many of the first `index` tiles have the plane of two points. Only the
 // last tile of an axis may lack some.
-inline int64_t TilesBefore(const ConvGeometry& g, const WinogradPlan& plan,
+inline int64_t TilesBefore(const ConvGeometry& g, const WinogradTiles& tiles,
                            int64_t index, int row_point, int col_point) {
   const int last_rows =
-      TileSize((plan.tile_rows - 1) * kTilePixels, g.out_rows);
+      TileSize((tiles.tile_rows - 1) * kTilePixels, g.out_rows);
   const int last_cols =
-      TileSize((plan.tile_cols - 1) * kTilePixels, g.out_cols);
-  const int64_t rows = plan.tile_rows - !HasPoint(last_rows, row_point);
-  const int64_t cols = plan.tile_cols - !HasPoint(last_cols, col_point);
-  const int64_t line = index / plan.tile_cols;
-  const int64_t row = line % plan.tile_rows;
-  return (line / plan.tile_rows * rows + row) * cols +
-         (row < rows ? index % plan.tile_cols : 0);
+      TileSize((tiles.tile_cols - 1) * kTilePixels, g.out_cols);
+  const int64_t rows = tiles.tile_rows - !HasPoint(last_rows, row_point);
+  const int64_t cols = tiles.tile_cols - !HasPoint(last_cols, col_point);
+  const int64_t line = index / tiles.tile_cols;
+  const int64_t row = line % tiles.tile_rows;
+  return (line / tiles.tile_rows * rows + row) * cols +
+         (row < rows ? index % tiles.tile_cols : 0);
 }
 
 // A tile's row in each plane's panels, if `first` has the first.
-inline void PlacesOfTile(const ConvGeometry& g, const WinogradPlan& plan,
+inline void PlacesOfTile(const ConvGeometry& g, const WinogradTiles& tiles,
                          int64_t first, int64_t index, int64_t* places) {
   for (int plane = 0; plane < kPlanes; ++plane) {
     const int row = plane / kPoints;
     const int col = plane % kPoints;
-    places[plane] = TilesBefore(g, plan, index, row, col) -
-                    TilesBefore(g, plan, first, row, col);
+    places[plane] = TilesBefore(g, tiles, index, row, col) -
+                    TilesBefore(g, tiles, first, row, col);
   }
 }
 
-// The pixels of X that a tile of dY meets, kPoints a row; zeros outside.
-inline void ListInPixels(const WinogradTask& task, const TileOfMap& tile,
+// The pixels of `input` that a tile meets, kPoints a row; zeros outside.
+inline void ListInPixels(const ConvGeometry& g, const float* input,
+                         const float* zeros, const TileOfMap& tile,
                          const float** pixels) {
-  const ConvGeometry& g = task.g;
   const int64_t first_row = tile.row - g.pad_top;
   const int64_t first_col = tile.col - g.pad_left;
   for (int i = 0; i < tile.rows + 2; ++i) {
@@ -101,19 +101,20 @@ inline void ListInPixels(const WinogradTask& task, const TileOfMap& tile,
       const int64_t col = first_col + j;
       const bool is_inside = has_row && col >= 0 && col < g.in_cols;
       pixels[i * kPoints + j] =
-          is_inside ? task.input + (line + col) * g.in_depth : task.zeros;
+          is_inside ? input + (line + col) * g.in_depth : zeros;
     }
   }
 }
 
-inline void ListOutPixels(const WinogradTask& task, const TileOfMap& tile,
-                          const float** pixels) {
-  const ConvGeometry& g = task.g;
+// The tile's own pixels of `output`.
+template <typename Element>
+inline void ListOutPixels(const ConvGeometry& g, Element* output,
+                          const TileOfMap& tile, Element** pixels) {
   for (int i = 0; i < tile.rows; ++i) {
     const int64_t line =
         (tile.image * g.out_rows + tile.row + i) * g.out_cols + tile.col;
     for (int j = 0; j < tile.cols; ++j) {
-      pixels[i * kPoints + j] = task.out_backprop + (line + j) * g.out_depth;
+      pixels[i * kPoints + j] = output + (line + j) * g.out_depth;
     }
   }
 }

@@ -126,8 +126,8 @@ void TransformTiles(const WinogradTask& task, int64_t block, int64_t begin,
   PlacesOfTile(g, plan, block * plan.block_tiles, begin, places);
   TileOfMap tile = FindTile(g, plan, begin);
   for (int64_t index = begin; index < end; ++index) {
-    ListInPixels(task, tile, in_pixels);
-    ListOutPixels(task, tile, out_pixels);
+    ListInPixels(g, task.input, task.zeros, tile, in_pixels);
+    ListOutPixels(g, task.out_backprop, tile, out_pixels);
     for (int row = PointsBegin(tile.rows); row < PointsEnd(tile.rows); ++row) {
       for (int col = PointsBegin(tile.cols); col < PointsEnd(tile.cols);
            ++col) {

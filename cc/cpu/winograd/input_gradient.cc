@@ -1,0 +1,101 @@
+#include "cc/cpu/winograd/input_gradient.h"
+
+#include <algorithm>
+#include <atomic>
+#include <utility>
+
+#include "cc/common/integer_math.h"
+#include "cc/cpu/core/dispatch.h"
+#include "cc/cpu/core/useful_workers.h"
+
+namespace tf_approxgrad {
+namespace {
+
+// Channels of dY whose filters a worker transforms at a time.
+constexpr int64_t kFilterChannels = 64;
+
+// A transformed vector costs about as much as this many multiply-adds.
+constexpr int64_t kTransformWork = 64;
+
+// dX[i] is the sum over k of F[2 - k] * dY[i + k - (2 - padding)].
+ConvGeometry OfOutBackprop(const ConvGeometry& g) {
+  ConvGeometry turned = g;
+  std::swap(turned.in_rows, turned.out_rows);
+  std::swap(turned.in_cols, turned.out_cols);
+  std::swap(turned.in_depth, turned.out_depth);
+  turned.pad_top = g.filter_rows - 1 - g.pad_top;
+  turned.pad_left = g.filter_cols - 1 - g.pad_left;
+  return turned;
+}
+
+}  // namespace
+
+WinogradInputGradient::WinogradInputGradient(const ConvGeometry& geometry,
+                                             int64_t threads,
+                                             InstructionSet instruction_set)
+    : geometry_(OfOutBackprop(geometry)),
+      kernels_(KernelsFor<WinogradKernels>(instruction_set)) {
+  if (is_empty()) return;
+  plan_ = PlanWinogradInput(geometry_, kernels_.panel_width, threads);
+  const double channels = static_cast<double>(geometry.in_depth) *
+                              static_cast<double>(geometry.out_depth) +
+                          static_cast<double>(kTransformWork) *
+                              (geometry.in_depth + geometry.out_depth);
+  workers_ = UsefulWorkers(
+      static_cast<double>(plan_.tiles) * kPlanes * channels, threads);
+}
+
+bool WinogradInputGradient::is_empty() const {
+  return geometry_.input_size() == 0 || geometry_.output_size() == 0;
+}
+
+WinogradInputGradient::Scratch WinogradInputGradient::LayOut(
+    ScratchLayout* layout) const {
+  Scratch own;
+  layout->Place(&own.zeros, geometry_.in_depth);
+  layout->Place(&own.transformed_filters, plan_.filters_size());
+  layout->Place(&own.panels, workers_ * plan_.panels_size());
+  return own;
+}
+
+int64_t WinogradInputGradient::scratch_bytes() const {
+  if (is_empty()) return 0;
+  ScratchLayout layout(nullptr);
+  LayOut(&layout);
+  return layout.bytes();
+}
+
+void WinogradInputGradient::Compute(const float* filters,
+                                    const float* out_backprop, void* scratch,
+                                    float* input_backprop,
+                                    const RunWorkers& run_workers) const {
+  if (is_empty()) {
+    std::fill_n(input_backprop, geometry_.output_size(), 0.0f);
+    return;
+  }
+  ScratchLayout layout(scratch);
+  const Scratch own = LayOut(&layout);
+  std::fill_n(own.zeros, geometry_.in_depth, 0.0f);
+  const WinogradInputTask task{geometry_,     plan_,
+                               filters,       out_backprop,
+                               own.zeros,     own.transformed_filters,
+                               input_backprop};
+  const int64_t runs = DivideUp(geometry_.in_depth, kFilterChannels);
+  UnitQueue transforming(plan_.out_panels * runs, 1);
+  UnitQueue computing(plan_.blocks, 1);
+  std::atomic<int64_t> next_worker{0};
+  run_workers(workers_, [&] {
+    float* panels = own.panels + next_worker.fetch_add(1) * plan_.panels_size();
+    transforming.Run([&](int64_t unit, int64_t) {
+      const int64_t begin = unit % runs * kFilterChannels;
+      kernels_.transform_filters(
+          task, unit / runs, begin,
+          std::min(begin + kFilterChannels, geometry_.in_depth));
+    });
+    computing.Run([&](int64_t block, int64_t) {
+      kernels_.compute_block(task, block, panels);
+    });
+  });
+}
+
+}  // namespace tf_approxgrad

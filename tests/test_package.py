@@ -15,7 +15,8 @@ PUBLIC_NAMES = re.findall(
     r"\w+",
     """
     FullGradient ZeroGradient RandomGradient MaxGradient SampledGradient
-    RowSampledGradient GradientMethod register_filter_gradient
+    RowSampledGradient ExactGradient WinogradGradient GradientMethod
+    register_filter_gradient
     conv2d conv2d_backprop_filter
     Schedule EveryNthLayer Alternate EveryNthStep TableSchedule Constant Combined
     Piecewise Until Warmup Ramp

@@ -15,11 +15,15 @@ COMPUTED = ["random", "max", "sampled", "row-sampled"]
 
 
 def second_gradients(
-    of: str, run_in_graph: bool = False, **arguments: object
+    of: str,
+    run_in_graph: bool = False,
+    channels: tuple[int, int] = (3, 4),
+    size: int = 8,
+    **arguments: object,
 ) -> list[tf.Tensor]:
     """Gradients by X and F of |dX|**2 or |dF|**2, the square of a first gradient."""
-    x = tf.random.stateless_normal([2, 8, 8, 3], [1, 0])
-    filters = tf.random.stateless_normal([3, 3, 3, 4], [2, 0])
+    x = tf.random.stateless_normal([2, size, size, channels[0]], [1, 0])
+    filters = tf.random.stateless_normal([3, 3, *channels], [2, 0])
     chosen = {"input": x, "filters": filters}[of]
 
     def differentiate() -> list[tf.Tensor]:
@@ -65,6 +69,29 @@ def test_gradient_of_an_approximate_input_gradient_is_refused(
         second_gradients("input", run_in_graph, method="zero", input_gradient=method)
 
 
+@pytest.mark.parametrize("run_in_graph", [False, True])
+@pytest.mark.parametrize("method", ["exact", "winograd"])
+@pytest.mark.parametrize("of", ["input", "filters"])
+def test_gradients_by_exact_kernels_have_the_second_gradients_of_full(
+    of: str, method: str, run_in_graph: bool
+) -> None:
+    sizes = {"channels": (8, 24)}
+    expected = second_gradients(of, method="full", **sizes)
+    actual = second_gradients(
+        of, run_in_graph, method=method, input_gradient=method, **sizes
+    )
+    for one, other in zip(actual, expected, strict=True):
+        assert np.linalg.norm(one - other) < 1e-5 * np.linalg.norm(other)
+
+
+def test_filter_gradient_of_all_positions_has_second_gradients() -> None:
+    sizes = {"channels": (3, 4), "size": 1}
+    expected = second_gradients("filters", method="full", **sizes)
+    actual = second_gradients("filters", method="exact", **sizes)
+    for one, other in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("input_gradient", [None, "sampled"])
 def test_gradient_penalty_of_a_model_whose_schedule_switches(
     input_gradient: str | None,
@@ -93,12 +120,14 @@ def test_gradient_penalty_of_a_model_whose_schedule_switches(
             penalty_gradients()
 
 
-def test_every_op_says_why_it_has_no_gradient() -> None:
+def test_every_op_has_a_gradient_or_says_why_not() -> None:
     registered = {
         name
         for path in (ROOT / "cc" / "ops").glob("*.cc")
-        for name in re.findall(r'REGISTER\w*_OP\("(\w+)"\)', path.read_text())
+        for name in re.findall(r'REGISTER\w*_OP(?:_OF)?\("(\w+)"', path.read_text())
     }
     assert len(registered) > 5
     text = Path(op_library.__file__).read_text()
-    assert registered == set(re.findall(r'^    "(Approx\w+)",$', text, re.MULTILINE))
+    refused = set(re.findall(r'^    "(Approx\w+)",$', text, re.MULTILINE))
+    differentiable = set(re.findall(r'RegisterGradient\("(\w+)"\)', text))
+    assert registered == refused | differentiable

@@ -53,9 +53,16 @@ def convertible_share(layer: keras.layers.Layer) -> float:
     return layer.filters / (math.prod(layer.kernel_size) + layer.filters)
 
 
+def input_shape(layer: keras.layers.Layer) -> Shape | None:
+    """The shape that a convolution was built for; `None` if it isn't built."""
+    config = layer.get_build_config() if layer.built else None
+    shape = (config or {}).get("input_shape")
+    return None if shape is None else tuple(shape)
+
+
 def output_shape(layer: keras.layers.Layer) -> Shape | None:
     """The output shape of a convolution; `None` if it isn't built."""
-    shape = _built_shape(layer)
+    shape = input_shape(layer)
     return None if shape is None else tuple(layer.compute_output_shape(shape))
 
 
@@ -66,14 +73,14 @@ def _calls(
     nodes = _input_shapes(owner)
     for layer in sublayers(owner):
         shapes: list[Shape | None] = [*nodes.get(layer.name, ())]
-        shapes = shapes or [_built_shape(layer)]
+        shapes = shapes or [input_shape(layer)]
         if isinstance(layer, CONVOLUTIONS):
             for shape in shapes:
                 yield layer, shape, times
             continue
         repeated = times * len(shapes)
         if isinstance(layer, keras.layers.TimeDistributed):
-            repeated *= (_built_shape(layer) or (1, 1))[1] or 1
+            repeated *= (input_shape(layer) or (1, 1))[1] or 1
         yield from _calls(layer, repeated)
 
 
@@ -109,11 +116,6 @@ def _flat(value: Any) -> list[dict[str, Any]]:
     if isinstance(value, (list, tuple)):
         return [x for element in value for x in _flat(element)]
     return []
-
-
-def _built_shape(layer: keras.layers.Layer) -> Shape | None:
-    shape = (layer.get_build_config() or {}).get("input_shape") if layer.built else None
-    return None if shape is None else tuple(shape)
 
 
 def _cost(layer: keras.layers.Layer, shape: Shape | None) -> int | None:

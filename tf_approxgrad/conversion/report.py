@@ -9,6 +9,7 @@ import rich.console
 import rich.markup
 import rich.table
 
+from tf_approxgrad.conversion.exact_kernels import label_with_kernel
 from tf_approxgrad.conversion.flops import (
     CONVOLUTIONS,
     convertible_share,
@@ -39,8 +40,10 @@ class ReportRow:
         converted: Whether the layer is converted: its filter gradient follows a
             schedule or a method.
         note: The methods of a converted layer, with that of its input gradient if it
-            isn't exact, and whether it trains exactly all the same; else the reason
-            why it isn't converted.
+            isn't full, and whether it trains exactly all the same; else the reason
+            why it isn't converted. After `exact` and `winograd`, the kernel that
+            computes the gradient on a CPU without XLA, if it isn't named by the method:
+            `winograd`, `positions` or `dense`, which is TensorFlow's.
         share: Share of the cost (multiply-adds) of the model's exact filter gradients,
             from 0 to 1; `None` if a size isn't known.
         converted_share: The part of `share` that methods can replace: 0 if the layer
@@ -208,13 +211,16 @@ def _row(
     trains_exactly: bool,
 ) -> ReportRow:
     if is_approximated(layer):
-        methods = dict.fromkeys(method.label for method in layer.gradient_policy.row())
+        methods = dict.fromkeys(
+            label_with_kernel(layer, method) for method in layer.gradient_policy.row()
+        )
         note = ", ".join(methods)
         if trains_exactly:
             note += "; but exact in training: without training=True, or no gradient"
         method = layer.input_gradient
         if method is not None and layer.gradient_policy.makes_input_gradient():
-            note += f"; input gradient: {method.label}"
+            label = label_with_kernel(layer, method, of_input=True)
+            note += f"; input gradient: {label}"
     else:
         note = reason_not_convertible(layer) or "not converted"
         if index is not None and isinstance(layer, ApproximateLayer):

@@ -74,6 +74,13 @@ class ConvArguments:
             return False
         return is_dilated or (self.padding == "EXPLICIT" and self.data_format == "NCHW")
 
+    def padding_of(self, axis: int) -> tuple[int, int] | None:
+        """The zeros before and after an axis; `None` for `"SAME"`."""
+        if self.padding == "SAME":
+            return None
+        before, after = self.explicit_paddings[2 * axis : 2 * axis + 2] or (0, 0)
+        return before, after
+
     def channels_last(self) -> ConvArguments:
         """The arguments of the same convolution of channels-last tensors."""
         if self.data_format == "NHWC":

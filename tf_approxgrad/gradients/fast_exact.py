@@ -1,72 +1,15 @@
-"""Exact gradients by this package's kernels, and the choice among them.
-
-The choice depends on sizes and dtype alone, so that `conversion_report` can name the
-kernel before training.
-"""
+"""Exact gradients by the fastest kernel."""
 
 from __future__ import annotations
-
-import dataclasses
 
 import tensorflow as tf
 
 from tf_approxgrad.gradients import exact, op_library
 from tf_approxgrad.gradients.conv_arguments import ConvArguments
 from tf_approxgrad.gradients.inputs import GradientInputs, may_be_on_gpu
+from tf_approxgrad.gradients.kernel_choice import DENSE, POSITIONS, ConvolutionSizes
 from tf_approxgrad.gradients.xla import context as xla
-from tf_approxgrad.methods import INT64_MAX, ExactGradient, GradientMethod
-
-DENSE, WINOGRAD, POSITIONS = "dense", "winograd", "positions"
-
-_WINOGRAD_DTYPES = ("float32", "bfloat16", "float16")
-
-
-@dataclasses.dataclass(frozen=True)
-class ConvolutionSizes:
-    """The sizes of a convolution, as far as they are known before it runs.
-
-    Attributes:
-        input: Shape of X, `None` for unknown sizes.
-        filters: `KH, KW, Ci, Co`, `None` for unknown sizes.
-        arguments: Strides, padding, layout and dilations.
-        dtype: Name of the dtype.
-    """
-
-    input: tuple[int | None, ...]
-    filters: tuple[int | None, ...]
-    arguments: ConvArguments
-    dtype: str
-
-    def kernel_of(self, method: GradientMethod, of_input: bool = False) -> str:
-        """The kernel that computes an exact method's gradient on a CPU.
-
-        Args:
-            method: An exact method.
-            of_input: Whether the gradient is that of the input.
-
-        Returns:
-            `"dense"` for TensorFlow's op, `"winograd"` or `"positions"`.
-        """
-        if method.name == "full" or None in self.filters:
-            return DENSE
-        if self._winograd_pays():
-            return WINOGRAD
-        if isinstance(method, ExactGradient) and not of_input:
-            return POSITIONS if self._positions_pay() else DENSE
-        return DENSE
-
-    def _winograd_pays(self) -> bool:
-        rows, cols, in_channels, out_channels = self.filters
-        assert in_channels is not None and out_channels is not None
-        return (
-            (rows, cols) == (3, 3)
-            and max(*self.arguments.strides, *self.arguments.dilations) == 1
-            and self.dtype in _WINOGRAD_DTYPES
-            and min(in_channels, out_channels) >= 8
-        )
-
-    def _positions_pay(self) -> bool:
-        return False
+from tf_approxgrad.methods import INT64_MAX, GradientMethod
 
 
 def _sizes_of(inputs: GradientInputs) -> ConvolutionSizes:

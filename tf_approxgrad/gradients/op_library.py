@@ -112,6 +112,16 @@ def _input_gradients_gradient(
     return [None, of_filters, of_output]
 
 
+@tf.RegisterGradient("ApproxConv2DBackpropFilter")
+def _max_gradients_gradient(
+    op: tf.Operation, gradient: tf.Tensor
+) -> list[tf.Tensor | None]:
+    keeps_all = op.get_attr("k") == tf.int64.max and op.get_attr("k_share") == 0
+    if keeps_all and op.get_attr("scale") == 1 and not op.get_attr("mean_over_batch"):
+        return _filter_gradients_gradient(op, gradient)
+    return _refuse_gradient(op, gradient)
+
+
 def _refuse_gradient(op: tf.Operation, *gradients: Any) -> NoReturn:
     """Raises with a remedy, in place of TensorFlow's "no gradient registered"."""
     del gradients
@@ -124,7 +134,6 @@ def _refuse_gradient(op: tf.Operation, *gradients: Any) -> NoReturn:
 
 for _name in (
     "ApproxAwaitBackprop",
-    "ApproxConv2DBackpropFilter",
     "ApproxConv2DBackpropInput",
     "ApproxRandomFilterGradient",
     "ApproxRowSampledConv2DBackpropFilter",

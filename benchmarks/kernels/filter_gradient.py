@@ -27,15 +27,12 @@ from benchmarks.arguments import (
     make_parser,
     new_file,
 )
+from benchmarks.kernels.repeated_calls import repeated_call, repeats_of
 from benchmarks.kernels.shapes import SHAPES, Shape
 from benchmarks.machine import Machine, measure_machine, set_threads
 from benchmarks.paired_times import PairedTimes, geometric_mean
 from benchmarks.rows import merge, write_csv
 
-# A call of less work than this is repeated inside the graph, as Python's own part of a
-# call takes longer than it. In multiply-adds of the exact gradient.
-_ENOUGH_WORK = 2e10
-_MOST_REPEATS = 64
 _WARM_UP_CALLS = 2
 _GROUPS = {"all": "", "table1": "table 1", "resnet50": "ResNet-50"}
 
@@ -92,35 +89,23 @@ def make_functions(
     # An argument of the function, so that no method is computed when it is traced.
     taps = [shape.filter, shape.filter]
     sizes = tf.constant([*taps, shape.in_channels, shape.out_channels])
-    step = tf.constant(0, tf.int64)
+    tensors = [x, sizes, dy, tf.constant(0, tf.int64)]
 
     def make(method: tfag.GradientMethod) -> Callable[[], object]:
-        @tf.function
-        def gradients(
-            x: tf.Tensor, sizes: tf.Tensor, dy: tf.Tensor, step: tf.Tensor
-        ) -> list[tf.Tensor]:
-            # An element of each is returned: a gradient that nobody reads isn't made,
-            # and one that is kept takes new memory, where a training step uses that
-            # of the last step again.
-            elements: list[tf.Tensor] = []
-            for number in range(repeats):
-                # One after the other, so that none is taken for another's copy.
-                with tf.control_dependencies(elements[-1:]):
-                    gradient = tfag.conv2d_backprop_filter(
-                        x,
-                        sizes,
-                        dy,
-                        shape.stride,
-                        "SAME",
-                        options.data_format,
-                        method=method,
-                        step=step + number,
-                    )
-                    elements.append(gradient[0, 0, 0, 0])
-            return elements
+        def compute(tensors: list[tf.Tensor], number: int) -> tf.Tensor:
+            x, sizes, dy, step = tensors
+            return tfag.conv2d_backprop_filter(
+                x,
+                sizes,
+                dy,
+                shape.stride,
+                "SAME",
+                options.data_format,
+                method=method,
+                step=step + number,
+            )
 
-        concrete = gradients.get_concrete_function(x, sizes, dy, step)
-        return lambda: concrete(x, sizes, dy, step)
+        return repeated_call(compute, tensors, repeats)
 
     return {
         "dense": make(tfag.FullGradient()),
@@ -134,7 +119,7 @@ def make_functions(
 
 def measure(shape: Shape, machine: Machine, options: Options, rounds: int) -> Row:
     """Times all methods on one shape."""
-    repeats = min(math.ceil(_ENOUGH_WORK / shape.dense_work), _MOST_REPEATS)
+    repeats = repeats_of(shape)
     functions = make_functions(shape, options, repeats)
     times = PairedTimes(list(functions), 1, _WARM_UP_CALLS)
     for _ in range(_WARM_UP_CALLS + rounds):

@@ -25,6 +25,8 @@ METHODS = {
     method.name: method
     for method in (
         tfag.FullGradient,
+        tfag.ExactGradient,
+        tfag.WinogradGradient,
         tfag.ZeroGradient,
         tfag.RandomGradient,
         tfag.MaxGradient,

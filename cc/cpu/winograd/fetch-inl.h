@@ -59,16 +59,45 @@ class Stream {
   int64_t lines_ = 0;
 };
 
-// X and dY below the tiles that come next.
+// Elements of the input up to the last that the first `count` tiles meet, at
+// least; whole rows.
+inline int64_t InEnd(const ConvGeometry& g, const WinogradTiles& tiles,
+                     int64_t count) {
+  if (count == 0) return 0;
+  const TileOfMap last = FindTile(g, tiles, count - 1);
+  const int64_t row = last.row + last.rows + 2 - g.pad_top;
+  const int64_t rows = row < 0 ? 0 : row < g.in_rows ? row : g.in_rows;
+  return (last.image * g.in_rows + rows) * g.in_cols * g.in_depth;
+}
+
+// The same of the output.
+inline int64_t OutEnd(const ConvGeometry& g, const WinogradTiles& tiles,
+                      int64_t count) {
+  if (count == 0) return 0;
+  const TileOfMap last = FindTile(g, tiles, count - 1);
+  return (last.image * g.out_rows + last.row + last.rows) * g.out_cols *
+         g.out_depth;
+}
+
+// Maps of the input and the output around the tiles that come next.
 class PixelStreams {
  public:
-  explicit PixelStreams(const WinogradTask& task) : task_(task) {}
+  PixelStreams(const ConvGeometry& g, const WinogradTiles& tiles,
+               const float* input, const float* output)
+      : g_(g), tiles_(tiles), input_(input), output_(output) {}
 
   // Tiles before `begin` have been read.
   void Read(int64_t begin, int64_t end, int64_t steps) {
-    in_.Read(task_.input + InEnd(begin), task_.input + InEnd(end), steps);
-    out_.Read(task_.out_backprop + OutEnd(begin),
-              task_.out_backprop + OutEnd(end), steps);
+    ReadInput(begin, end, steps);
+    ReadOutput(begin, end, steps);
+  }
+  void ReadInput(int64_t begin, int64_t end, int64_t steps) {
+    in_.Read(input_ + InEnd(g_, tiles_, begin), input_ + InEnd(g_, tiles_, end),
+             steps);
+  }
+  void ReadOutput(int64_t begin, int64_t end, int64_t steps) {
+    out_.Read(output_ + OutEnd(g_, tiles_, begin),
+              output_ + OutEnd(g_, tiles_, end), steps);
   }
 
   void Step() {
@@ -77,24 +106,10 @@ class PixelStreams {
   }
 
  private:
-  // Elements up to the last that the first `tiles` have, at least; whole rows.
-  int64_t InEnd(int64_t tiles) const {
-    const ConvGeometry& g = task_.g;
-    if (tiles == 0) return 0;
-    const TileOfMap last = FindTile(g, task_.plan, tiles - 1);
-    const int64_t row = last.row + last.rows + 2 - g.pad_top;
-    const int64_t rows = row < 0 ? 0 : row < g.in_rows ? row : g.in_rows;
-    return (last.image * g.in_rows + rows) * g.in_cols * g.in_depth;
-  }
-  int64_t OutEnd(int64_t tiles) const {
-    const ConvGeometry& g = task_.g;
-    if (tiles == 0) return 0;
-    const TileOfMap last = FindTile(g, task_.plan, tiles - 1);
-    return (last.image * g.out_rows + last.row + last.rows) * g.out_cols *
-           g.out_depth;
-  }
-
-  const WinogradTask& task_;
+  const ConvGeometry& g_;
+  const WinogradTiles& tiles_;
+  const float* input_;
+  const float* output_;
   Stream in_;
   Stream out_;
 };

@@ -7,8 +7,10 @@
 #include <cstdint>
 
 #include "cc/common/geometry.h"
+#include "cc/common/integer_math.h"
 #include "cc/common/target.h"
 #include "cc/cpu/core/vectors-inl.h"
+#include "cc/cpu/winograd/fetch-inl.h"
 #include "cc/cpu/winograd/kernels.h"
 #include "cc/cpu/winograd/plan.h"
 #include "cc/cpu/winograd/points-inl.h"
@@ -28,41 +30,55 @@ constexpr int kTileRows = 12;
 constexpr int kTileRows = 6;
 #endif
 
-// kTileRows tiles times a panel of the filters of one plane.
+// Channels of dY that are multiplied at a time: the filters of so many stay in
+// L1 while all tiles pass by, and sums of so many round less.
+constexpr int64_t kInnerChannels = 16 * kInBlock;
+
+// kTileRows tiles times `channels` of a panel of the filters of one plane.
 template <int kVectors>
 __attribute__((noinline)) void MultiplyTiles(const WinogradInputPlan& plan,
                                              const float* tiles,
                                              const float* filters,
+                                             int64_t channels, bool is_first,
                                              float* products) {
+  for (int row = 0; row < kTileRows; ++row) {
+    __builtin_prefetch(products + row * kPanelWidth, 1, 3);
+  }
   ProductTile<kTileRows, kVectors> tile;
-  for (int64_t left = plan.in_depth; left > 0; left -= kInBlock) {
+  for (int64_t left = channels; left > 0; left -= kInBlock) {
     tile.template Add<kInBlock, 1>(tiles, filters,
                                    left < kInBlock ? left : kInBlock);
     tiles += plan.panel_rows() * kInBlock;
     filters += kInBlock * kPanelWidth;
   }
+  if (!is_first) tile.AddFrom(products);
   tile.StoreTo(products);
 }
 
 // All of one plane. The last rows may be beyond the plane's tiles, and hold
-// what nobody reads.
+// what nobody reads. Calls between() for every kTileRows tiles and panel.
+template <typename Between>
 inline void MultiplyPlaneOfTiles(const WinogradInputTask& task,
                                  const float* tiles, const float* filters,
-                                 int64_t rows, float* products) {
+                                 int64_t rows, float* products,
+                                 const Between& between) {
   const WinogradInputPlan& plan = task.plan;
   for (int64_t panel = 0; panel < plan.out_panels; ++panel) {
     const bool is_half =
         task.g.out_depth - panel * kPanelWidth <= kLanes<float>;
-    for (int64_t row = 0; row < rows; row += kTileRows) {
-      if (is_half) {
-        MultiplyTiles<1>(plan, tiles + row * kInBlock, filters,
-                         products + row * kPanelWidth);
-      } else {
-        MultiplyTiles<2>(plan, tiles + row * kInBlock, filters,
-                         products + row * kPanelWidth);
+    const auto multiply = is_half ? &MultiplyTiles<1> : &MultiplyTiles<2>;
+    for (int64_t first = 0; first < plan.in_depth; first += kInnerChannels) {
+      const int64_t left = plan.in_depth - first;
+      const int64_t channels = left < kInnerChannels ? left : kInnerChannels;
+      const float* own =
+          tiles + first / kInBlock * plan.panel_rows() * kInBlock;
+      for (int64_t row = 0; row < rows; row += kTileRows) {
+        between();
+        multiply(plan, own + row * kInBlock, filters, channels, first == 0,
+                 products + row * kPanelWidth);
       }
+      filters += channels * kPanelWidth;
     }
-    filters += plan.in_depth * kPanelWidth;
     products += plan.panel_rows() * kPanelWidth;
   }
 }
@@ -185,10 +201,24 @@ void ComputeBlock(const WinogradInputTask& task, int64_t block, float* panels) {
     TileFunctions<InTransform>::kOf[tile.rows - 1][tile.cols - 1](in);
   });
 
+  // While tiles are multiplied, the pixels that the products become are on
+  // their way, and those of a later block.
+  PixelStreams pixels(g, plan, task.out_backprop, task.input_backprop);
+  const int64_t steps = kPlanes * plan.out_panels *
+                        DivideUp(plan.in_depth, kInnerChannels) *
+                        DivideUp(end - first, kTileRows);
+  pixels.ReadOutput(first, end, steps);
+  const int64_t later = first + plan.blocks_ahead * plan.block_tiles;
+  if (later < plan.tiles) {
+    const int64_t later_end = later + plan.block_tiles;
+    pixels.ReadInput(later, later_end < plan.tiles ? later_end : plan.tiles,
+                     steps);
+  }
   for (int plane = 0; plane < kPlanes; ++plane) {
     MultiplyPlaneOfTiles(task, transformed + plane * plan.in_plane(),
                          task.transformed_filters + plane * plan.filter_plane(),
-                         rows[plane], products + plane * plan.out_plane());
+                         rows[plane], products + plane * plan.out_plane(),
+                         [&] { pixels.Step(); });
   }
 
   float* out_pixels[kPlanes];

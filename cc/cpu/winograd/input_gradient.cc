@@ -36,13 +36,15 @@ WinogradInputGradient::WinogradInputGradient(const ConvGeometry& geometry,
     : geometry_(OfOutBackprop(geometry)),
       kernels_(KernelsFor<WinogradKernels>(instruction_set)) {
   if (is_empty()) return;
-  plan_ = PlanWinogradInput(geometry_, kernels_.panel_width, threads);
+  plan_ = PlanWinogradInput(geometry_, kernels_.panel_width, kernels_.tile_rows,
+                            threads);
   const double channels = static_cast<double>(geometry.in_depth) *
                               static_cast<double>(geometry.out_depth) +
                           static_cast<double>(kTransformWork) *
                               (geometry.in_depth + geometry.out_depth);
   workers_ = UsefulWorkers(
       static_cast<double>(plan_.tiles) * kPlanes * channels, threads);
+  plan_.blocks_ahead = workers_;
 }
 
 bool WinogradInputGradient::is_empty() const {

@@ -55,6 +55,8 @@ struct WinogradInputTask {
 struct WinogradKernels {
   // Output channels of a panel.
   int64_t panel_width;
+  // Tiles that are multiplied at a time for the input gradient.
+  int64_t tile_rows;
 
   // Writes the tiles [begin, end) to their places in the panels of the block
   // `block`.

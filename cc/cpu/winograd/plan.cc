@@ -35,12 +35,12 @@ constexpr int64_t kFewestChunks = 8;
 constexpr int64_t kTilesAtOnce = 4;
 
 // Tiles of a block of the input gradient: its panels should stay near L2, but
-// all transformed filters pass by once a block.
+// all transformed filters pass by once a block, which must cost no more than
+// the panels do.
 constexpr int64_t kInputPanelBytes = 3 << 20;
 constexpr int64_t kFewestInputTiles = 48;
 constexpr int64_t kMostInputTiles = 96;
-// Rows of every product tile, times this, are whole blocks.
-constexpr int64_t kInputTilesAtOnce = 24;
+constexpr int64_t kFilterPasses = 4;
 
 WinogradTiles CutIntoTiles(const ConvGeometry& g) {
   WinogradTiles tiles;
@@ -118,7 +118,7 @@ WinogradPlan PlanWinograd(const ConvGeometry& g, int64_t panel_width) {
 }
 
 WinogradInputPlan PlanWinogradInput(const ConvGeometry& g, int64_t panel_width,
-                                    int64_t threads) {
+                                    int64_t tile_rows, int64_t threads) {
   WinogradInputPlan plan{CutIntoTiles(g)};
   plan.in_depth = g.in_depth;
   plan.in_blocks = DivideUp(g.in_depth, kInBlock);
@@ -127,11 +127,16 @@ WinogradInputPlan PlanWinogradInput(const ConvGeometry& g, int64_t panel_width,
   const int64_t tile_bytes =
       kPlanes * (plan.in_blocks * kInBlock + plan.out_panels * panel_width) *
       static_cast<int64_t>(sizeof(float));
-  const int64_t wanted = std::clamp(kInputPanelBytes / tile_bytes,
-                                    kFewestInputTiles, kMostInputTiles);
-  // Every thread should have a block.
-  plan.block_tiles = RoundUp(std::min(wanted, DivideUp(plan.tiles, threads)),
-                             kInputTilesAtOnce);
+  const int64_t wanted =
+      std::clamp(std::max(kInputPanelBytes / tile_bytes,
+                          g.in_depth * g.out_depth /
+                              (g.in_depth + g.out_depth) / kFilterPasses),
+                 kFewestInputTiles, kMostInputTiles);
+  // Every thread should have a block, and as many as the others, of whole
+  // product tiles but for the last.
+  const int64_t rounds = DivideUp(plan.tiles, wanted * threads);
+  plan.block_tiles = DivideUp(plan.tiles, rounds * threads);
+  if (rounds > 1) plan.block_tiles -= plan.block_tiles % tile_rows;
   plan.blocks = DivideUp(plan.tiles, plan.block_tiles);
   return plan;
 }

@@ -89,10 +89,13 @@ struct WinogradInputPlan : WinogradTiles {
   // Tiles of a unit of work.
   int64_t block_tiles = 0;
   int64_t blocks = 0;
+  // From a worker's block to that which is probably its next.
+  int64_t blocks_ahead = 1;
 
-  // Rows of a panel. Some tiles of all panels are read together, which must not
-  // meet in the same sets of L1, as the panels of 48 or 96 rows do.
-  int64_t panel_rows() const { return block_tiles + 6; }
+  // Rows of a panel: whole product tiles. Some rows of all panels are read
+  // together, which must not meet in the same sets of L1, as those of panels of
+  // 48 or 96 rows do.
+  int64_t panel_rows() const { return (block_tiles + 11) / 12 * 12 + 6; }
   int64_t in_plane() const {
     return in_blocks * panel_rows() * kInBlock + kPlanePadding;
   }
@@ -114,10 +117,12 @@ bool WinogradApplies(const ConvGeometry& geometry);
 // neither do the sums. All sizes must be positive.
 WinogradPlan PlanWinograd(const ConvGeometry& geometry, int64_t panel_width);
 
-// Of a convolution whose input is dY. Blocks may be smaller for more threads,
-// which changes no result.
+// Of a convolution whose input is dY, with products of `tile_rows` tiles by a
+// panel in registers. Blocks may be smaller for more threads, which changes no
+// result.
 WinogradInputPlan PlanWinogradInput(const ConvGeometry& geometry,
-                                    int64_t panel_width, int64_t threads);
+                                    int64_t panel_width, int64_t tile_rows,
+                                    int64_t threads);
 
 }  // namespace tf_approxgrad
 

@@ -61,7 +61,7 @@ void MultiplyPiece(const WinogradTask& task, int64_t piece, float* panels,
                           ? first + plan.piece_blocks
                           : plan.blocks;
   const int64_t steps = kPlanes * plan.in_blocks * plan.out_panels;
-  PixelStreams pixels(task);
+  PixelStreams pixels(task.g, plan, task.input, task.out_backprop);
   for (int64_t block = first; block < end; ++block) {
     const int64_t tiles_end = EndOfBlock(plan, block);
     TransformTiles(task, block, block * plan.block_tiles, tiles_end, panels);

@@ -3,7 +3,7 @@
 # make test         the quick tests; make test-slow the others
 # make test-instruction-sets   those of the op and its kernels with each set of
 #                   vector instructions
-# make bench        times filter gradients; make bench-step whole training steps
+# make bench        times single gradients; make bench-step whole training steps
 # make lint, docs   all read-only; the site. make format rewrites
 #
 # The kernels' own tests need CMake and ninja, .venv's or others, and no TensorFlow:
@@ -71,8 +71,10 @@ test-instruction-sets: setup
 
 bench: setup
 	$(PY) -m benchmarks.kernels.filter_gradient $(BENCH_FLAGS)
+	$(PY) -m benchmarks.kernels.exact_gradients $(EXACT_BENCH_FLAGS)
 bench-step: setup
 	$(PY) -m benchmarks.steps.step $(BENCH_FLAGS)
+	$(PY) -m benchmarks.steps.exact_step $(EXACT_BENCH_FLAGS)
 
 lint: setup
 	$(PY) -m ruff check

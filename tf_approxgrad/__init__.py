@@ -1,4 +1,4 @@
-"""Cheaper filter gradients for training CNNs in TensorFlow and Keras.
+"""Faster gradients for training CNNs in TensorFlow and Keras.
 
 Start with `approximate_gradients`, which converts a Keras model.
 """

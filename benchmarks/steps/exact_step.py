@@ -4,9 +4,9 @@ r"""Times whole training steps with exact gradients by the fastest kernels.
 
 Of each network three models train on the same made-up batch, their steps in turns: the
 plain one in float32, the same converted by `approximate_gradients(model)`, and the
-plain one under Keras' `mixed_bfloat16` policy, which a user would try first. The last is
-left out on processors without AVX-512, where TensorFlow's bfloat16 is many times slower
-than float32. A ratio is the median of the ratios of neighbouring steps.
+plain one under Keras' `mixed_bfloat16` policy, which a user would try first. The last
+is left out on processors without AVX-512, where TensorFlow's bfloat16 is many times
+slower than float32. A ratio is the median of the ratios of neighbouring steps.
 """
 
 from __future__ import annotations

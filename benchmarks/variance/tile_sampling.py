@@ -9,9 +9,9 @@ keep_largest=True)` draws them. Their extra variance on a minibatch is
 `sum (1 - pi) / pi * |contribution|**2`, without any draw.
 
 The network is a half-width ResNet-18 on the embedded images of Fashion-MNIST, batch
-128, Adam. Of its convolutions those that Winograd applies to are sampled. The time of half
-of the tiles is that of the Winograd kernel on half of the batch. The net gain is that
-over a step of which all gradients are exact by the fastest kernels:
+128, Adam. Of its convolutions those that Winograd applies to are sampled. The time of
+half of the tiles is that of the Winograd kernel on half of the batch. The net gain is
+that over a step of which all gradients are exact by the fastest kernels:
 `s / (1 + tau)`, tau the mean of the layers' V / N.
 """
 

@@ -3,8 +3,8 @@ r"""Writes the generated parts of README.md and of the pages in docs/.
     python docs/figures/generate.py           # writes
     python docs/figures/generate.py --check   # fails if a page is stale
 
-A page names a table of `frontier`, `gains`, `kernels` or `smaller_batch`, with its
-arguments:
+A page names a table of `exact`, `frontier`, `gains`, `kernels` or `smaller_batch`, with
+its arguments:
 
     <!-- table: frontier resnet20 -->
     ...
@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 sys.path.insert(0, str(Path(__file__).parent))
 
 import picture
+from exact import EXACT_TABLES
 from frontier import FRONTIER_TABLES
 from gains import GAIN_TABLES
 from kernels import KERNEL_TABLES
@@ -47,7 +48,8 @@ def render(text: str) -> str:
     """
     if text.count("<!-- table: ") != len(_PART.findall(text)):
         raise ValueError("a table's marker has no <!-- end of table -->.")
-    known = FRONTIER_TABLES | GAIN_TABLES | KERNEL_TABLES | SMALLER_BATCH_TABLES
+    known = EXACT_TABLES | FRONTIER_TABLES | GAIN_TABLES
+    known = known | KERNEL_TABLES | SMALLER_BATCH_TABLES
 
     def fill(match: re.Match[str]) -> str:
         name, *arguments = match["call"].split()

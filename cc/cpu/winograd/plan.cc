@@ -39,8 +39,8 @@ constexpr int64_t kTilesAtOnce = 4;
 // the panels do.
 constexpr int64_t kInputPanelBytes = 3 << 20;
 constexpr int64_t kFewestInputTiles = 48;
-constexpr int64_t kMostInputTiles = 96;
-constexpr int64_t kFilterPasses = 4;
+constexpr int64_t kMostInputTiles = 128;
+constexpr int64_t kFilterPasses = 1;
 
 WinogradTiles CutIntoTiles(const ConvGeometry& g) {
   WinogradTiles tiles;

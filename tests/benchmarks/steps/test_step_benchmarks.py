@@ -7,7 +7,7 @@ import pytest
 from benchmarks.machine import Machine
 from benchmarks.paired_times import PairedTimes
 from benchmarks.rows import read_csv
-from benchmarks.steps import step, switching
+from benchmarks.steps import exact_step, networks, step, switching
 
 MACHINE = Machine("a cpu", 2, "avx2", 1e9, 1e10, "2.21.0", "0.1.0")
 
@@ -59,3 +59,28 @@ def test_steps_that_switch_and_steps_that_do_not_are_timed():
     cost = switching.measure("max", 3, channels=2, size=6, batch=4, steps=4)
     assert min(cost.fixed_ms, cost.switching_ms) > 0
     assert math.isfinite(cost.percent)
+
+
+def test_steps_with_exact_gradients_are_timed(tmp_path, monkeypatch):
+    monkeypatch.setattr(exact_step, "set_threads", lambda threads: None)
+    monkeypatch.setattr(exact_step, "measure_machine", lambda threads: MACHINE)
+    small = networks.Network(
+        lambda: networks.resnet18((16, 16, 1), width=8), 4, (16, 16, 1)
+    )
+    monkeypatch.setitem(networks.NETWORKS, "small", small)
+    path = tmp_path / "rows.csv"
+    exact_step.main(["--networks=small", "--steps=3", f"--csv={path}"])
+    (row,) = read_csv(path, exact_step.CsvRow)
+    assert (row.network, row.batch, row.image) == ("small", 4, "16x16x1")
+    assert min(row.full_ms, row.exact_ms, row.exact_ratio) > 0
+    # This processor has no AVX-512.
+    assert math.isnan(row.bfloat16_ms)
+
+
+def test_networks_are_built_as_they_are_described():
+    unet = networks.unet((32, 32, 3), width=2)
+    assert unet.output_shape == (None, 32, 32, 2)
+    widths = {layer.filters for layer in unet.layers if hasattr(layer, "filters")}
+    assert max(widths) == 32
+    with pytest.raises(SystemExit):
+        exact_step.main(["--networks=resnet19"])

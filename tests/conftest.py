@@ -35,5 +35,5 @@ def fixed_seeds() -> None:
 
 
 # No test is timed: the first call of a function traces it, and machines are busy.
-hypothesis.settings.register_profile("tf_approxgrad", deadline=None)
+hypothesis.settings.register_profile("tf_approxgrad", deadline=None, max_examples=40)
 hypothesis.settings.load_profile("tf_approxgrad")

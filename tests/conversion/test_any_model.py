@@ -95,7 +95,7 @@ def test_each_layer_is_kept(block):
 NO_CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
-@settings(max_examples=6, derandomize=True, suppress_health_check=NO_CHECKS)
+@settings(max_examples=4, derandomize=True, suppress_health_check=NO_CHECKS)
 @given(description=descriptions)
 def test_any_model_is_kept(description):
     assert_changes_only_gradients(description)

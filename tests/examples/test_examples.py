@@ -8,6 +8,7 @@ from pathlib import Path
 import convert
 import custom_loop
 import export
+import fashion_mnist
 import fidelity
 import fine_tune
 import keras
@@ -28,8 +29,11 @@ def small_model():
     return keras.Model(inputs, keras.layers.Conv2D(4, 3, name="conv2")(x))
 
 
-def test_train_converts_the_network_and_back(capsys):
-    model = train.main(epochs=1, images=256)
+def test_train_converts_the_network_and_back(capsys, monkeypatch):
+    data, (x, y) = fashion_mnist.load_data()
+    few = data, (x[:128], y[:128])
+    monkeypatch.setattr(fashion_mnist, "load_data", lambda: few)
+    model = train.main(epochs=1, images=128)
     printed = capsys.readouterr().out
     assert "4 of 4 convolutions" in printed and "val_accuracy" in printed
     assert tfag.conversion_report(model).converted == []
@@ -116,6 +120,7 @@ def test_fidelity_is_measured_before_and_after_training(tmp_path, monkeypatch):
         assert (tmp_path / f"{name}.png").stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_summaries_switch_and_write_methods_shares_and_fidelity(tmp_path, capsys):
     summaries.main(*(6, 60, 20), patience=1, update_freq=3, output=str(tmp_path))
     assert "val_accuracy has not improved" in capsys.readouterr().out

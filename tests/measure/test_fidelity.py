@@ -176,7 +176,9 @@ def test_only_what_draws_is_drawn_again():
 # --- Models --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("is_converted", [False, True], ids=["plain", "converted"])
+@pytest.mark.parametrize(
+    "is_converted", [*slowly(False), True], ids=["plain", "converted"]
+)
 @model_zoo.each_model_slowly
 def test_model_stays_as_it_was(make, is_converted):
     model = make()
@@ -205,7 +207,7 @@ def test_training_goes_on_as_without_it(is_converted):
         x, y = zoo_batch(model)
         model.fit(x, y, batch_size=3, verbose=0, callbacks=callbacks)
         if measured:
-            measure(model, x, y, loss=None)
+            measure(model, x, y, ["max", "random"], loss=None)
         history = model.fit(x, y, batch_size=3, verbose=0, callbacks=callbacks)
         results.append((history.history, [v.numpy() for v in model.variables]))
     assert results[0][0] == results[1][0]

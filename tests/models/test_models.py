@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from marks import slowly
 
 import tf_approxgrad as tfag
 
@@ -24,6 +25,7 @@ def resnet_convolutions(blocks):
     ]
 
 
+RESNET14 = resnet_convolutions(blocks=2)
 # Narrow and shallow versions for the tests that don't count anything.
 SMALL = {
     "cnn2": lambda *args, **kwargs: tfag.models.cnn2(*args, width=0.125, **kwargs),
@@ -80,13 +82,13 @@ class TestArchitecture:
         [
             (tfag.models.cnn2, CNN2_CONVOLUTIONS, 2),
             (tfag.models.resnet, resnet_convolutions(blocks=3), 19),
-            (lambda: tfag.models.resnet(depth=14), resnet_convolutions(blocks=2), 13),
+            (lambda width: tfag.models.resnet(14, width=width), RESNET14, 13),
             (tfag.models.vgg19, VGG19_CONVOLUTIONS, 16),
         ],
         ids=["cnn2", "resnet20", "resnet14", "vgg19"],
     )
     def test_convolutions_stand_in_forward_order(self, build, names, count):
-        model = build()
+        model = build(width=0.125)
         assert [layer.name for layer in convolutions(model)] == names
         assert len(convolutions(model)) == count
         assert all(type(layer) is keras.layers.Conv2D for layer in convolutions(model))
@@ -114,7 +116,9 @@ class TestArchitecture:
         stock = keras.applications.VGG19(weights=None, include_top=False)
         assert kernels + channels == stock.count_params()
 
-    @pytest.mark.parametrize("input_shape", [(28, 28, 1), (32, 32, 3), (33, 19, 2)])
+    @pytest.mark.parametrize(
+        "input_shape", [(28, 28, 1), (33, 19, 2), *slowly((32, 32, 3))]
+    )
     @each_small
     def test_images_of_any_size_give_one_row_of_logits_each(self, build, input_shape):
         model = build(input_shape, 7)
@@ -126,8 +130,12 @@ class TestArchitecture:
 
     @each_builder
     def test_cifar_is_the_default_in_either_layout(self, build):
-        assert build().input_shape == (None, 32, 32, 3)
-        assert build(data_format="channels_first").input_shape == (None, 3, 32, 32)
+        last, first = (
+            build(width=0.125, **options)
+            for options in ({}, {"data_format": "channels_first"})
+        )
+        assert last.input_shape == (None, 32, 32, 3)
+        assert first.input_shape == (None, 3, 32, 32)
 
     @each_builder
     def test_layout_follows_the_keras_configuration(self, build):
@@ -161,7 +169,7 @@ class TestArchitecture:
 
     def test_models_carry_their_depth_or_the_given_name(self):
         assert tfag.models.resnet(depth=14, width=0.25).name == "resnet14"
-        assert tfag.models.resnet(depth=26, width=0.25, name="mine").name == "mine"
+        assert tfag.models.resnet(depth=8, width=0.25, name="mine").name == "mine"
         assert tfag.models.cnn2(name="mine", width=0.25).name == "mine"
         assert tfag.models.vgg19(name="mine", width=0.25).name == "mine"
 
@@ -222,9 +230,9 @@ class TestInitialisation:
         kernels = [
             layer.kernel.numpy().tobytes()
             for seed in range(3)
-            for layer in convolutions(tfag.models.resnet(seed=seed, width=0.25))
+            for layer in convolutions(tfag.models.resnet(8, seed=seed, width=0.25))
         ]
-        assert len(kernels) == len(set(kernels)) == 3 * 19
+        assert len(kernels) == len(set(kernels)) == 3 * 7
 
     def test_no_seed_leaves_the_weights_to_keras_global_seed(self):
         def kernel():

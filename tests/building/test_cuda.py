@@ -44,9 +44,10 @@ def flattened(text: str) -> str:
             {"TF_APPROXGRAD_CUDA": "", "CUDACXX": "/nonexistent/nvcc"},
             "no nvcc was found (looked at /nonexistent/nvcc); install the CUDA toolkit",
         ),
-        (
+        pytest.param(
             {"TF_APPROXGRAD_CUDA": "1", "CUDACXX": "", "CUDA_HOME": "/nonexistent"},
             "no nvcc was found (looked at /nonexistent)",
+            marks=pytest.mark.slow,
         ),
     ],
 )

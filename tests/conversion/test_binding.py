@@ -114,11 +114,16 @@ def test_model_without_approximated_layers_is_refused():
     ("converted", "taken"),
     [
         ([1, 2, 4], [1, 3]),  # The third one's place is now that of a converted one.
-        ([1, 2, 4], [3, 4]),
-        ([1, 4], [3, 4]),
-        ([2, 4], [1, 2, 3]),
         ([1, 2], [2, 3, 4]),
-        ([1, 2, 3], [1, 4]),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                ([1, 2, 4], [3, 4]),
+                ([1, 4], [3, 4]),
+                ([2, 4], [1, 2, 3]),
+                ([1, 2, 3], [1, 4]),
+            )
+        ),
     ],
     ids=str,
 )
@@ -164,7 +169,7 @@ TARGETS = np.zeros((4, 6, 6, 2), np.float32)
 @pytest.mark.parametrize(
     "how", ["callback", *slowly("bind_step", "bind_step before compile")]
 )
-@pytest.mark.parametrize("run_eagerly", [False, True])
+@pytest.mark.parametrize("run_eagerly", [False, *slowly(True)])
 def test_model_compiled_again_refuses_the_steps_of_its_last_optimizer(how, run_eagerly):
     """They stand still: a layer would rest, or be exact, for ever."""
     model = make_model(tfag.EveryNthStep("zero", n=4, start=1))
@@ -202,7 +207,7 @@ def in_another_model(model):
     return keras.Model(inputs, last(model.layers[0](inputs)), name="other")
 
 
-@pytest.mark.parametrize("former", ["alive", "compiled again", "gone"])
+@pytest.mark.parametrize("former", ["gone", *slowly("alive", "compiled again")])
 @pytest.mark.parametrize("change", [frozen_and_compiled_again, in_another_model])
 def test_layers_that_are_frozen_and_trained_again_follow_the_schedule(change, former):
     model = make_model(tfag.EveryNthStep("zero", n=2))

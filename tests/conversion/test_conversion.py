@@ -16,6 +16,7 @@ from model_zoo import (
     conv,
     converted,
     each_model,
+    each_model_slowly,
     nested,
     sequential,
     settings,
@@ -52,7 +53,7 @@ def test_strip_is_the_inverse(make):
     assert_all_equal(plain.get_weights(), weights)
 
 
-@each_model
+@each_model_slowly
 def test_converting_again_gives_the_same_with_the_new_schedule(make):
     once = tfag.approximate_gradients(make(), SCHEDULE)
     expected, kinds, before = call(once), classes(once), settings(once)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from marks import slowly
 from model_zoo import (
     MODELS,
+    QUICK,
     SCHEDULE,
     X,
     assert_all_equal,
@@ -50,7 +51,7 @@ def test_weight_files_load_both_ways(make, to_converted, tmp_path):
 @pytest.mark.parametrize(
     "make", [functional, *slowly(with_block, other_kinds, subclassed)]
 )
-@pytest.mark.parametrize("to_converted", [True, False], ids=["into", "out of"])
+@pytest.mark.parametrize("to_converted", [True, *slowly(False)], ids=["into", "out of"])
 def test_checkpoints_load_both_ways_with_the_optimizers_state(
     make, to_converted, tmp_path
 ):
@@ -76,7 +77,13 @@ OF_KERAS = {
 }
 
 
-@pytest.mark.parametrize("make", OF_KERAS.values(), ids=OF_KERAS)
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(make, id=name, marks=[pytest.mark.slow] * (make not in QUICK))
+        for name, make in OF_KERAS.items()
+    ],
+)
 def test_keras_file_keeps_the_schedule_and_the_layers_indices(make, tmp_path):
     model = tfag.approximate_gradients(make(), SCHEDULE, layers=2)
     model.save(tmp_path / "model.keras")

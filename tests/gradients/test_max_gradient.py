@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from gradients import NON_FINITE, filter_gradient
 from gradients import weights_of as method_weights
+from marks import slowly
 from programs import with_threads
 from reference import (
     GEOMETRIES,
@@ -103,7 +104,7 @@ def test_keeping_all_positions_is_exactly_dense(
 
 @pytest.mark.parametrize("data_format", FORMATS)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("k", [1, 16, 40])
+@pytest.mark.parametrize("k", [1, 40, *slowly(16)])
 def test_larger_maps_are_the_reference(k: int, dtype: str, data_format: str) -> None:
     problem = Problem(
         size=(57, 61), n=1, ci=2, co=3, dtype=dtype, data_format=data_format
@@ -185,7 +186,9 @@ def test_zero_output_gradient_gives_zeros(k: int, value: float) -> None:
 
 
 @pytest.mark.parametrize("data_format", FORMATS)
-@pytest.mark.parametrize("geometry", ["3x3", "explicit beyond reach", "5x3 all"])
+@pytest.mark.parametrize(
+    "geometry", ["explicit beyond reach", "5x3 all", *slowly("3x3")]
+)
 @pytest.mark.parametrize("case", NON_FINITE)
 def test_non_finite_output_gradient_shows_in_its_channel_alone(
     case: str, geometry: str, data_format: str

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from gradients import filter_gradient
+from marks import slowly
 from reference import Problem
 
 import tf_approxgrad as tfag
@@ -152,7 +153,7 @@ def assert_numbers(found: list[np.ndarray], layers: list[int]) -> None:
         np.testing.assert_allclose(gradient, numbers_of(layer), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, *slowly(True)])
 def test_layers_of_two_converted_models_in_one_draw_different_numbers(
     jit_compile: bool,
 ) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from gradients import filter_gradient
-from marks import slowly
+from marks import slowly, slowly_but
 from reference import GEOMETRIES, SOME_GEOMETRIES, Problem, assert_gradient, to_nhwc
 from row_reference import (
     VARIANTS,
@@ -75,7 +75,7 @@ def test_other_types_are_the_reference(
 
 
 @pytest.mark.parametrize("data_format", FORMATS)
-@pytest.mark.parametrize("size", [(40, 37), (16, 16)])
+@pytest.mark.parametrize("size", [(40, 37), *slowly((16, 16))])
 @pytest.mark.parametrize(("ci", "co"), [(16, 16), (3, 64), (80, 48), (130, 20)])
 def test_larger_problems_are_the_reference(
     ci: int, co: int, size: tuple[int, int], data_format: str
@@ -264,7 +264,7 @@ def test_scale_multiplies_the_gradient(
     )
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", slowly_but(["norm", "product, largest"], VARIANTS))
 @pytest.mark.parametrize("data_format", ["NHWC", *slowly("NCHW")])
 def test_unknown_shapes_give_the_same(data_format: str, variant: str) -> None:
     problem = Problem((2, 3), strides=(2, 1), n=3, data_format=data_format)

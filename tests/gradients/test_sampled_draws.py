@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from gradients import filter_gradient, weights_of
+from marks import slowly
 from reference import Problem, assert_gradient, draw_in_proportion, uniform_numbers
 
 import tf_approxgrad as tfag
@@ -14,8 +15,8 @@ DTYPES = ["float32", "float64", "bfloat16", "half"]
 FORMATS = ["NHWC", "NCHW"]
 
 
-@pytest.mark.parametrize("step", [0, 1, 2**32 - 1, 2**32, 2**40 + 7])
-@pytest.mark.parametrize("seed", [0, 1, -1, 2**62 + 12345, -(2**63)])
+@pytest.mark.parametrize("step", [0, 2**32 - 1, 2**40 + 7, *slowly(1, 2**32)])
+@pytest.mark.parametrize("seed", [0, -1, 2**62 + 12345, *slowly(1, -(2**63))])
 def test_uniform_numbers_are_those_of_the_description(seed: int, step: int) -> None:
     problem = Problem(n=5, size=(3, 20), co=70)
     x, dy = problem.arrays()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from gradients import NON_FINITE, filter_gradient
+from marks import slowly
 from programs import with_instruction_sets, with_threads
 from reference import (
     GEOMETRIES,
@@ -58,7 +59,11 @@ def test_sampled_is_the_reference_in_other_types(
 @pytest.mark.parametrize("data_format", FORMATS)
 @pytest.mark.parametrize(
     ("k", "dtype"),
-    [*((k, dtype) for k in (1, 16) for dtype in DTYPES), (300, "float64")],
+    [
+        *((16, dtype) for dtype in DTYPES),
+        *(pytest.param(1, dtype, marks=pytest.mark.slow) for dtype in DTYPES),
+        (300, "float64"),
+    ],
 )
 def test_larger_maps_are_the_reference(k: int, dtype: str, data_format: str) -> None:
     """In float32, a few of thousands of draws may differ from those in float64."""
@@ -106,7 +111,9 @@ def test_infinite_input_shows_at_most_where_it_does_in_dense() -> None:
 
 
 @pytest.mark.parametrize("data_format", FORMATS)
-@pytest.mark.parametrize("geometry", ["3x3", "explicit beyond reach", "5x3 all"])
+@pytest.mark.parametrize(
+    "geometry", ["explicit beyond reach", "5x3 all", *slowly("3x3")]
+)
 @pytest.mark.parametrize("case", NON_FINITE)
 def test_non_finite_output_gradient_shows_in_its_channel_alone(
     case: str, geometry: str, data_format: str

@@ -13,7 +13,7 @@ import tf_approxgrad as tfag
 
 @pytest.mark.parametrize("data_format", ["NHWC", *slowly("NCHW")])
 @pytest.mark.parametrize("dtype", ["float32", *slowly("float64")])
-@pytest.mark.parametrize("k", [1, 5, *slowly(2, 0.5)])
+@pytest.mark.parametrize("k", [5, *slowly(1, 2, 0.5)])
 def test_mean_over_many_steps_is_the_exact_gradient(
     k: int | float, dtype: str, data_format: str
 ) -> None:

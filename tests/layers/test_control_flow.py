@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from marks import slowly
+from marks import slowly, slowly_but
 
 import tf_approxgrad as tfag
 
@@ -145,6 +145,11 @@ PLACES = {
         once,
     ),
 }
+# The others are made of these.
+QUICK = (
+    *("keras.ops.switch", "conditional in a loop", "RNN over a cell", "keras.remat"),
+    *("tf.function", "tf.vectorized_map", "vectorized map of what isn't mapped"),
+)
 METHODS = {
     "a schedule": tfag.TableSchedule([["full", "max"]]),
     "a method that draws": tfag.Constant(tfag.RowSampledGradient(share=0.4)),
@@ -172,7 +177,7 @@ def gradients(layer, place):
     return run
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", slowly_but(QUICK, PLACES))
 @pytest.mark.parametrize(
     "schedule", ["both", *slowly("a schedule", "a method that draws")]
 )

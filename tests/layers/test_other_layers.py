@@ -187,7 +187,7 @@ def test_max_keeps_the_positions_of_the_outputs_gradient(case):
         np.testing.assert_allclose(found[name], gradient, 1e-4, 1e-4)
 
 
-@each_case
+@each_case_slowly
 @pytest.mark.parametrize("training", [False, None])
 def test_outside_training_the_graph_is_keras_own(case, training):
     ours, plain, x = pair(case, "max")

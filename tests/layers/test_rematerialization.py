@@ -179,8 +179,15 @@ def train(model, schedule, **compiled):
 @pytest.mark.parametrize(
     ("kind", "scope"),
     [
-        *(pytest.param(kind, "full", marks=pytest.mark.slow) for kind in KINDS),
-        *(("Conv2D", scope) for scope in SCOPES),
+        ("Conv2D", "full"),
+        ("Conv2D", "list_of_layers"),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                *((kind, "full") for kind in KINDS if kind != "Conv2D"),
+                *(("Conv2D", scope) for scope in ("larger_than", "activations")),
+            )
+        ),
     ],
 )
 @pytest.mark.parametrize(

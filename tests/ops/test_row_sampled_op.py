@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
+from marks import slowly_but
 from programs import with_instruction_sets, with_threads
-from reference import GEOMETRIES, SOME_GEOMETRIES, Problem
+from reference import GEOMETRIES, QUICK_GEOMETRIES, SOME_GEOMETRIES, Problem
 
 import tf_approxgrad as tfag
 from tf_approxgrad.gradients import op_library
@@ -74,7 +75,7 @@ def test_nothing_to_sum_gives_zeros(n: int, ci: int, co: int) -> None:
 @pytest.mark.parametrize("keep_largest", [False, True])
 @pytest.mark.parametrize("probability", ["norm", "product"])
 @pytest.mark.parametrize("data_format", ["NHWC", "NCHW"])
-@pytest.mark.parametrize("geometry", SOME_GEOMETRIES)
+@pytest.mark.parametrize("geometry", slowly_but(QUICK_GEOMETRIES, SOME_GEOMETRIES))
 def test_kernel_is_the_composition_of_tensorflow_ops(
     geometry: str, data_format: str, probability: str, keep_largest: bool
 ) -> None:

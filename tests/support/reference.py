@@ -385,3 +385,4 @@ SOME_GEOMETRIES = [
     "many output channels",
     "odd channels",
 ]
+QUICK_GEOMETRIES = ["5x3 all", "explicit dilated", "odd channels"]

@@ -24,6 +24,17 @@ SCHEDULES = {
 }
 
 
+# One whose rows differ, one of steps, and one without.
+QUICK = ("Alternate", "TableSchedule", "Constant")
+each_schedule = pytest.mark.parametrize(
+    "schedule",
+    [
+        pytest.param(schedule, id=name, marks=[pytest.mark.slow] * (name not in QUICK))
+        for name, schedule in SCHEDULES.items()
+    ],
+)
+
+
 def make_model(schedule=None, layers=3, optimizer=None, **compiled):
     keras.utils.set_random_seed(1)
     model = keras.Sequential(
@@ -71,7 +82,7 @@ def no_record():
     RAN.clear()
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+@each_schedule
 @pytest.mark.parametrize("steps_per_execution", [4, *slowly(1)])
 def test_fit_runs_the_schedules_method_in_each_cell(schedule, steps_per_execution):
     model = make_model(schedule, steps_per_execution=steps_per_execution)
@@ -79,7 +90,7 @@ def test_fit_runs_the_schedules_method_in_each_cell(schedule, steps_per_executio
     assert_ran(schedule, range(STEPS))
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+@each_schedule
 def test_second_fit_continues_the_schedule(schedule):
     model = make_model(schedule)
     fit(model, steps_per_epoch=3)
@@ -163,7 +174,7 @@ def test_nothing_of_ours_runs_outside_training():
 )
 def test_only_rows_that_change_have_a_switch_in_the_graph(schedule, switching):
     model = make_model(schedule)
-    fit(model)
+    tfag.bind_step(model, model.optimizer)
     step = tf.function(model.train_step).get_concrete_function((X, Y))
     assert len(switches(step.graph)) == switching
 

@@ -60,7 +60,12 @@ def test_methods_and_shares_are_those_of_the_schedule(tmp_path):
 
 @pytest.mark.parametrize(
     ("update_freq", "steps_per_execution", "steps"),
-    [("epoch", 1, [8]), (3, 1, [3, 6]), (3, 4, [4, 8]), (1, 1, range(1, 9))],
+    [
+        ("epoch", 1, [8]),
+        (3, 4, [4, 8]),
+        pytest.param(3, 1, [3, 6], marks=pytest.mark.slow),
+        pytest.param(1, 1, range(1, 9), marks=pytest.mark.slow),
+    ],
 )
 def test_updates_come_as_often_as_asked(
     update_freq, steps_per_execution, steps, tmp_path
@@ -121,7 +126,7 @@ def test_measuring_changes_nothing_in_training(jit_compile, tmp_path):
         ],
     ):
         model = make_model(jit_compile=jit_compile)
-        history = fit(model, *callbacks, epochs=2)
+        history = fit(model, *callbacks)
         variables = [variable.numpy() for variable in model.variables]
         results.append((variables, history.history))
     (plain, history), (measured, same_history) = results

@@ -85,6 +85,11 @@ each_way = pytest.mark.parametrize(
     [{}, {"run_eagerly": True}, *slowly({"steps_per_execution": 2})],
     ids=["graph", "eager", "steps_per_execution"],
 )
+each_way_slowly = pytest.mark.parametrize(
+    "compiled",
+    [{}, *slowly({"run_eagerly": True}, {"steps_per_execution": 2})],
+    ids=["graph", "eager", "steps_per_execution"],
+)
 
 
 @each_way
@@ -100,7 +105,7 @@ def test_train_step_that_does_not_say_that_it_trains_is_refused(compiled, show_s
         fit(model)
 
 
-@each_way
+@each_way_slowly
 def test_train_step_that_says_so_trains(compiled):
     model = own_step({"training": True}, **compiled)
     for _ in range(2):
@@ -237,7 +242,7 @@ class TwoHeads(Model):
         return self.parts[0](x) if training else self.parts[1](x)
 
 
-@each_way
+@each_way_slowly
 def test_layers_that_training_does_not_use_are_no_reason_to_refuse(compiled):
     model = TwoHeads()
     model(X[:4], training=True)
@@ -261,7 +266,7 @@ class FineTuned(keras.Model):
         return self.head(self.base(x, training=False), training=training)
 
 
-@each_way
+@each_way_slowly
 @pytest.mark.parametrize("layers", [None, [1, 2]], ids=["all", "base"])
 def test_frozen_layers_are_no_reason_to_refuse(layers, compiled):
     schedule = tfag.Constant(REC, layers=layers)

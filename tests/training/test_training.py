@@ -86,7 +86,7 @@ def fit(model, x=X, y=Y, **arguments):
     return model.fit(x, y, callbacks=callbacks, **(defaults | arguments))
 
 
-@pytest.mark.parametrize("steps_per_execution", [1, 4, 16])
+@pytest.mark.parametrize("steps_per_execution", [4, *slowly(1, 16)])
 def test_fit(steps_per_execution):
     fit(make_model(steps_per_execution=steps_per_execution))
     assert_followed(range(BATCHES))
@@ -97,7 +97,7 @@ def test_fit_eagerly():
     assert_followed(range(BATCHES))
 
 
-@pytest.mark.parametrize("steps_per_execution", [1, 4])
+@pytest.mark.parametrize("steps_per_execution", [4, *slowly(1)])
 def test_fit_a_dataset(steps_per_execution):
     data = tf.data.Dataset.from_tensor_slices((X, Y)).batch(2)
     model = make_model(steps_per_execution=steps_per_execution)
@@ -131,7 +131,7 @@ def test_fit_with_each_optimizer(name):
     assert_followed(range(12))
 
 
-@pytest.mark.parametrize("accumulated", [2, 3])
+@pytest.mark.parametrize("accumulated", [3, *slowly(2)])
 @pytest.mark.parametrize("steps_per_execution", [1, *slowly(4)])
 def test_gradient_accumulation_counts_the_updates(accumulated, steps_per_execution):
     # Keras' iterations are the updates of the weights: all batches of one share it.
@@ -152,7 +152,7 @@ def mixed_float16():
     keras.config.set_dtype_policy("float32")
 
 
-@pytest.mark.parametrize("steps_per_execution", [1, 4])
+@pytest.mark.parametrize("steps_per_execution", [4, *slowly(1)])
 def test_mixed_float16_does_not_count_a_skipped_step(
     mixed_float16, steps_per_execution
 ):
@@ -173,7 +173,7 @@ def test_mixed_float16_with_gradient_accumulation(mixed_float16):
     assert_followed([batch // 2 for batch in range(BATCHES)])
 
 
-@pytest.mark.parametrize("run_eagerly", [False, True])
+@pytest.mark.parametrize("run_eagerly", [False, *slowly(True)])
 def test_train_on_batch(run_eagerly):
     model = make_model(run_eagerly=run_eagerly)
     tfag.bind_step(model, model.optimizer)

@@ -115,3 +115,36 @@ def test_report_names_the_kernels_of_one_dimension_too(data_format: str) -> None
     tfag.approximate_gradients(model)
     kernels = [row.note.split(";")[0] for row in tfag.conversion_report(model).rows]
     assert kernels == ["exact (dense)", "exact (dense)", "exact (positions)"]
+
+
+def test_layers_without_a_faster_kernel_run_the_code_of_keras() -> None:
+    keras.utils.set_random_seed(1)
+    layers = [
+        keras.layers.Conv2D(24, 3, strides=2, padding="same", activation="relu"),
+        keras.layers.SeparableConv2D(16, 3, padding="same"),
+        keras.layers.Conv2DTranspose(16, 3, strides=2),
+        keras.layers.GlobalAveragePooling2D(),
+        keras.layers.Dense(10),
+    ]
+    model = keras.Sequential([keras.Input((12, 12, 3)), *layers])
+    twin = keras.models.clone_model(model)
+    twin.set_weights(model.get_weights())
+    tfag.approximate_gradients(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        losses = train(model), train(twin)
+    assert losses[0] == losses[1]
+    for one, other in zip(model.get_weights(), twin.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    report = tfag.conversion_report(model)
+    assert all(row.note.startswith("exact (dense);") for row in report.rows)
+    assert not any("but exact in training" in row.note for row in report.rows)
+
+
+def test_nothing_is_said_of_calls_without_training() -> None:
+    model = tfag.approximate_gradients(network())
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(*data(32), callbacks=[tfag.ApproximationCallback()], verbose=0)
+    assert not any("but" in row.note for row in tfag.conversion_report(model).rows)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tf_approxgrad.gradients.conv2d import convolve
 from tf_approxgrad.gradients.conv_arguments import ConvArguments
 from tf_approxgrad.gradients.conv_transpose import transposed_convolution
+from tf_approxgrad.gradients.kernel_choice import ConvolutionSizes
 from tf_approxgrad.gradients.vectorized_map import keep_gradients
 from tf_approxgrad.layers.base import ApproximateLayer
 
@@ -66,15 +67,19 @@ class ApproxConv2D(ApproximateLayer, keras.layers.Conv2D):
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         if not self._approximates():
             return super().convolution_op(inputs, kernel)
+        arguments = ConvArguments.parse(
+            self.strides, self.padding.upper(), _data_format(self), self.dilation_rate
+        )
+        tensor = _as_tensor(inputs)
+        sizes = ConvolutionSizes(
+            tuple(tensor.shape), tuple(kernel.shape), arguments, tensor.dtype.name
+        )
+        if self._gradient_policy.is_dense(sizes):
+            return super().convolution_op(inputs, kernel)
         return convolve(
-            _as_tensor(inputs),
+            tensor,
             _as_tensor(kernel),
-            ConvArguments.parse(
-                self.strides,
-                self.padding.upper(),
-                _data_format(self),
-                self.dilation_rate,
-            ),
+            arguments,
             self._gradient_policy.filter_gradient,
             self._gradient_policy.input_gradient,
             self._gradient_policy.read_step(),
@@ -84,9 +89,13 @@ class ApproxConv2D(ApproximateLayer, keras.layers.Conv2D):
 class _ConvolvingLayer(ApproximateLayer):
     """Base class for Keras layers that have no `convolution_op` to override."""
 
+    # Whether exact gradients have kernels other than TensorFlow's.
+    _has_exact_kernels = False
+
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         with self._training_is(training):
-            if not self._approximates():
+            is_dense = not self._has_exact_kernels and self._gradient_policy.is_dense()
+            if is_dense or not self._approximates():
                 return super().call(inputs)  # type: ignore[misc]
             return _activated(self, self._convolve(inputs))
 
@@ -118,6 +127,7 @@ class ApproxConv1D(_ConvolvingLayer, keras.layers.Conv1D):
     """
 
     stock = keras.layers.Conv1D
+    _has_exact_kernels = True
 
     def _convolve(self, inputs: Any) -> tf.Tensor:
         inputs, padding = _as_tensor(inputs), self.padding

@@ -13,6 +13,7 @@ from tf_approxgrad import _compat
 from tf_approxgrad.gradients.filter_gradient import filter_gradient
 from tf_approxgrad.gradients.input_gradient import input_gradient
 from tf_approxgrad.gradients.inputs import GradientFunction, GradientInputs
+from tf_approxgrad.gradients.kernel_choice import DENSE, ConvolutionSizes
 from tf_approxgrad.gradients.observer import current_observer
 from tf_approxgrad.gradients.step_switch import switch_by_step
 from tf_approxgrad.gradients.xla import context as xla
@@ -105,6 +106,27 @@ class LayerPolicy:
         """Whether the gradients are always exact and not observed."""
         return current_observer() is None and are_full(self.row())
 
+    def approximates(self) -> bool:
+        """Whether the filter gradient isn't exact, to rounding, at some step."""
+        return not all(method.is_exact for method in self.row())
+
+    def is_dense(self, sizes: ConvolutionSizes | None = None) -> bool:
+        """Whether TensorFlow's ops compute both gradients, always.
+
+        Args:
+            sizes: Sizes of the convolution; `None` if it has no exact kernel but
+                TensorFlow's.
+        """
+        if current_observer() is not None:
+            return False
+        gradients = [(method, False) for method in self.row()]
+        gradients += [(method, True) for method in self.input_row()]
+        return all(
+            method.is_exact
+            and (sizes is None or sizes.kernel_of(method, of_input) == DENSE)
+            for method, of_input in gradients
+        )
+
     def makes_input_gradient(self) -> bool:
         """Whether the input gradient is approximated at some step, or observed."""
         return current_observer() is not None or not are_full(self.input_row())
@@ -132,7 +154,7 @@ class LayerPolicy:
             self.traced.traced = None
 
     def was_exact(self, calls: int = 0, passes: int = 0) -> bool:
-        """Whether traced gradients were exact although the row isn't full.
+        """Whether traced gradients were exact although the row approximates.
 
         So they are if `training` isn't true in the layer's calls, or if its filters get
         no gradient.
@@ -142,11 +164,7 @@ class LayerPolicy:
             passes: Number of traced passes to leave out.
         """
         was_called = self.exact_calls + self.training_calls > calls
-        return (
-            was_called
-            and self.approximate_passes == passes
-            and not are_full(self.row())
-        )
+        return was_called and self.approximate_passes == passes and self.approximates()
 
     def read_step(self) -> tf.Tensor | None:
         """The training step, where the layer is called; `None` if it isn't needed."""

@@ -109,7 +109,7 @@ class TraceCheck:
             policy.trains_exactly = policy.was_exact(before.calls, before.passes)
             if policy.trains_exactly:
                 exact.append(layer.name)
-            elif now.exact_calls > before.exact_calls and not policy.is_exact():
+            elif now.exact_calls > before.exact_calls and policy.approximates():
                 partly.append(layer.name)
         if not warns:
             return

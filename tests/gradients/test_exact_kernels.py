@@ -12,7 +12,7 @@ from recording import operations
 from reference import Problem, from_nhwc
 
 import tf_approxgrad as tfag
-from tf_approxgrad.gradients import op_library
+from tf_approxgrad.gradients import kernel_choice, op_library
 from tf_approxgrad.gradients.conv_arguments import ConvArguments
 from tf_approxgrad.gradients.kernel_choice import ConvolutionSizes
 
@@ -159,6 +159,21 @@ KERNELS = {
     "5x5 on 2x2": (sizes((None, 2, 2, 8), (5, 5, 8, 8)), "positions", "dense"),
     "nothing": (sizes((None, 1, 1, 32), padding="VALID"), "dense", "dense"),
 }
+
+
+@pytest.fixture(autouse=True)
+def without_bfloat16_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor like any other."""
+    monkeypatch.setattr(kernel_choice, "has_bfloat16_matrices", lambda: False)
+
+
+def test_bfloat16_is_left_to_processors_that_have_matrices_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kernel_choice, "has_bfloat16_matrices", lambda: True)
+    exact = tfag.ExactGradient()
+    assert sizes(dtype="bfloat16").kernel_of(exact) == "dense"
+    assert sizes(dtype="float32").kernel_of(exact) == "winograd"
 
 
 @pytest.mark.parametrize("case", KERNELS)

@@ -1,19 +1,22 @@
 """The choice among the kernels of exact gradients on a CPU.
 
-It depends on sizes and dtype alone, so that `conversion_report` can name the kernel
-before training.
+It depends on sizes, dtype and processor alone, so that `conversion_report` can name the
+kernel before training.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+from pathlib import Path
 
 from tf_approxgrad.gradients.conv_arguments import ConvArguments
 from tf_approxgrad.methods import ExactGradient, FullGradient, GradientMethod
 
 DENSE, WINOGRAD, POSITIONS = "dense", "winograd", "positions"
 
+# Types of lower precision are computed in float32.
 _WINOGRAD_DTYPES = ("float32", "bfloat16", "float16")
 # The transforms cost as much as they save at about 1 / (1/Ci + 1/Co) = 5.
 _LEAST_CHANNELS = 6
@@ -65,6 +68,7 @@ class ConvolutionSizes:
             (rows, cols) != (3, 3)
             or max(*self.arguments.strides, *self.arguments.dilations) > 1
             or self.dtype not in _WINOGRAD_DTYPES
+            or (self.dtype == "bfloat16" and has_bfloat16_matrices())
             or min(channels) == 0
             or 1 / (1 / channels[0] + 1 / channels[1]) < _LEAST_CHANNELS
         ):
@@ -97,6 +101,16 @@ class ConvolutionSizes:
             )
             for number, axis in enumerate(spatial)
         ]
+
+
+@functools.cache
+def has_bfloat16_matrices() -> bool:
+    """Whether the processor multiplies bfloat16 matrices many times as fast as float32.
+
+    It does with AMX. TensorFlow's ops use that.
+    """
+    information = Path("/proc/cpuinfo")
+    return information.exists() and "amx_bf16" in information.read_text()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -41,8 +41,8 @@ class WinogradGradient(GradientMethod):
 
     It applies to filters of 3x3 with strides and dilations of 1, any padding, on CPUs.
     float16 and bfloat16 are computed in float32. Elsewhere (other filters, float64, a
-    GPU, XLA, too few channels to gain) TensorFlow's ops compute the gradient;
-    `conversion_report` shows where.
+    GPU, XLA, too few channels to gain, bfloat16 on processors with AMX) TensorFlow's
+    ops compute the gradient; `conversion_report` shows where.
 
     As `input_gradient` it is the exact input gradient, likewise.
 
@@ -77,7 +77,8 @@ class ExactGradient(GradientMethod):
 
     On CPUs this is Winograd's algorithm, as `WinogradGradient`; the kernel of
     `MaxGradient` with all positions kept, where most of a small map's patches lie in
-    its padding; else TensorFlow's op. The choice depends on sizes and dtype alone.
+    its padding; else TensorFlow's op. The choice depends on sizes, dtype and processor
+    alone.
 
     As `input_gradient` it is the exact input gradient, likewise.
 

@@ -74,8 +74,13 @@ def exact_means() -> str:
                 f"gradient on {name} (worst {times(min(ratios), 1)})"
             )
     rows = read("exact_gradients")
-    largest = max(float(row["exact_error"]) for row in rows)
-    relative = max(float(r["exact_error"]) / float(r["dense_error"]) for r in rows)
+    suffixes = ("", "_relu")
+    largest = max(float(row[f"exact_error{x}"]) for row in rows for x in suffixes)
+    relative = max(
+        float(row[f"exact_error{x}"]) / float(row[f"dense_error{x}"])
+        for row in rows
+        for x in suffixes
+    )
     return wrapped(
         f"Geometric means: {', '.join(parts)}. The largest relative error is "
         f"{largest * 1e6:.1f}e-6, and at most {relative:.1f} times TensorFlow's own, "
@@ -86,7 +91,8 @@ def exact_means() -> str:
 def _machine(row: Row) -> str:
     return (
         f"Measured on {row['threads']} cores of an {row['cpu']} with "
-        f"{row['instruction_set'].upper()}, TensorFlow {row['tensorflow']}."
+        f"{row['instruction_set'].upper()}, TensorFlow {row['tensorflow']} with oneDNN "
+        "(TF_ENABLE_ONEDNN_OPTS=1)."
     )
 
 
@@ -147,7 +153,20 @@ def exact_training() -> str:
             cells.append(f"{mean:.{digits}f} ± {spread:.{digits}f}")
         kind = "TensorFlow's" if name == "full" else "exact"
         rows.append((kind, str(len(last)), *cells))
-    return markdown(header, rows)
+    full, exact = (
+        [
+            [float(r["loss"]) for r in rows if r["setting"] == name][-1]
+            for rows in histories
+        ]
+        for name in names
+    )
+    differences = ", ".join(
+        f"{other - one:+.3f}" for one, other in zip(full, exact, strict=True)
+    )
+    return (
+        f"{markdown(header, rows)}\n\nBy seed, the training losses differ by "
+        f"{differences}."
+    )
 
 
 def tile_sampling() -> str:

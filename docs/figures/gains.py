@@ -118,7 +118,7 @@ def alternatives() -> str:
         f"{exact['seconds']} s with batch {exact['batch']} and end at a training loss "
         f"of {exact['loss_quarter_4']}; {smaller['seconds']} s and "
         f"{smaller['loss_quarter_4']} with batch {smaller['batch']}.",
-        f"**`mixed_bfloat16`.** {bfloat16} on the same CPU: full "
+        f"**`mixed_bfloat16`.** {bfloat16} on that CPU, which has AVX-512: full "
         "gradients, in bfloat16.",
         f"**A smaller network.** {times(network['faster'])}, ResNet-14 in place of "
         "ResNet-20, with the same accuracy within the spread of three seeds.",

@@ -1,13 +1,16 @@
 """Conversion without a schedule: exact gradients by the fastest kernels."""
 
+import dataclasses
 import warnings
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tf_approxgrad as tfag
+from tf_approxgrad.gradients.filter_gradient import GradientInputs, filter_gradient
 from tf_approxgrad.training.trace_check import trained_layers
 
 
@@ -148,3 +151,82 @@ def test_nothing_is_said_of_calls_without_training() -> None:
         warnings.simplefilter("error")
         model.fit(*data(32), callbacks=[tfag.ApproximationCallback()], verbose=0)
     assert not any("but" in row.note for row in tfag.conversion_report(model).rows)
+
+
+class WithoutTraining(keras.Model):
+    """Calls its network without `training`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = network()
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return self.network(inputs)
+
+
+def test_model_that_never_trains_its_layers_trains_as_before() -> None:
+    model = WithoutTraining()
+    model(data(1)[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tfag.approximate_gradients(model)
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(True))
+    model.fit(*data(32), callbacks=[tfag.ApproximationCallback()], verbose=0)
+
+
+def test_callback_says_that_gradients_are_exact(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model = tfag.approximate_gradients(network())
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(True))
+    model.fit(*data(32), callbacks=[tfag.ApproximationCallback()], verbose=2)
+    assert "Exact gradients in 6 convolutions." in capsys.readouterr().out
+
+
+def test_plateau_leaves_exact_gradients_their_kernels() -> None:
+    model = tfag.approximate_gradients(network())
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(True))
+    plateau = tfag.SwitchToFullOnPlateau(monitor="loss", patience=1, min_delta=1e9)
+    model.fit(*data(32), epochs=4, callbacks=[plateau], verbose=0)
+    assert model.get_layer("second").gradient_policy.row() == (tfag.ExactGradient(),)
+
+
+def test_approximate_input_gradients_leave_exact_layers_alone() -> None:
+    schedule = tfag.Combined(
+        [
+            tfag.Constant("exact", layers=["second"]),
+            tfag.Constant("sampled", layers=["strided"]),
+        ]
+    )
+    model = tfag.approximate_gradients(network(), schedule, input_gradient="sampled")
+    rows = {
+        name: model.get_layer(name).gradient_policy.input_row()
+        for name in ("first", "second", "strided")
+    }
+    assert rows == {
+        "first": (tfag.FullGradient(),),
+        "second": (tfag.ExactGradient(),),
+        "strided": (tfag.SampledGradient(),),
+    }
+
+
+@keras.saving.register_keras_serializable(package="tests")
+@dataclasses.dataclass(frozen=True)
+class OwnExact(tfag.GradientMethod):
+    """Exact, by a function of the user's own."""
+
+    name = "own-exact"
+    is_exact = True
+
+
+def test_exact_method_of_the_users_own_computes_every_layer() -> None:
+    called = []
+
+    def compute(method: OwnExact, inputs: GradientInputs) -> tf.Tensor:
+        called.append(inputs.layer)
+        return filter_gradient(tfag.FullGradient(), inputs)
+
+    tfag.register_filter_gradient(OwnExact, compute)
+    model = tfag.approximate_gradients(network(), tfag.Constant("own-exact"))
+    train(model)
+    assert set(called) == {1, 2, 3, 4, 5, 6}

@@ -198,7 +198,7 @@ def test_callback_says_that_input_gradients_are_approximate(capsys):
         model.compile("sgd", "mse")
         callbacks = [tfag.ApproximationCallback()]
         model.fit(X, Y, verbose=2, callbacks=callbacks)
-        said = f"There the input gradients of 1 of them are approximated, too: {METHOD}"
+        said = f"There the input gradients of 1 of them are computed by {METHOD}"
         assert (said in capsys.readouterr().out) == (input_gradient is not None)
 
 

@@ -78,14 +78,15 @@ def approximate_gradients(
             become, Keras layers; those of a user-defined subclass of an approximate
             layer keep their class, and their gradients are exact.
         input_gradient: The method, or its name, of the converted layers' input
-            gradients, at the layers and steps where the schedule's method isn't full.
-            `None` means exact: by `ExactGradient` without a schedule, else by
+            gradients, at the layers and steps where the schedule's method isn't full;
+            approximate ones, where it isn't exact. `None` means exact: by `ExactGradient` without a schedule, else by
             TensorFlow's op. `"exact"` goes with any schedule. Errors of input gradients
             propagate to all earlier layers, so biased methods give a warning: prefer
             `SampledGradient` or `RowSampledGradient` with scale 1.
 
     Returns:
-        `model`, converted. Train it with `ApproximationCallback`, or call `bind_step`.
+        `model`, converted. With a schedule, train it with `ApproximationCallback`, or
+        call `bind_step`.
 
     Raises:
         TypeError: If an argument has the wrong type.
@@ -154,8 +155,9 @@ def approximate_gradients(
         cls = approximate_class(layer)
         assert cls is not None
         changes.append(LayerState.planned(layer, cls, policy))
+    approximates = not all(method.is_exact for row in rows.values() for method in row)
     reason = why_fit_is_exact(model)
-    if reason is not None:
+    if reason is not None and approximates:
         warnings.warn(
             f"{reason} A custom training loop can call model(x, training=True).",
             stacklevel=2,

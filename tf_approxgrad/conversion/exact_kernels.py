@@ -8,14 +8,14 @@ import tensorflow as tf
 from tf_approxgrad.conversion.flops import input_shape
 from tf_approxgrad.gradients.conv_arguments import ConvArguments
 from tf_approxgrad.gradients.kernel_choice import DENSE, ConvolutionSizes
-from tf_approxgrad.methods import FullGradient, GradientMethod
+from tf_approxgrad.methods import ExactGradient, GradientMethod, WinogradGradient
 
 
 def label_with_kernel(
     layer: keras.layers.Layer, method: GradientMethod, of_input: bool = False
 ) -> str:
     """A method's label, followed by the kernel if the method leaves that open."""
-    if not method.is_exact or isinstance(method, FullGradient):
+    if not isinstance(method, ExactGradient | WinogradGradient):
         return method.label
     sizes = _sizes_of(layer)
     on_gpu = bool(tf.config.list_logical_devices("GPU"))
@@ -26,38 +26,23 @@ def label_with_kernel(
 def _sizes_of(layer: keras.layers.Layer) -> ConvolutionSizes | None:
     """The convolution that a layer is computed as; `None` if its kernel is dense."""
     shape = input_shape(layer)
-    if shape is None or isinstance(layer, keras.layers.Conv2DTranspose):
+    if shape is None or not isinstance(
+        layer, keras.layers.Conv2D | keras.layers.Conv1D
+    ):
         return None
     data_format = "NHWC" if layer.data_format == "channels_last" else "NCHW"
-    if isinstance(layer, keras.layers.SeparableConv2D):
-        filters = layer.pointwise_kernel.shape
-        shape = layer.compute_output_shape(shape)
-        channels = -1 if data_format == "NHWC" else 1
-        shape = tuple(
-            filters[2] if i == channels % 4 else s for i, s in enumerate(shape)
-        )
-        arguments = ConvArguments.parse(1, "VALID", data_format, 1)
-    else:
-        filters, strides, dilations = (
-            layer.kernel.shape,
-            layer.strides,
-            layer.dilation_rate,
-        )
-        padding = layer.padding
-        if isinstance(layer, keras.layers.Conv1D):
-            added = 1 if data_format == "NHWC" else 2
-            if padding == "causal":
-                before = dilations[0] * (filters[0] - 1)
-                shape = tuple(
-                    s + before if i == added and s is not None else s
-                    for i, s in enumerate(shape)
-                )
-                padding = "valid"
-            shape = (*shape[:added], 1, *shape[added:])
-            filters, strides, dilations = (1, *filters), (1, *strides), (1, *dilations)
-        arguments = ConvArguments.parse(
-            strides, padding.upper(), data_format, dilations
-        )
+    filters, strides = tuple(layer.kernel.shape), layer.strides
+    padding, dilations = layer.padding, layer.dilation_rate
+    if isinstance(layer, keras.layers.Conv1D):
+        added = 1 if data_format == "NHWC" else 2
+        if padding == "causal":
+            before = dilations[0] * (filters[0] - 1)
+            length = shape[added]
+            length = None if length is None else length + before
+            shape, padding = (*shape[:added], length, *shape[added + 1 :]), "valid"
+        shape = (*shape[:added], 1, *shape[added:])
+        filters, strides, dilations = (1, *filters), (1, *strides), (1, *dilations)
+    arguments = ConvArguments.parse(strides, padding.upper(), data_format, dilations)
     return ConvolutionSizes(
         tuple(shape), tuple(filters), arguments, layer.compute_dtype
     )

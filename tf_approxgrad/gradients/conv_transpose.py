@@ -17,7 +17,7 @@ from tf_approxgrad.gradients.inputs import (
     GradientInputs,
     may_be_differentiated,
 )
-from tf_approxgrad.methods import GradientMethod
+from tf_approxgrad.methods import EXACT_METHODS, GradientMethod
 
 
 def transposed_convolution(
@@ -71,7 +71,7 @@ def transposed_convolution(
         return input
 
     def compute_of_kernel(method: GradientMethod, inputs: GradientInputs) -> tf.Tensor:
-        if method.is_exact:
+        if isinstance(method, EXACT_METHODS):
             return _gradient(
                 lambda x: _convolve(layer, inputs.input, x),
                 inputs.filters,
@@ -82,7 +82,7 @@ def transposed_convolution(
 
     def compute_of_input(method: GradientMethod, inputs: GradientInputs) -> tf.Tensor:
         input, kernel = inputs.input, inputs.filters
-        if method.is_exact:
+        if isinstance(method, EXACT_METHODS):
             return _gradient(
                 lambda x: _convolve(layer, x, kernel), input, inputs.out_backprop
             )

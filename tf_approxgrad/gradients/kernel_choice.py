@@ -59,8 +59,8 @@ class ConvolutionSizes:
             return DENSE
         if self._winograd_pays(of_input):
             return WINOGRAD
-        is_free = isinstance(method, ExactGradient) and not of_input
-        return POSITIONS if is_free and self._positions_pay() else DENSE
+        may_take_positions = isinstance(method, ExactGradient) and not of_input
+        return POSITIONS if may_take_positions and self._positions_pay() else DENSE
 
     def _winograd_pays(self, of_input: bool) -> bool:
         rows, cols, *channels = map(int, self.filters)  # type: ignore[arg-type]
@@ -83,16 +83,18 @@ class ConvolutionSizes:
 
     def _positions_pay(self) -> bool:
         axes = self._axes()
-        if any(axis.outputs is None for axis in axes):
+        if self.arguments.needs_decomposition or None in [x.outputs for x in axes]:
             return False
         positions = math.prod(axis.outputs or 0 for axis in axes)
-        inside = math.prod(axis.inside for axis in axes)
-        return 0 < positions <= _MOST_POSITIONS and inside <= _MOST_INSIDE
+        return (
+            0 < positions <= _MOST_POSITIONS
+            and math.prod(axis.share_inside() for axis in axes) <= _MOST_INSIDE
+        )
 
     def _axes(self) -> list[_Axis]:
         spatial = [i for i in (1, 2, 3) if i != self.arguments.channel_axis]
         return [
-            _Axis.of(
+            _Axis(
                 self.input[axis],
                 self.filters[number] or 0,
                 self.arguments.strides[axis],
@@ -115,37 +117,38 @@ def has_bfloat16_matrices() -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class _Axis:
-    """A convolution along one axis.
+    """A convolution along one axis: sizes, and the zeros before and after if known."""
 
-    Attributes:
-        outputs: Number of output positions; `None` if unknown.
-        inside: Share of the taps that don't lie in the padding.
-    """
+    size: int | None
+    taps: int
+    stride: int
+    dilation: int
+    padding: tuple[int, int] | None
 
-    outputs: int | None
-    inside: float
+    @property
+    def outputs(self) -> int | None:
+        """Number of output positions; `None` if unknown."""
+        if self.size is None:
+            return None
+        if self.padding is None:
+            return -(-self.size // self.stride)
+        room = self.size + sum(self.padding) - self._extent
+        return max(room // self.stride + 1, 0)
 
-    @classmethod
-    def of(
-        cls,
-        size: int | None,
-        taps: int,
-        stride: int,
-        dilation: int,
-        padding: tuple[int, int] | None,
-    ) -> _Axis:
-        if size is None:
-            return cls(None, 1.0)
-        extent = (taps - 1) * dilation + 1
-        if padding is None:
-            outputs = -(-size // stride)
-            before = max((outputs - 1) * stride + extent - size, 0) // 2
-        else:
-            before = padding[0]
-            outputs = max((size + sum(padding) - extent) // stride + 1, 0)
+    @property
+    def _extent(self) -> int:
+        return (self.taps - 1) * self.dilation + 1
+
+    def share_inside(self) -> float:
+        """Share of the taps, at all positions, that don't lie in the padding."""
+        assert self.size is not None and self.outputs is not None
+        before = 0 if self.padding is None else self.padding[0]
+        if self.padding is None:
+            reach = (self.outputs - 1) * self.stride + self._extent
+            before = max(reach - self.size, 0) // 2
         inside = sum(
-            0 <= position * stride + tap * dilation - before < size
-            for position in range(outputs)
-            for tap in range(taps)
+            0 <= position * self.stride + tap * self.dilation - before < self.size
+            for position in range(self.outputs)
+            for tap in range(self.taps)
         )
-        return cls(outputs, inside / max(outputs * taps, 1))
+        return inside / max(self.outputs * self.taps, 1)

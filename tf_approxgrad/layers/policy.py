@@ -17,7 +17,12 @@ from tf_approxgrad.gradients.kernel_choice import DENSE, ConvolutionSizes
 from tf_approxgrad.gradients.observer import current_observer
 from tf_approxgrad.gradients.step_switch import switch_by_step
 from tf_approxgrad.gradients.xla import context as xla
-from tf_approxgrad.methods import FullGradient, GradientMethod, are_full
+from tf_approxgrad.methods import (
+    EXACT_METHODS,
+    FullGradient,
+    GradientMethod,
+    are_full,
+)
 from tf_approxgrad.schedules import Schedule, periods
 
 
@@ -53,7 +58,7 @@ class LayerPolicy:
         restored: Whether the layer was made from its configuration, as from a file, and
             not converted since.
         input_method: Method of the input gradient wherever the filter gradient's isn't
-            full; `None` means exact.
+            full, or isn't exact if this one approximates; `None` means exact.
         warned_of_xla: Method about which a warning said that XLA can't compile it.
         traced: Copy of this policy from the layer's last call in training.
         exact_calls: Number of calls, as they were traced, that a gradient tape recorded
@@ -99,7 +104,11 @@ class LayerPolicy:
         """The methods of the input gradient, in the order of `row`."""
         method = self.input_method or FullGradient()
         return tuple(
-            own if isinstance(own, FullGradient) else method for own in self.row()
+            own
+            if isinstance(own, FullGradient)
+            or (isinstance(own, EXACT_METHODS) and not method.is_exact)
+            else method
+            for own in self.row()
         )
 
     def is_exact(self) -> bool:
@@ -122,7 +131,7 @@ class LayerPolicy:
         gradients = [(method, False) for method in self.row()]
         gradients += [(method, True) for method in self.input_row()]
         return all(
-            method.is_exact
+            isinstance(method, EXACT_METHODS)
             and (sizes is None or sizes.kernel_of(method, of_input) == DENSE)
             for method, of_input in gradients
         )

@@ -10,6 +10,7 @@ index of dY).
 
 from tf_approxgrad.methods.base import INT64_MAX, GradientMethod
 from tf_approxgrad.methods.exact import (
+    EXACT_METHODS,
     ExactGradient,
     FullGradient,
     WinogradGradient,
@@ -27,6 +28,7 @@ from tf_approxgrad.methods.row_sampled import RowSampledGradient
 from tf_approxgrad.methods.sampled import SampledGradient
 
 __all__ = [
+    "EXACT_METHODS",
     "INT64_MAX",
     "ExactGradient",
     "FullGradient",

@@ -94,3 +94,7 @@ class ExactGradient(GradientMethod):
     name = "exact"
     is_exact = True
     supports_jit = True
+
+
+# Those of this package, whose kernels follow from a convolution's sizes.
+EXACT_METHODS = (FullGradient, WinogradGradient, ExactGradient)

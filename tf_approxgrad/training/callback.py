@@ -74,8 +74,11 @@ class ApproximationCallback(ModelCallback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         layers = require_approximated_layers(self.model)
+        approximates = self.schedule is not None or any(
+            layer.gradient_policy.approximates() for layer in layers
+        )
         reason = why_fit_is_exact(self.model)
-        if reason is not None:
+        if reason is not None and approximates:
             raise ValueError(reason)
         if self.schedule is not None:
             assign_schedule(self.model, self.schedule)
@@ -129,6 +132,8 @@ class ApproximationCallback(ModelCallback):
 
 def _report(schedule: Schedule | None, layers: Sequence[ApproximateLayer]) -> str:
     count = len(layers)
+    if not any(layer.gradient_policy.approximates() for layer in layers):
+        return f"Exact gradients in {count} convolutions."
     if schedule is None:
         lines = [f"Approximate filter gradients in {count} convolutions."]
     else:

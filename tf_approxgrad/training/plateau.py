@@ -272,7 +272,7 @@ def _end_schedules(model: keras.Model, step: int) -> bool:
         assign_schedule(model, _until(table, step))
         return True
     ongoing = [x for x in policies if not _is_ended(x.schedule, step)]
-    if all(policy.is_exact() for policy in ongoing):
+    if not any(policy.approximates() for policy in ongoing):
         return False
     # Including layers that are always exact, as all layers must have the same schedule.
     for policy in ongoing:

@@ -192,7 +192,7 @@ def _traced_key(layer: ApproximateLayer) -> tuple[Any, ...] | None:
 
 def _check_all_exact(model: keras.Model, layers: list[ApproximateLayer]) -> None:
     # Some layers may be unused in training. If all are, nothing is approximated.
-    policies = [x.gradient_policy for x in layers if not x.gradient_policy.is_exact()]
+    policies = [x.gradient_policy for x in layers if x.gradient_policy.approximates()]
     if policies and all(x.traced is None for x in policies):
         raise RuntimeError(
             f"no converted layer of model {model.name!r} was called with training=True "

@@ -49,7 +49,8 @@ class Stream {
   static constexpr int64_t kPage = kPageBytes / sizeof(float);
 
   // A prefetch from a page whose address isn't known yet does nothing (Zen 3).
-  // A load makes it known.
+  // A load makes it known. Another worker may be writing there: nobody uses
+  // what is read.
   static void LoadFrom(const float* address) {
     (void)*static_cast<const volatile float*>(address);
   }

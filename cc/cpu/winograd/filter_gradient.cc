@@ -14,9 +14,6 @@ namespace {
 // Tiles of a shared block that a worker transforms at a time.
 constexpr int64_t kTiles = 4;
 
-// A transformed vector costs about as much as this many multiply-adds.
-constexpr int64_t kTransformWork = 64;
-
 }  // namespace
 
 WinogradFilterGradient::WinogradFilterGradient(const ConvGeometry& geometry,
@@ -26,12 +23,7 @@ WinogradFilterGradient::WinogradFilterGradient(const ConvGeometry& geometry,
       kernels_(KernelsFor<WinogradKernels>(instruction_set)) {
   if (is_empty()) return;
   plan_ = PlanWinograd(geometry, kernels_.panel_width);
-  const double channels = static_cast<double>(geometry.in_depth) *
-                              static_cast<double>(geometry.out_depth) +
-                          static_cast<double>(kTransformWork) *
-                              (geometry.in_depth + geometry.out_depth);
-  workers_ = UsefulWorkers(
-      static_cast<double>(plan_.tiles) * kPlanes * channels, threads);
+  workers_ = UsefulWorkers(WinogradWork(geometry), threads);
   if (!plan_.shares_panels) workers_ = std::min(workers_, plan_.pieces);
 }
 

@@ -17,8 +17,6 @@ namespace tf_approxgrad {
 namespace TF_APPROXGRAD_TARGET {
 namespace {
 
-constexpr int kTaps = 3;
-
 // A vector of dX's channels of one channel of dY: its taps, kTaps a row,
 // `stride` vectors apart.
 inline void TransformFilter(const Vector<float>* taps, int64_t stride,

@@ -14,9 +14,6 @@ namespace {
 // Channels of dY whose filters a worker transforms at a time.
 constexpr int64_t kFilterChannels = 64;
 
-// A transformed vector costs about as much as this many multiply-adds.
-constexpr int64_t kTransformWork = 64;
-
 // dX[i] is the sum over k of F[2 - k] * dY[i + k - (2 - padding)].
 ConvGeometry OfOutBackprop(const ConvGeometry& g) {
   ConvGeometry turned = g;
@@ -36,14 +33,10 @@ WinogradInputGradient::WinogradInputGradient(const ConvGeometry& geometry,
     : geometry_(OfOutBackprop(geometry)),
       kernels_(KernelsFor<WinogradKernels>(instruction_set)) {
   if (is_empty()) return;
+  workers_ = UsefulWorkers(WinogradWork(geometry_), threads);
   plan_ = PlanWinogradInput(geometry_, kernels_.panel_width, kernels_.tile_rows,
-                            threads);
-  const double channels = static_cast<double>(geometry.in_depth) *
-                              static_cast<double>(geometry.out_depth) +
-                          static_cast<double>(kTransformWork) *
-                              (geometry.in_depth + geometry.out_depth);
-  workers_ = UsefulWorkers(
-      static_cast<double>(plan_.tiles) * kPlanes * channels, threads);
+                            workers_);
+  workers_ = std::min(workers_, plan_.blocks);
   plan_.blocks_ahead = workers_;
 }
 

@@ -22,7 +22,6 @@ namespace {
 inline void WriteTaps(const float* sums, int64_t plane_stride, int64_t left,
                       int64_t tap_stride, float* out) {
   constexpr int kWidth = kLanes<float>;
-  constexpr int kTaps = 3;
   Vector<float> half[kTaps][kPoints];
 #pragma GCC unroll 6
   for (int col = 0; col < kPoints; ++col) {

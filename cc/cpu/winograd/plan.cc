@@ -40,7 +40,9 @@ constexpr int64_t kTilesAtOnce = 4;
 constexpr int64_t kInputPanelBytes = 3 << 20;
 constexpr int64_t kFewestInputTiles = 48;
 constexpr int64_t kMostInputTiles = 128;
-constexpr int64_t kFilterPasses = 1;
+
+// A transformed vector costs about as much as this many multiply-adds.
+constexpr int64_t kTransformWork = 64;
 
 WinogradTiles CutIntoTiles(const ConvGeometry& g) {
   WinogradTiles tiles;
@@ -78,6 +80,13 @@ bool WinogradApplies(const ConvGeometry& g) {
   return g.layout == Layout::kNHWC && g.filter_rows == 3 &&
          g.filter_cols == 3 && g.stride_rows == 1 && g.stride_cols == 1 &&
          g.dilation_rows == 1 && g.dilation_cols == 1;
+}
+
+double WinogradWork(const ConvGeometry& g) {
+  const double channels =
+      static_cast<double>(g.in_depth) * static_cast<double>(g.out_depth) +
+      static_cast<double>(kTransformWork) * (g.in_depth + g.out_depth);
+  return static_cast<double>(CutIntoTiles(g).tiles) * kPlanes * channels;
 }
 
 WinogradPlan PlanWinograd(const ConvGeometry& g, int64_t panel_width) {
@@ -118,7 +127,7 @@ WinogradPlan PlanWinograd(const ConvGeometry& g, int64_t panel_width) {
 }
 
 WinogradInputPlan PlanWinogradInput(const ConvGeometry& g, int64_t panel_width,
-                                    int64_t tile_rows, int64_t threads) {
+                                    int64_t tile_rows, int64_t workers) {
   WinogradInputPlan plan{CutIntoTiles(g)};
   plan.in_depth = g.in_depth;
   plan.in_blocks = DivideUp(g.in_depth, kInBlock);
@@ -127,15 +136,15 @@ WinogradInputPlan PlanWinogradInput(const ConvGeometry& g, int64_t panel_width,
   const int64_t tile_bytes =
       kPlanes * (plan.in_blocks * kInBlock + plan.out_panels * panel_width) *
       static_cast<int64_t>(sizeof(float));
-  const int64_t wanted =
-      std::clamp(std::max(kInputPanelBytes / tile_bytes,
-                          g.in_depth * g.out_depth /
-                              (g.in_depth + g.out_depth) / kFilterPasses),
-                 kFewestInputTiles, kMostInputTiles);
-  // Every thread should have a block, and as many as the others, of whole
-  // product tiles but for the last.
-  const int64_t rounds = DivideUp(plan.tiles, wanted * threads);
-  plan.block_tiles = DivideUp(plan.tiles, rounds * threads);
+  const int64_t wanted = std::clamp(
+      std::max(kInputPanelBytes / tile_bytes,
+               g.in_depth * g.out_depth / (g.in_depth + g.out_depth)),
+      kFewestInputTiles, kMostInputTiles);
+  // Every worker should have a block, and as many as the others; of whole
+  // product tiles, if it has several.
+  const int64_t rounds = DivideUp(plan.tiles, wanted * workers);
+  plan.block_tiles =
+      std::max(DivideUp(plan.tiles, rounds * workers), tile_rows);
   if (rounds > 1) plan.block_tiles -= plan.block_tiles % tile_rows;
   plan.blocks = DivideUp(plan.tiles, plan.block_tiles);
   return plan;

@@ -113,16 +113,19 @@ struct WinogradInputPlan : WinogradTiles {
 // dilation 1, NHWC.
 bool WinogradApplies(const ConvGeometry& geometry);
 
+// Of either gradient, for UsefulWorkers.
+double WinogradWork(const ConvGeometry& geometry);
+
 // The plan depends on the sizes alone, not on the number of threads, so that
 // neither do the sums. All sizes must be positive.
 WinogradPlan PlanWinograd(const ConvGeometry& geometry, int64_t panel_width);
 
 // Of a convolution whose input is dY, with products of `tile_rows` tiles by a
-// panel in registers. Blocks may be smaller for more threads, which changes no
+// panel in registers. Blocks may be smaller for more workers, which changes no
 // result.
 WinogradInputPlan PlanWinogradInput(const ConvGeometry& geometry,
                                     int64_t panel_width, int64_t tile_rows,
-                                    int64_t threads);
+                                    int64_t workers);
 
 }  // namespace tf_approxgrad
 

@@ -24,6 +24,9 @@ namespace tf_approxgrad {
 namespace TF_APPROXGRAD_TARGET {
 namespace {
 
+// Taps of a filter along an axis.
+constexpr int kTaps = 3;
+
 constexpr float kB = 1.5f;
 constexpr float kB2 = kB * kB;
 constexpr float kB4 = kB2 * kB2;

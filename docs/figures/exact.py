@@ -153,19 +153,16 @@ def exact_training() -> str:
             cells.append(f"{mean:.{digits}f} ± {spread:.{digits}f}")
         kind = "TensorFlow's" if name == "full" else "exact"
         rows.append((kind, str(len(last)), *cells))
-    full, exact = (
-        [
-            [float(r["loss"]) for r in rows if r["setting"] == name][-1]
-            for rows in histories
-        ]
-        for name in names
-    )
-    differences = ", ".join(
-        f"{other - one:+.3f}" for one, other in zip(full, exact, strict=True)
-    )
+    differences = []
+    for history in histories:
+        full, exact = (
+            [float(row["loss"]) for row in history if row["setting"] == name][-1]
+            for name in names
+        )
+        differences.append(f"{exact - full:+.3f}")
     return (
         f"{markdown(header, rows)}\n\nBy seed, the training losses differ by "
-        f"{differences}."
+        f"{', '.join(differences)}."
     )
 
 

@@ -79,10 +79,11 @@ def approximate_gradients(
             layer keep their class, and their gradients are exact.
         input_gradient: The method, or its name, of the converted layers' input
             gradients, at the layers and steps where the schedule's method isn't full;
-            approximate ones, where it isn't exact. `None` means exact: by `ExactGradient` without a schedule, else by
-            TensorFlow's op. `"exact"` goes with any schedule. Errors of input gradients
-            propagate to all earlier layers, so biased methods give a warning: prefer
-            `SampledGradient` or `RowSampledGradient` with scale 1.
+            approximate ones, where it isn't exact. `None` means exact: by
+            `ExactGradient` without a schedule, else by TensorFlow's op. `"exact"` goes
+            with any schedule. Errors of input gradients propagate to all earlier
+            layers, so biased methods give a warning: prefer `SampledGradient` or
+            `RowSampledGradient` with scale 1.
 
     Returns:
         `model`, converted. With a schedule, train it with `ApproximationCallback`, or

@@ -216,7 +216,10 @@ def test_speed_is_timed_alone_and_not_after_the_deadline(tmp_path, monkeypatch, 
 @pytest.mark.parametrize(
     ("argument", "words"),
     [
-        ("--settings=unheard-of@schedule1", "must be one of full, exact, winograd, zero"),
+        (
+            "--settings=unheard-of@schedule1",
+            "must be one of full, exact, winograd, zero",
+        ),
         ("--only=(", "isn't a regular expression"),
         ("--only=x^", "matches none of full"),
         ("--results=nowhere/rows.csv", "there is no such folder"),

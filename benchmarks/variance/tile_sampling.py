@@ -18,8 +18,9 @@ that over a step of which all gradients are exact by the fastest kernels:
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Iterator, Sequence
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import numpy as np
@@ -28,6 +29,7 @@ import tensorflow as tf
 import tf_approxgrad as tfag
 from benchmarks.arguments import add_threads, make_parser, new_file
 from benchmarks.machine import Machine, measure_machine, set_threads
+from benchmarks.paired_times import PairedTimes
 from benchmarks.rows import merge, write_csv
 from benchmarks.steps.networks import resnet18
 from benchmarks.training.datasets import load_dataset
@@ -38,7 +40,7 @@ from tf_approxgrad.measure.capture import observed_layers
 
 _BATCH, _TILE, _SHARES = 128, 4, (0.5, 0.25)
 _MINIBATCHES, _MINIBATCHES_OF_V = 8, 3
-_ROUNDS = 9
+_WARM_UP_CALLS, _ROUNDS = 2, 9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,22 +161,26 @@ def milliseconds(
     inputs: GradientInputs, methods: Sequence[tfag.GradientMethod]
 ) -> list[float]:
     """Median times of filter gradients, in turns."""
-    times: list[list[float]] = [[] for _ in methods]
-    functions = [
-        tf.function(
-            lambda x, dy, step, m=method: filter_gradient(
-                m, dataclasses.replace(inputs, input=x, out_backprop=dy, step=step)
-            )
+    steps = itertools.count()
+
+    def make(method: tfag.GradientMethod) -> Callable[[], object]:
+        @tf.function
+        def gradient(x: tf.Tensor, dy: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+            tensors = {"input": x, "out_backprop": dy, "step": step}
+            return filter_gradient(method, dataclasses.replace(inputs, **tensors))
+
+        return lambda: gradient(
+            inputs.input, inputs.out_backprop, tf.constant(next(steps), tf.int64)
         )
-        for method in methods
-    ]
-    for number in range(_ROUNDS + 2):
-        for function, taken in zip(functions, times, strict=True):
-            start = time.perf_counter()
-            function(inputs.input, inputs.out_backprop, tf.constant(number, tf.int64))
-            if number > 1:
-                taken.append(1e3 * (time.perf_counter() - start))
-    return [float(np.median(taken)) for taken in times]
+
+    return median_ms({method.label: make(method) for method in methods})
+
+
+def median_ms(functions: dict[str, Callable[[], object]]) -> list[float]:
+    times = PairedTimes(list(functions), 1, _WARM_UP_CALLS)
+    for _ in range(_WARM_UP_CALLS + _ROUNDS):
+        times.run(functions)
+    return [times.step_ms(name) for name in functions]
 
 
 def layer_times(inputs: GradientInputs) -> dict[object, float]:
@@ -195,16 +201,6 @@ def layer_times(inputs: GradientInputs) -> dict[object, float]:
         )
         (result["tiles", share],) = milliseconds(fewer, [tfag.WinogradGradient()])
     return result
-
-
-def step_ms(model: keras.Model, x: np.ndarray, y: np.ndarray) -> float:
-    taken = []
-    for number in range(_ROUNDS + 2):
-        start = time.perf_counter()
-        model.train_on_batch(x[:_BATCH], y[:_BATCH])
-        if number > 1:
-            taken.append(1e3 * (time.perf_counter() - start))
-    return float(np.median(taken))
 
 
 def make_rows(
@@ -279,7 +275,8 @@ def measure(epochs: Sequence[int]) -> Iterator[list[Row]]:
                 by_shape[key] = layer_times(inputs)
             times[index] = by_shape[key]
         weights = model.get_weights()
-        step = step_ms(model, x, y)
+        batch = x[:_BATCH], y[:_BATCH]
+        (step,) = median_ms({"step": functools.partial(model.train_on_batch, *batch)})
         model.set_weights(weights)
         yield make_rows(epoch, minibatch, extra, times, step)
 

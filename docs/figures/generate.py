@@ -48,8 +48,13 @@ def render(text: str) -> str:
     """
     if text.count("<!-- table: ") != len(_PART.findall(text)):
         raise ValueError("a table's marker has no <!-- end of table -->.")
-    known = EXACT_TABLES | FRONTIER_TABLES | GAIN_TABLES
-    known = known | KERNEL_TABLES | SMALLER_BATCH_TABLES
+    known = {
+        **EXACT_TABLES,
+        **FRONTIER_TABLES,
+        **GAIN_TABLES,
+        **KERNEL_TABLES,
+        **SMALLER_BATCH_TABLES,
+    }
 
     def fill(match: re.Match[str]) -> str:
         name, *arguments = match["call"].split()

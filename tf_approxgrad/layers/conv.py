@@ -94,8 +94,9 @@ class _ConvolvingLayer(ApproximateLayer):
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         with self._training_is(training):
-            is_dense = not self._has_exact_kernels and self._gradient_policy.is_dense()
-            if is_dense or not self._approximates():
+            if not self._approximates() or (
+                not self._has_exact_kernels and self._gradient_policy.is_dense()
+            ):
                 return super().call(inputs)  # type: ignore[misc]
             return _activated(self, self._convolve(inputs))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import platform
 import shlex
 import subprocess
 import tempfile
@@ -14,6 +13,7 @@ from pathlib import Path
 import tensorflow as tf
 
 import tf_approxgrad as tfag
+from tf_approxgrad.utils.machine import cpu_name
 
 ROOT = Path(__file__).parents[1]
 _SOURCES = ("cc/benchmarks/machine_limits.cc", "cc/cpu/core/instruction_set.cc")
@@ -62,7 +62,7 @@ def measure_machine(threads: int) -> Machine:
             [program, str(threads)], check=True, capture_output=True, text=True
         )
     return Machine(
-        cpu=_cpu_name(),
+        cpu=cpu_name(),
         tensorflow=tf.version.VERSION,
         tf_approxgrad=tfag.__version__,
         **json.loads(output.stdout),
@@ -74,15 +74,6 @@ def compile_command() -> list[str]:
     compiler = shlex.split(os.environ.get("CXX") or "g++")
     sources = [str(ROOT / name) for name in _SOURCES]
     return [*compiler, *sources, "-std=c++17", "-O2", "-pthread", f"-I{ROOT}"]
-
-
-def _cpu_name() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def set_threads(threads: int) -> None:

@@ -37,6 +37,8 @@ from tf_approxgrad.methods import (
     WinogradGradient,
     ZeroGradient,
 )
+from tf_approxgrad.planning.plan import Plan
+from tf_approxgrad.planning.planner import plan
 from tf_approxgrad.schedules import (
     Alternate,
     Combined,
@@ -75,6 +77,7 @@ __all__ = [
     "GradientMethod",
     "MaxGradient",
     "Piecewise",
+    "Plan",
     "Ramp",
     "RandomGradient",
     "RowSampledGradient",
@@ -93,6 +96,7 @@ __all__ = [
     "conversion_report",
     "fidelity",
     "models",
+    "plan",
     "register_filter_gradient",
     "strip_approximation",
 ]

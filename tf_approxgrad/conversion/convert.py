@@ -80,10 +80,10 @@ def approximate_gradients(
         input_gradient: The method, or its name, of the converted layers' input
             gradients, at the layers and steps where the schedule's method isn't full;
             approximate ones, where it isn't exact. `None` means exact: by
-            `ExactGradient` without a schedule, else by TensorFlow's op. `"exact"` goes
-            with any schedule. Errors of input gradients propagate to all earlier
-            layers, so biased methods give a warning: prefer `SampledGradient` or
-            `RowSampledGradient` with scale 1.
+            `ExactGradient` without a schedule and with a `Plan`, else by TensorFlow's
+            op. `"exact"` goes with any schedule. Errors of input gradients propagate to
+            all earlier layers, so biased methods give a warning: prefer
+            `SampledGradient` or `RowSampledGradient` with scale 1.
 
     Returns:
         `model`, converted. With a schedule, train it with `ApproximationCallback`, or
@@ -121,6 +121,8 @@ def approximate_gradients(
             "kernels, or a tf_approxgrad.Schedule, such as EveryNthLayer('max') or, "
             "for all layers at every step, Constant('max')."
         )
+    if input_gradient is None:
+        input_gradient = schedule.input_gradient
     input_method = parse_input_gradient(input_gradient)
     references = None if layers is None else parse_references(layers)
     every = all_layers(model)

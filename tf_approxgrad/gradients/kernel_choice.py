@@ -7,12 +7,11 @@ kernel before training.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
-from pathlib import Path
 
 from tf_approxgrad.gradients.conv_arguments import ConvArguments
 from tf_approxgrad.methods import ExactGradient, FullGradient, GradientMethod
+from tf_approxgrad.utils.machine import cpu_flags
 
 DENSE, WINOGRAD, POSITIONS = "dense", "winograd", "positions"
 
@@ -105,14 +104,12 @@ class ConvolutionSizes:
         ]
 
 
-@functools.cache
 def has_bfloat16_matrices() -> bool:
     """Whether the processor multiplies bfloat16 matrices many times as fast as float32.
 
     It does with AMX. TensorFlow's ops use that.
     """
-    information = Path("/proc/cpuinfo")
-    return information.exists() and "amx_bf16" in information.read_text()
+    return "amx_bf16" in cpu_flags()
 
 
 @dataclasses.dataclass(frozen=True)

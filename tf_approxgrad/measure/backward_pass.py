@@ -16,15 +16,18 @@ def backpropagate(
     y: Any,
     sample_weight: Any,
     compute_loss: Callable[..., tf.Tensor] | None = None,
-) -> None:
+) -> list[Any]:
     """Runs the forward and the backward pass of a training step, without the update.
 
     Args:
         model: A built model.
         x, y, sample_weight: A batch of tensors.
         compute_loss: Called like the model's `compute_loss`, which is the default.
+
+    Returns:
+        The gradients of the trainable weights; `None` for those without one.
     """
-    forward_pass(model, x, y, sample_weight, compute_loss)()
+    return forward_pass(model, x, y, sample_weight, compute_loss)()
 
 
 def forward_pass(
@@ -34,7 +37,7 @@ def forward_pass(
     sample_weight: Any,
     compute_loss: Callable[..., tf.Tensor] | None = None,
     persistent: bool = False,
-) -> Callable[[], None]:
+) -> Callable[[], list[Any]]:
     """Runs the forward pass of a training step and returns its backward pass.
 
     Args:
@@ -42,7 +45,8 @@ def forward_pass(
         persistent: Whether the backward pass may run more than once.
 
     Returns:
-        A function that runs the backward pass.
+        A function that runs the backward pass, and returns the gradients of the
+        trainable weights.
     """
     weights = [weight.value for weight in model.trainable_weights]
     with tf.GradientTape(persistent=persistent) as tape:
@@ -54,8 +58,8 @@ def forward_pass(
             # Without it, small gradients vanish in half precision.
             loss = model.optimizer.scale_loss(loss)
 
-    def backward_pass() -> None:
-        tape.gradient(loss, weights)
+    def backward_pass() -> list[Any]:
+        return tape.gradient(loss, weights)
 
     return backward_pass
 

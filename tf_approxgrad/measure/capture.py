@@ -21,7 +21,7 @@ from tf_approxgrad.methods import FullGradient, ZeroGradient
 def observed_layers(
     model: keras.Model, layers: Mapping[int, keras.layers.Layer]
 ) -> Iterator[tuple[Observer, dict[int, LayerPolicy]]]:
-    """Observes the backward passes of a model that run in this context.
+    """Observes the eager backward passes of a model that run in this context.
 
     Filter gradients are recorded by their inputs, and are zero in the passes. Plain
     layers temporarily have this package's classes. On exit the model's state is
@@ -45,19 +45,32 @@ def observed_layers(
     observer = Observer(
         set(policies.values()), filter_method=ZeroGradient(), eager=True
     )
-    changes = [
-        LayerState.planned(
-            layer, approximate_class(layer) or type(layer), policies[index]
-        )
-        for index, layer in layers.items()
-    ]
     with (
         preserved_state(model),
-        temporary(changes),
+        temporary_policies(layers, policies),
         _functions_run_eagerly(),
         observed_by(observer),
     ):
         yield observer, policies
+
+
+def temporary_policies(
+    layers: Mapping[int, keras.layers.Layer], policies: Mapping[int, LayerPolicy]
+) -> contextlib.AbstractContextManager[None]:
+    """Lets layers follow policies in a context, plain ones by this package's classes.
+
+    Args:
+        layers: Convertible layers, by layer index.
+        policies: A policy for each.
+    """
+    return temporary(
+        [
+            LayerState.planned(
+                layer, approximate_class(layer) or type(layer), policies[index]
+            )
+            for index, layer in layers.items()
+        ]
+    )
 
 
 def _index(layer: keras.layers.Layer, place: int) -> int:

@@ -25,7 +25,7 @@ def measure_layers(
     model: keras.Model,
     layers: Mapping[int, keras.layers.Layer],
     gradient: str,
-    forward: Callable[[], Callable[[], None]],
+    forward: Callable[[], Callable[[], object]],
     methods: Sequence[GradientMethod],
     steps: range,
     repeats: int,
@@ -49,7 +49,7 @@ def measure_layers(
         forward()()
     recorded, compute = observer.filter_calls, summed_gradient
     if gradient == "input":
-        recorded, compute = observer.input_calls, _joined_gradient
+        recorded, compute = observer.input_calls, joined_gradient
     return [
         row
         for index, policy in policies.items()
@@ -77,7 +77,7 @@ def summed_gradient(
     return tf.add_n([call.gradient(method, step) for call in calls])
 
 
-def _joined_gradient(
+def joined_gradient(
     calls: Sequence[RecordedCall], method: GradientMethod, step: tf.Tensor
 ) -> tf.Tensor:
     """The input gradients of all calls of a layer, as one vector."""
@@ -104,7 +104,7 @@ def _measure_layer(
         for drawn in draw(method):
             found.add(drawn)
         numbers[method] = found.numbers()
-    ms = _milliseconds(gradient, [FullGradient(), *methods], steps[-1], repeats)
+    ms = milliseconds(gradient, [FullGradient(), *methods], steps[-1], repeats)
     return [
         FidelityRow(
             layer=name,
@@ -118,13 +118,22 @@ def _measure_layer(
     ]
 
 
-def _milliseconds(
+def milliseconds(
     gradient: LayerGradient,
     methods: Iterable[GradientMethod],
     step: int,
     repeats: int,
+    jit_compile: bool = False,
 ) -> dict[GradientMethod, float]:
-    """The median time of a layer's gradient by each method, in milliseconds."""
+    """The median time of a layer's gradient by each method, in milliseconds.
+
+    Args:
+        gradient: Computes the gradient by a method at a step.
+        methods: The methods, timed in turns.
+        step: The step.
+        repeats: Number of measurements; 0 gives NaN.
+        jit_compile: Whether XLA compiles the gradient.
+    """
     distinct = list(dict.fromkeys(methods))
     if not repeats:
         return dict.fromkeys(distinct, math.nan)
@@ -135,6 +144,7 @@ def _milliseconds(
         function = tf.function(
             lambda step: tf.reshape(gradient(method, step), [-1])[0],
             autograph=False,
+            jit_compile=jit_compile,
         ).get_concrete_function(tf.TensorSpec([], tf.int64))
         return lambda: function(at_step).numpy()
 

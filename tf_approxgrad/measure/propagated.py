@@ -20,7 +20,7 @@ from tf_approxgrad.methods import FullGradient, GradientMethod
 def measure_propagated(
     model: keras.Model,
     layers: Mapping[int, keras.layers.Layer],
-    forward: Callable[[], Callable[[], None]],
+    forward: Callable[[], Callable[[], object]],
     methods: Sequence[GradientMethod],
     steps: range,
 ) -> list[FidelityRow]:
@@ -72,7 +72,7 @@ def measure_propagated(
 def _filter_gradients(
     observer: Observer,
     policies: Mapping[int, LayerPolicy],
-    backward: Callable[[], None],
+    backward: Callable[[], object],
     input_method: GradientMethod,
     step: int,
 ) -> dict[int, tf.Tensor]:

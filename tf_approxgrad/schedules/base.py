@@ -113,6 +113,14 @@ class Schedule(abc.ABC):
         repeated = Segment(prefix, period)
         return (Segment(0, prefix), repeated) if prefix else (repeated,)
 
+    @property
+    def input_gradient(self) -> GradientMethod | None:
+        """Method of the input gradients where `approximate_gradients` is given none.
+
+        `None`, the default, means TensorFlow's op.
+        """
+        return None
+
     def column(self, step: int) -> int:
         """Returns the index of a step's method in a layer's `row`.
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import tensorflow as tf
 
 from tf_approxgrad.gradients.conv_arguments import ConvArguments, accumulator_dtype
+from tf_approxgrad.gradients.inputs import GradientInputs
 from tf_approxgrad.gradients.op_inputs import rows_to_draw
 from tf_approxgrad.gradients.xla.patches import PatchGeometry
 from tf_approxgrad.gradients.xla.philox import uniforms
@@ -53,6 +55,57 @@ def row_sampled_filter_gradient(
     )
     gradient = tf.matmul(patches, rows.weighted, transpose_a=True)
     return rows.checked(tf.reshape(gradient, filter_sizes))
+
+
+def row_sampled_variances(
+    inputs: GradientInputs, methods: Sequence[RowSampledGradient]
+) -> tf.Tensor:
+    """E|a - g|^2 of row-sampled filter gradients a, with g the exact one.
+
+    Rows count as drawn independently: a row with the expected number of draws
+    `e[r] = M*q[r]/Q` is drawn floor(e[r]) times or once more, with variance f*(1 - f),
+    f the fraction of e[r]. So the result is the sum of
+    `f*(1 - f) / e[r]^2 * |dY[r]|^2 * |patch(r)|^2`.
+
+    Args:
+        inputs: Inputs of the gradient.
+        methods: The methods, of scale 1. They share one reading of X and dY.
+
+    Returns:
+        A float64 vector, an element for each method.
+    """
+    input, out_backprop = inputs.input, inputs.out_backprop
+    geometry = PatchGeometry.make(
+        input, inputs.filter_sizes, out_backprop, inputs.arguments
+    )
+    if inputs.arguments.channel_axis == 1:
+        input = tf.transpose(input, [0, 2, 3, 1])
+        out_backprop = tf.transpose(out_backprop, [0, 2, 3, 1])
+    of_rows = _square_sums(tf.reshape(out_backprop, [-1, tf.shape(out_backprop)[3]]))
+    pixels = tf.reshape(input, [-1, tf.shape(input)[3]])
+    of_terms = of_rows * _patch_squares(pixels, geometry, tf.size(of_rows, tf.int64))
+
+    def variance(method: RowSampledGradient) -> tf.Tensor:
+        by_product = method.probability == "product"
+        size = tf.sqrt(of_terms if by_product else of_rows)
+        draws = rows_to_draw(method.share, inputs.out_backprop, inputs.arguments)
+        if method.keep_largest:
+            size = _lower_largest(size, draws)
+            draws = tf.minimum(draws, tf.math.count_nonzero(size, dtype=tf.int64))
+        expected = tf.cast(draws, tf.float64) * tf.math.divide_no_nan(
+            size, tf.reduce_sum(size)
+        )
+        # Of rows that are kept, rounding leaves e[r] beside 1.
+        is_kept = method.keep_largest & (expected > 1 - 1e-9)
+        fraction = tf.where(
+            is_kept, tf.zeros_like(expected), expected - tf.floor(expected)
+        )
+        of_draws = fraction * (1 - fraction)
+        return tf.reduce_sum(
+            tf.math.divide_no_nan(of_draws * of_terms, tf.square(expected))
+        )
+
+    return tf.stack([variance(method) for method in methods])
 
 
 def row_sampled_input_gradient(
@@ -129,8 +182,7 @@ class _DrawnRows:
 
         size = tf.sqrt(_square_sums(rows))
         if method.probability == "product":
-            squares = geometry.gather(_square_sums(pixels)[:, None], tf.range(count))
-            size *= tf.sqrt(tf.reduce_sum(squares, axis=[1, 2, 3]))
+            size *= tf.sqrt(_patch_squares(pixels, geometry, count))
         is_finite = tf.math.is_finite(tf.reduce_sum(size))
         draws = most_draws
         if method.keep_largest:
@@ -157,6 +209,14 @@ class _DrawnRows:
 def _square_sums(vectors: tf.Tensor) -> tf.Tensor:
     """The squared Euclidean norm of each row of a matrix, in float64."""
     return tf.reduce_sum(tf.square(tf.cast(vectors, tf.float64)), axis=1)
+
+
+def _patch_squares(
+    pixels: tf.Tensor, geometry: PatchGeometry, count: tf.Tensor
+) -> tf.Tensor:
+    """The squared norm of each row's patch, in float64."""
+    squares = geometry.gather(_square_sums(pixels)[:, None], tf.range(count))
+    return tf.reduce_sum(squares, axis=[1, 2, 3])
 
 
 def _lower_largest(size: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:

@@ -1,0 +1,1 @@
+"""Plans: methods chosen by measured times and variances."""

@@ -1,0 +1,100 @@
+"""The choice of a method for each layer."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from tf_approxgrad.methods import GradientMethod
+
+# Steps of the grid of tau, and its end. Rounding up makes each layer's tau too large by
+# at most one step.
+_STEPS, _LARGEST_TAU = 10_000, 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """A method for a layer.
+
+    Attributes:
+        method: The method.
+        ms: Time of the layer's gradients in a step, in milliseconds.
+        tau: The extra variance, as the layer's part of the plan's tau.
+    """
+
+    method: GradientMethod
+    ms: float
+    tau: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """A candidate for each layer.
+
+    Attributes:
+        step_ms: Time of the whole step.
+        tau: Extra variance over the minibatch variance.
+        candidates: The layers' candidates.
+    """
+
+    step_ms: float
+    tau: float
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def cost(self) -> float:
+        """Time to the same loss: that of a step, times 1 + tau."""
+        return self.step_ms * (1 + self.tau)
+
+
+def efficient_choices(
+    other_ms: float, layers: Sequence[Sequence[Candidate]]
+) -> list[Choice]:
+    """The fastest choice for each bound of tau, in the order of their tau.
+
+    A multiple-choice knapsack, solved over a grid of bounds by dynamic programming.
+
+    Args:
+        other_ms: Time of a step without the layers' gradients.
+        layers: The candidates of each layer, one of them with tau = 0.
+
+    Returns:
+        Choices of rising tau and falling time, the first with the least tau.
+    """
+    unit = _LARGEST_TAU / _STEPS
+    fastest = np.zeros(_STEPS + 1)
+    picks = []
+    for candidates in layers:
+        total = np.full(_STEPS + 1, np.inf)
+        pick = np.zeros(_STEPS + 1, np.int16)
+        for number, candidate in enumerate(candidates):
+            if not candidate.tau <= _LARGEST_TAU:
+                continue
+            cells = int(np.ceil(candidate.tau / unit))
+            reached = np.full(_STEPS + 1, np.inf)
+            reached[cells:] = fastest[: _STEPS + 1 - cells] + candidate.ms
+            is_better = reached < total
+            total[is_better], pick[is_better] = reached[is_better], number
+        picks.append(pick)
+        fastest = total
+    choices: list[Choice] = []
+    places = np.flatnonzero(np.diff(fastest, prepend=np.inf) < 0)
+    for place in places:
+        chosen = []
+        for candidates, pick in zip(reversed(layers), reversed(picks), strict=True):
+            candidate = candidates[pick[place]]
+            place -= int(np.ceil(candidate.tau / unit))
+            chosen.append(candidate)
+        chosen.reverse()
+        ms = other_ms + sum(candidate.ms for candidate in chosen)
+        tau = sum(candidate.tau for candidate in chosen)
+        choices.append(Choice(ms, tau, tuple(chosen)))
+    return choices
+
+
+def best_choice(choices: Sequence[Choice], max_extra_variance: float) -> Choice:
+    """The choice of least cost whose tau is within the bound."""
+    allowed = [choice for choice in choices if choice.tau <= max_extra_variance]
+    return min(allowed, key=lambda choice: choice.cost)

@@ -1,0 +1,458 @@
+"""`plan`: the choice of methods by measurement, on a user's own model and data."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import rich.progress
+import tensorflow as tf
+
+from tf_approxgrad import methods as gradient_methods
+from tf_approxgrad.conversion.exact_kernels import label_with_kernel
+from tf_approxgrad.conversion.report import conversion_report
+from tf_approxgrad.conversion.traversal import check_model, convertible_layers
+from tf_approxgrad.measure.backward_pass import loss_function
+from tf_approxgrad.methods import (
+    ExactGradient,
+    FullGradient,
+    GradientMethod,
+    MethodLike,
+    RowSampledGradient,
+)
+from tf_approxgrad.planning.alternatives import BFLOAT16, HALF, alternative_steps
+from tf_approxgrad.planning.choice import (
+    Candidate,
+    Choice,
+    best_choice,
+    efficient_choices,
+)
+from tf_approxgrad.planning.minibatches import Minibatch, read_minibatches, size_of
+from tf_approxgrad.planning.plan import Alternative, LayerPlan, Plan, filters_shape
+from tf_approxgrad.planning.timings import LayerTimes, time_geometry
+from tf_approxgrad.planning.training_step import (
+    Step,
+    is_compiled_by_xla,
+    preserved_random_state,
+    training_step,
+)
+from tf_approxgrad.planning.variances import VarianceMeter, Variances, normalises
+from tf_approxgrad.utils.checks import as_tuple, check_finite
+from tf_approxgrad.utils.machine import machine_name
+from tf_approxgrad.utils.timing import time_in_turns
+
+_MINIBATCHES = 8
+_SHARES = (0.75, 0.5, 0.25, 0.125)
+# Rounds in which the whole steps take turns.
+_ROUNDS = 7
+# The least net gain for which a plan departs from plain Keras, and one with approximate
+# gradients from exact ones.
+_LEAST_GAIN = 1.03
+_POINTS_OF_CURVE = 60
+# Names of the timed steps.
+_FULL, _EXACT, _PLAN = "full", "exact", "plan"
+
+
+def default_candidates() -> tuple[GradientMethod, ...]:
+    """The unbiased methods that a plan chooses from, besides the exact ones."""
+    return tuple(
+        RowSampledGradient(share, probability=probability, keep_largest=True)
+        for probability in ("product", "norm")
+        for share in _SHARES
+    )
+
+
+def plan(
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
+    *,
+    batch_size: int | None = None,
+    loss: Any = None,
+    sample_weight: Any = None,
+    max_extra_variance: float = 0.05,
+    methods: MethodLike | Iterable[MethodLike] | None = None,
+    verbose: bool = True,
+) -> Plan:
+    """Chooses a gradient method for each layer by measurement on your model and data.
+
+    For each convolution it measures the times of its gradients, by TensorFlow's ops, by
+    the fastest exact kernels and by sampled methods, and how much variance the sampled
+    ones add to that of the minibatch. It chooses the methods of least time to the same
+    loss, T * (1 + tau), and then times whole steps in turns: with the plan, of plain
+    Keras, and of what you could do instead. Where nothing gains 3%, the plan is plain
+    Keras, and says why.
+
+    tau is the sum of the extra variances over that of the minibatch variances, from 8
+    minibatches. With SGD the sums are over all weights; with other optimizers, which
+    normalise gradients, tau is the mean of the layers' own ratios by their numbers of
+    weights.
+
+    The model may be plain or converted, compiled or not. Afterwards it is as before:
+    weights, optimizer, statistics of normalisation, metrics, seed generators and
+    conversion, and so are the random states of Python and NumPy. Steps are timed with
+    copies of the weights and of the optimizer. A model with its own `train_step` is
+    planned for the gradients of its `compute_loss`.
+
+    Gradients become more concentrated in training: a plan made before the first step is
+    for the first epochs. `AdaptivePlan` measures again.
+
+    Args:
+        model: A built Keras model with at least one convertible convolution.
+        x: Inputs: an array, or a list or dict of arrays, from which minibatches are
+            drawn at random; or a `tf.data.Dataset`, a `keras.utils.PyDataset` or a
+            generator of batches `(x, y)` or `(x, y, sample_weight)`, of which the first
+            8 are used.
+        y: Targets, likewise; `None` with batches.
+        batch_size: Examples of a minibatch. `None` means 32, or that of the batches.
+        loss: A loss, as for `compile`. `None` means the loss of the compiled model.
+        sample_weight: Weights of the examples, as for `fit`.
+        max_extra_variance: Bound of tau, at least 0. 0 means exact gradients.
+        methods: Methods to choose from, besides the exact ones: a method or its name,
+            or a list of these. `None` means `RowSampledGradient` with `keep_largest`,
+            by both probabilities, at shares of 3/4, 1/2, 1/4 and 1/8. The bias of
+            biased methods counts as variance, which it isn't: it doesn't average out.
+        verbose: Whether to show a progress bar.
+
+    Returns:
+        A `Plan`.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If the model isn't built, isn't compiled while `loss` is None, or
+            has no convertible convolution; if the data hold fewer than two minibatches,
+            don't fit the model or its loss, or give gradients that aren't finite; or if
+            an argument isn't allowed.
+
+    Example:
+
+    >>> import keras
+    >>> import numpy as np
+    >>> import tf_approxgrad as tfag
+    >>> model = tfag.models.cnn2(input_shape=(8, 8, 1))
+    >>> model.compile("adam", keras.losses.SparseCategoricalCrossentropy(True))
+    >>> x, y = np.random.normal(size=(64, 8, 8, 1)), np.arange(64) % 10
+    >>> plan = tfag.plan(model, x, y, batch_size=16, verbose=False)
+    >>> model = tfag.approximate_gradients(model, plan)
+    >>> history = model.fit(
+    ...     x, y, 16, callbacks=[tfag.ApproximationCallback()], verbose=0
+    ... )
+    """
+    check_model(model)
+    bound = check_finite(
+        "max_extra_variance", max_extra_variance, "a number of at least 0", low=0
+    )
+    candidates = _parse_methods(methods)
+    compute_loss = loss_function(model, loss)
+    convertible = dict(enumerate(convertible_layers(model), start=1))
+    if not convertible:
+        raise ValueError(
+            f"model {model.name!r} has no convolution that can be approximated.\n"
+            f"{conversion_report(model)}"
+        )
+    minibatches = read_minibatches(x, y, sample_weight, batch_size, _MINIBATCHES)
+    with (
+        preserved_random_state(),
+        rich.progress.Progress(disable=not verbose, transient=True) as bar,
+    ):
+        planner = _Planner(model, convertible, compute_loss, minibatches, bar)
+        return planner.plan([] if bound == 0 else candidates, bound)
+
+
+def _parse_methods(
+    methods: MethodLike | Iterable[MethodLike] | None,
+) -> list[GradientMethod]:
+    if methods is None:
+        return list(default_candidates())
+    if isinstance(methods, GradientMethod | str | dict):
+        methods = [methods]
+    parsed = map(gradient_methods.get, as_tuple("methods", "gradient methods", methods))
+    return [method for method in dict.fromkeys(parsed) if not method.is_exact]
+
+
+class _Planner:
+    """Measures a model, and chooses.
+
+    Args:
+        model: A built model.
+        layers: Its convertible layers, by layer index.
+        compute_loss: Called like the model's `compute_loss`, which is the default.
+        minibatches: Minibatches of the user's data.
+        bar: Shows what is done.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        layers: Mapping[int, keras.layers.Layer],
+        compute_loss: Callable[..., tf.Tensor] | None,
+        minibatches: Sequence[Minibatch],
+        bar: rich.progress.Progress,
+    ) -> None:
+        self._model, self._layers = model, layers
+        self._compute_loss = compute_loss
+        self._minibatches, self._batch = minibatches, minibatches[0]
+        self._bar = bar
+        self._by_layer = normalises(getattr(model, "optimizer", None))
+
+    def plan(self, candidates: Sequence[GradientMethod], bound: float) -> Plan:
+        """Measures, and makes the plan of least time to the same loss."""
+        variances, times = self._measure(candidates)
+        full = self._traced(None)
+        full_ms = 1e3 * statistics.median(
+            time_in_turns({_FULL: lambda: full(self._batch)}, 3)[_FULL]
+        )
+        options = [
+            self._candidates(index, variances, found) for index, found in times.items()
+        ]
+        of_layers = sum(found.of(FullGradient()) for found in times.values())
+        choices = efficient_choices(full_ms - of_layers, options)
+        exact, best = choices[0], best_choice(choices, bound)
+        if exact.cost < _LEAST_GAIN * best.cost:
+            best = exact
+        steps = {_FULL: full}
+        if full_ms >= _LEAST_GAIN * best.cost:
+            steps[_EXACT] = self._traced(self._methods(times, exact))
+            if best is not exact:
+                steps[_PLAN] = self._traced(self._methods(times, best))
+        gains, reasons = self._compare(steps)
+        taken = max(
+            (name for name in steps),
+            key=lambda name: gains[name] / (1 + best.tau * (name == _PLAN)),
+        )
+        choice = {_EXACT: exact, _PLAN: best}.get(taken)
+        nets = np.maximum.accumulate([full_ms / x.cost for x in choices])
+        return Plan(
+            model_name=self._model.name,
+            layers=self._layer_plans(times, exact, choice),
+            batch_size=size_of(self._batch),
+            full_step_ms=full_ms,
+            exact_step_ms=exact.step_ms,
+            predicted_step_ms=full_ms if choice is None else choice.step_ms,
+            speed_up=gains[taken],
+            tau=0.0 if choice is None else choice.tau,
+            max_extra_variance=bound,
+            counts_by_layer=self._by_layer,
+            noise_batch=variances.noise_batch,
+            curve=_thinned(
+                [(x.tau, float(n)) for x, n in zip(choices, nets, strict=True)]
+            ),
+            alternatives=_alternatives(
+                gains, reasons, size_of(self._batch), taken, full_ms / exact.step_ms
+            ),
+            machine=machine_name(),
+            verdict=_verdict(taken, gains, full_ms, of_layers, exact, best),
+        )
+
+    def _measure(
+        self, candidates: Sequence[GradientMethod]
+    ) -> tuple[Variances, dict[int, LayerTimes]]:
+        """Variances of the layers that are trained, and times of their gradients."""
+        model = self._model
+        trained = {i: x for i, x in self._layers.items() if x.trainable_weights}
+        meter = VarianceMeter(
+            model, trained, candidates, self._compute_loss, with_calls=True
+        )
+        with _explained(model):
+            variances = meter.measure(
+                self._bar.track(self._minibatches, description="Variances")
+            )
+        by_geometry = {}
+        for key in self._bar.track(list(meter.calls), description="Times of layers"):
+            # Its tensors are needed no longer.
+            geometry = meter.calls.pop(key)
+            by_geometry[key] = time_geometry(
+                geometry, candidates, is_compiled_by_xla(model)
+            )
+        return variances, {
+            i: by_geometry[meter.geometries[i]] for i in variances.layers
+        }
+
+    def _candidates(
+        self, index: int, variances: Variances, times: LayerTimes
+    ) -> list[Candidate]:
+        """The layer's fastest exact method, and the faster ones that approximate."""
+        fastest = min((FullGradient(), ExactGradient()), key=times.of)
+        found = [Candidate(fastest, times.of(fastest), 0.0)]
+        for method in times.filter:
+            if not method.is_exact and times.of(method) < times.of(fastest):
+                tau = variances.tau(index, method, self._by_layer)
+                found.append(Candidate(method, times.of(method), tau))
+        return found
+
+    def _methods(
+        self, measured: Iterable[int], choice: Choice
+    ) -> dict[int, GradientMethod]:
+        methods: dict[int, GradientMethod] = dict.fromkeys(
+            self._layers, ExactGradient()
+        )
+        for index, candidate in zip(measured, choice.candidates, strict=True):
+            methods[index] = candidate.method
+        return methods
+
+    def _traced(self, methods: Mapping[int, GradientMethod] | None) -> Step:
+        return training_step(
+            self._model, self._layers, methods, self._compute_loss, self._batch
+        )
+
+    def _compare(
+        self, steps: Mapping[str, Step]
+    ) -> tuple[dict[str, float], dict[str, str]]:
+        """How many times as fast as full each step is, and why some have no time."""
+        others, reasons = alternative_steps(
+            self._model, steps[_FULL], self._compute_loss, self._batch
+        )
+        calls: dict[str, Callable[[], object]] = {
+            name: functools.partial(step, self._batch) for name, step in steps.items()
+        }
+        task = self._bar.add_task("Whole steps", total=None)
+        seconds = time_in_turns(calls | others, _ROUNDS)
+        self._bar.remove_task(task)
+        gains = {
+            name: statistics.median(
+                full / other for full, other in zip(seconds[_FULL], taken, strict=True)
+            )
+            for name, taken in seconds.items()
+        }
+        return gains, reasons
+
+    def _layer_plans(
+        self,
+        times: Mapping[int, LayerTimes],
+        exact: Choice,
+        taken: Choice | None,
+    ) -> tuple[LayerPlan, ...]:
+        methods = {} if taken is None else self._methods(times, taken)
+        fastest = dict(zip(times, exact.candidates, strict=True))
+        used = {} if taken is None else dict(zip(times, taken.candidates, strict=True))
+        return tuple(
+            _layer_plan(
+                layer,
+                methods.get(index, FullGradient()),
+                times.get(index),
+                fastest.get(index),
+                used.get(index),
+            )
+            for index, layer in self._layers.items()
+        )
+
+
+def _layer_plan(
+    layer: keras.layers.Layer,
+    method: GradientMethod,
+    times: LayerTimes | None,
+    fastest: Candidate | None,
+    used: Candidate | None,
+) -> LayerPlan:
+    full_ms = exact_ms = ms = tau = 0.0
+    if times is None or fastest is None:
+        is_frozen = not layer.trainable_weights
+        reason = "frozen" if is_frozen else "its gradient isn't one of every step"
+    else:
+        full_ms, exact_ms = times.of(FullGradient()), fastest.ms
+        ms = full_ms if used is None else used.ms
+        tau = 0.0 if used is None else used.tau
+        approximate = [times.of(m) for m in times.filter if not m.is_exact]
+        if not method.is_exact:
+            reason = f"saves {exact_ms - ms:.2f} ms more than exact kernels"
+        elif used is None:
+            reason = "the whole gains too little"
+        elif not approximate or min(approximate) >= exact_ms:
+            reason = "nothing is faster"
+        else:
+            reason = "approximation costs more variance than it saves time"
+    return LayerPlan(
+        name=layer.name,
+        filters=filters_shape(layer),
+        method=method,
+        kernel=label_with_kernel(layer, method),
+        full_ms=full_ms,
+        exact_ms=exact_ms,
+        ms=ms,
+        tau=tau,
+        reason=reason,
+    )
+
+
+def _thinned(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+    """Points at which the net gain rises, at most some of them."""
+    rising = [p for n, p in enumerate(points) if n == 0 or p[1] > points[n - 1][1]]
+    stride = -(-len(rising) // _POINTS_OF_CURVE)
+    kept = rising[::stride]
+    return tuple(kept if kept[-1] == rising[-1] else [*kept, rising[-1]])
+
+
+def _alternatives(
+    gains: Mapping[str, float],
+    reasons: Mapping[str, str],
+    batch_size: int,
+    taken: str,
+    predicted: float,
+) -> tuple[Alternative, ...]:
+    found = []
+    if taken != _EXACT:
+        note = "" if _EXACT in gains else "predicted"
+        gain = gains.get(_EXACT, predicted)
+        found.append(
+            Alternative("exact gradients by the fastest kernels", gain, 0.0, note)
+        )
+    for name, tau in ((HALF, 1.0), (BFLOAT16, 0.0)):
+        label = f"{name} ({batch_size // 2})" if name == HALF else name
+        gain, note = gains.get(name, 0.0), reasons.get(name, "")
+        if name == BFLOAT16 and gain:
+            note = "with rounding to 8 bits"
+        found.append(Alternative(label, gain, tau, note))
+    return tuple(found)
+
+
+def _verdict(
+    taken: str,
+    gains: Mapping[str, float],
+    full_ms: float,
+    of_layers: float,
+    exact: Choice,
+    best: Choice,
+) -> str:
+    """The result in a sentence."""
+    if taken == _FULL:
+        if _EXACT in gains:
+            return (
+                "Train as before: gradients by other kernels looked faster layer by "
+                "layer, and whole steps weren't."
+            )
+        share = of_layers / full_ms
+        return (
+            f"Train as before: the convolutions' gradients are {share:.0%} of a step, "
+            f"and the best choice among the methods would gain "
+            f"{full_ms / best.cost - 1:.1%}."
+        )
+    approximate = [c for c in best.candidates if not c.method.is_exact]
+    if taken == _PLAN:
+        return (
+            f"Approximate the filter gradients of {len(approximate)} of "
+            f"{len(best.candidates)} layers: a net gain of "
+            f"{gains[_PLAN] / (1 + best.tau):.2f}x, where exact gradients by the "
+            f"fastest kernels gain {gains[_EXACT]:.2f}x."
+        )
+    return (
+        f"Exact gradients by the fastest kernels gain {gains[_EXACT]:.2f}x; no "
+        "approximation gains 3% beyond them."
+    )
+
+
+@contextlib.contextmanager
+def _explained(model: keras.Model) -> Iterator[None]:
+    """Says of errors of the first training step that the data may not fit."""
+    try:
+        yield
+    except (TypeError, tf.errors.OpError) as error:
+        message = error.message if isinstance(error, tf.errors.OpError) else error
+        raise ValueError(
+            f"x, y and loss must fit model {model.name!r}, but a training step failed: "
+            f"{message}"
+        ) from error

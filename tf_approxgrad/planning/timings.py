@@ -1,0 +1,101 @@
+"""Times of layers' gradients by each candidate."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+
+import tensorflow as tf
+
+from tf_approxgrad.gradients.observer import RecordedCall
+from tf_approxgrad.measure.per_layer import (
+    joined_gradient,
+    milliseconds,
+    summed_gradient,
+)
+from tf_approxgrad.methods import (
+    ExactGradient,
+    FullGradient,
+    GradientMethod,
+    RowSampledGradient,
+)
+from tf_approxgrad.planning.variances import RecordedGeometry
+
+_REPEATS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerTimes:
+    """Median times of a layer's gradients in a step, in milliseconds.
+
+    Attributes:
+        filter: Time of the filter gradient by each method that was timed.
+        input: Time of the input gradient by `FullGradient` and `ExactGradient`.
+    """
+
+    filter: Mapping[GradientMethod, float]
+    input: Mapping[GradientMethod, float]
+
+    def of(self, method: GradientMethod) -> float:
+        """Time of both gradients in a plan where the layer has a method."""
+        is_full = isinstance(method, FullGradient)
+        of_input = FullGradient() if is_full else ExactGradient()
+        return self.filter[method] + self.input.get(of_input, 0.0)
+
+
+def time_geometry(
+    geometry: RecordedGeometry,
+    candidates: Sequence[GradientMethod],
+    jit_compile: bool,
+) -> LayerTimes:
+    """Times the gradients of a geometry by the exact methods and the candidates.
+
+    Of row-sampled candidates that differ by the share alone, the others are left out if
+    that of the least share isn't faster than the exact methods.
+
+    Args:
+        geometry: Recorded gradients.
+        candidates: The methods to time.
+        jit_compile: Whether XLA compiles the gradients.
+    """
+    calls = geometry.recorded(of_input=False)
+    measure = functools.partial(_measure, summed_gradient, calls, jit_compile)
+    exact = [FullGradient(), ExactGradient()]
+    families = _families(candidates)
+    first = measure([*exact, *(family[0] for family in families)])
+    times = dict(first)
+    least = min(first[method] for method in exact)
+    for family in families:
+        if first[family[0]] < least and family[1:]:
+            times |= measure(family[1:])
+    input_calls = geometry.recorded(of_input=True)
+    of_input = {}
+    if input_calls:
+        of_input = _measure(joined_gradient, input_calls, jit_compile, exact)
+    return LayerTimes(times, of_input)
+
+
+def _measure(
+    compute: Callable[..., tf.Tensor],
+    calls: Sequence[RecordedCall],
+    jit_compile: bool,
+    methods: Sequence[GradientMethod],
+) -> dict[GradientMethod, float]:
+    gradient = functools.partial(compute, calls)
+    return milliseconds(gradient, methods, 0, _REPEATS, jit_compile)
+
+
+def _families(candidates: Sequence[GradientMethod]) -> list[list[GradientMethod]]:
+    """The candidates by all settings but the share, in the order of their shares."""
+    families: dict[GradientMethod, list[GradientMethod]] = {}
+    for method in candidates:
+        if method.is_exact:
+            continue
+        key = method
+        if isinstance(method, RowSampledGradient):
+            key = dataclasses.replace(method, share=1.0)
+        families.setdefault(key, []).append(method)
+    for family in families.values():
+        family.sort(key=lambda method: getattr(method, "share", 0.0))
+    return list(families.values())

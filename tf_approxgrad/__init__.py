@@ -52,6 +52,7 @@ from tf_approxgrad.schedules import (
     Until,
     Warmup,
 )
+from tf_approxgrad.training.adaptive_plan import AdaptivePlan
 from tf_approxgrad.training.callback import ApproximationCallback
 from tf_approxgrad.training.plateau import SwitchToFullOnPlateau
 from tf_approxgrad.training.tensorboard import ApproximationSummaries
@@ -59,6 +60,7 @@ from tf_approxgrad.training.tensorboard import ApproximationSummaries
 __version__ = "0.1.0"
 
 __all__ = [
+    "AdaptivePlan",
     "Alternate",
     "ApproxConv1D",
     "ApproxConv2D",

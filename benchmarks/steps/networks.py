@@ -105,3 +105,18 @@ NETWORKS = {
         mobilenet_v2=("MobileNetV2", 16, _MIDDLE),
     ),
 }
+# Those that plans are tried on: images of 64x64 or smaller.
+SMALL_NETWORKS = {
+    "cnn2": Network(
+        lambda: tfag.models.cnn2(input_shape=(28, 28, 1)), 128, (28, 28, 1)
+    ),
+    **{
+        name: NETWORKS[name]
+        for name in ("resnet20", "vgg19", "resnet18_half", "resnet50_64")
+    },
+    "unet_64": Network(lambda: unet(_SMALL), 32, _SMALL),
+    **_of_applications(
+        mobilenet_v2_64=("MobileNetV2", 32, _SMALL),
+        densenet121_64=("DenseNet121", 32, _SMALL),
+    ),
+}

@@ -56,8 +56,9 @@ def exact_kernels(gradient: str) -> str:
     )
 
 
-def exact_means() -> str:
-    """Geometric means and worst cases, in a sentence."""
+def exact_means(suffix: str = "") -> str:
+    """Geometric means and worst cases on a machine, in a sentence."""
+    rows = read(f"exact_gradients{suffix}")
     parts = []
     for gradient in ("filter", "input"):
         for group, name in (
@@ -66,14 +67,13 @@ def exact_means() -> str:
         ):
             ratios = [
                 float(row["ratio"])
-                for row in _kernels(gradient)
-                if row["group"] == group
+                for row in rows
+                if row["gradient"] == gradient and row["group"] == group
             ]
             parts.append(
                 f"{times(statistics.geometric_mean(ratios), 1)} for the {gradient} "
                 f"gradient on {name} (worst {times(min(ratios), 1)})"
             )
-    rows = read("exact_gradients")
     suffixes = ("", "_relu")
     largest = max(float(row[f"exact_error{x}"]) for row in rows for x in suffixes)
     relative = max(
@@ -96,41 +96,100 @@ def _machine(row: Row) -> str:
     )
 
 
-def _steps() -> list[Row]:
-    rows = read("exact_step")
-    return sorted(rows, key=lambda row: -float(row["exact_ratio"]))
+def _steps() -> list[tuple[Row, Row]]:
+    """Rows of each network, with AVX2 and with AVX-512."""
+    wide = {row["network"]: row for row in read("exact_step_avx512")}
+    rows = sorted(read("exact_step"), key=lambda row: -float(row["exact_ratio"]))
+    return [(row, wide[row["network"]]) for row in rows]
+
+
+def _name(row: Row) -> str:
+    return f"{_NETWORKS[row['network']]}, {row['batch']}, {row['image']}"
 
 
 def exact_steps() -> str:
     """Whole training steps."""
+    header = (
+        "Network, batch, image",
+        "AVX2: TensorFlow, ms",
+        "exact, ms",
+        "Speed-up",
+        "AVX-512: TensorFlow, ms",
+        "exact, ms",
+        "Speed-up",
+    )
+    return markdown(
+        header,
+        (
+            (
+                _name(old),
+                *(
+                    cell
+                    for row in (old, new)
+                    for cell in (
+                        f"{float(row['full_ms']):.0f}",
+                        f"{float(row['exact_ms']):.0f}",
+                        times(row["exact_ratio"]),
+                    )
+                ),
+            )
+            for old, new in _steps()
+        ),
+    )
+
+
+def exact_bfloat16() -> str:
+    """Steps under mixed_bfloat16 beside exact ones in float32."""
+    header = ("Network, batch, image", "exact", "mixed_bfloat16", "both")
+    return markdown(
+        header,
+        (
+            (
+                _name(row),
+                times(row["exact_ratio"]),
+                times(row["bfloat16_ratio"]),
+                times(row["both_ratio"]),
+            )
+            for _, row in _steps()
+        ),
+    )
+
+
+def exact_without_onednn() -> str:
+    """Steps with oneDNN off."""
     header = ("Network, batch, image", "TensorFlow, ms", "exact, ms", "Speed-up")
     return markdown(
         header,
         (
             (
-                f"{_NETWORKS[row['network']]}, {row['batch']}, {row['image']}",
+                _name(row),
                 f"{float(row['full_ms']):.0f}",
                 f"{float(row['exact_ms']):.0f}",
                 times(row["exact_ratio"]),
             )
-            for row in _steps()
+            for row in read("exact_step_no_onednn")
         ),
     )
 
 
 def exact_claim() -> str:
     """README's first figures."""
-    rows = {row["network"]: row for row in _steps()}
+    rows = {old["network"]: (old, new) for old, new in _steps()}
 
     def of(network: str) -> str:
-        return f"{float(rows[network]['exact_ratio']):.2f}"
+        first, second = (f"{float(x['exact_ratio']):.2f}" for x in rows[network])
+        return f"{first} and {second}"
 
+    old, new = rows["vgg19"]
     return wrapped(
         f"**A training step of VGG-19 is {of('vgg19')} times as fast, of VGG16 "
-        f"{of('vgg16')}, of a U-Net {of('unet')}, of ResNet50 on 64x64 images "
-        f"{of('resnet50_64')}, with exact gradients**: the same to rounding, error and "
-        "all else unchanged. The gain is that of 3x3 convolutions with stride 1 in "
-        f"float32 on a CPU. {_machine(rows['vgg19'])}"
+        f"{of('vgg16')}, of a U-Net {of('unet')}, of a half-width ResNet-18 "
+        f"{of('resnet18_half')}, of ResNet50 on 64x64 images {of('resnet50_64')}, with "
+        "exact gradients**: the same to rounding, error and all else unchanged. The "
+        "gain is that of 3x3 convolutions with stride 1 in float32 on a CPU. Measured "
+        f"on {old['threads']} cores of two kinds of {old['cpu']}: one with AVX2, then "
+        f"one with AVX-512, whose faster memory and multiplication also help "
+        f"TensorFlow {new['tensorflow']}; oneDNN on (TF_ENABLE_ONEDNN_OPTS=1)."
     )
 
 
@@ -196,10 +255,12 @@ def tile_sampling() -> str:
 
 
 EXACT_TABLES: dict[str, Callable[..., str]] = {
+    "exact_bfloat16": exact_bfloat16,
     "exact_claim": exact_claim,
     "exact_kernels": exact_kernels,
     "exact_means": exact_means,
     "exact_steps": exact_steps,
     "exact_training": exact_training,
+    "exact_without_onednn": exact_without_onednn,
     "tile_sampling": tile_sampling,
 }

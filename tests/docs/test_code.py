@@ -67,11 +67,20 @@ def measures_the_user_s_method(module: ModuleType) -> None:
     )
 
 
+def trains_by_the_plan(module: ModuleType) -> None:
+    rows = tfag.conversion_report(module.model).rows
+    assert [row.note.split(";")[0] for row in rows] == [
+        layer.kernel for layer in module.plan.layers
+    ]
+    assert int(module.model.optimizer.iterations) > 0
+
+
 CHECKS = {
     "docs/extending.md": measures_the_user_s_method,
     "docs/getting_started.md": follows_the_schedule_in_a_loop,
     "docs/measuring.md": writes_a_report_and_summaries,
     "docs/schedules.md": follows_the_user_s_schedule,
+    "docs/worth_it.md": trains_by_the_plan,
 }
 
 
@@ -113,8 +122,10 @@ def test_the_examples_of_readme_train_converted_models(
     monkeypatch.setattr(keras.applications, "ResNet50", make)
     x = np.random.default_rng(0).normal(size=(4, 64, 64, 3)).astype(np.float32)
     module = run("README.md", {})
-    (exact, _), (approximate, outputs) = trained
-    assert all(row.note.startswith("exact (") for row in exact.rows)
+    (planned, _), (approximate, outputs) = trained
+    assert [row.note.split(";")[0] for row in planned.rows] == [
+        layer.kernel for layer in module.plan.layers
+    ]
     assert all(row.note.startswith("row-sampled") for row in approximate.rows)
     assert all("; input gradient: exact (" in row.note for row in approximate.rows)
     tfag.strip_approximation(module.model)

@@ -54,7 +54,11 @@ def exported(base: type) -> set[str]:
     return {
         name
         for name, value in values.items()
-        if inspect.isclass(value) and issubclass(value, base) and value is not base
+        if inspect.isclass(value)
+        and issubclass(value, base)
+        and value is not base
+        # Users don't construct plans.
+        and value is not tfag.Plan
     }
 
 

@@ -13,6 +13,7 @@ import fidelity
 import fine_tune
 import keras
 import numpy as np
+import plan_a_model
 import pytest
 import summaries
 import train
@@ -36,6 +37,16 @@ def test_train_converts_the_network_and_back(capsys, monkeypatch):
     model = train.main(epochs=1, images=128)
     printed = capsys.readouterr().out
     assert "4 of 4 convolutions" in printed and "val_accuracy" in printed
+    assert tfag.conversion_report(model).converted == []
+
+
+def test_plan_a_model_trains_by_a_plan_that_it_writes(tmp_path, capsys):
+    plan, model = plan_a_model.main(
+        epochs=1, images=128, batch=16, width=0.1, output=tmp_path / "plan.json"
+    )
+    printed = capsys.readouterr().out
+    assert str(plan) in printed and "loss" in printed
+    assert tfag.Plan.from_json(tmp_path / "plan.json") == plan
     assert tfag.conversion_report(model).converted == []
 
 

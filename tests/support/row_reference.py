@@ -81,6 +81,30 @@ def row_weights(
     return weights
 
 
+def row_sampled_variance(
+    problem: Problem,
+    x: np.ndarray,
+    dy: np.ndarray,
+    share: float,
+    probability: str = "norm",
+    keep_largest: bool = False,
+) -> float:
+    """E|a - g|^2 of rows drawn independently: with e[r] = M*q[r]/Q expected draws,
+    floor(e[r]) times or once more.
+    """
+    size = row_sizes(problem, x, dy, probability)
+    draws = max(1, math.floor(share * size.size))
+    if keep_largest:
+        size = lower_largest(size, draws)
+        draws = min(draws, np.count_nonzero(size))
+    if size.sum() == 0:
+        return 0.0
+    terms = row_sizes(problem, x, dy, "product")[size > 0] ** 2
+    expected = draws * size[size > 0] / size.sum()
+    fraction = expected - np.floor(expected)
+    return float(np.sum(fraction * (1 - fraction) / expected**2 * terms))
+
+
 def row_sampled_gradient(
     problem: Problem, x: np.ndarray, dy: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:

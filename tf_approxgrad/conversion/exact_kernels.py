@@ -17,14 +17,17 @@ def label_with_kernel(
     """A method's label, followed by the kernel if the method leaves that open."""
     if not isinstance(method, ExactGradient | WinogradGradient):
         return method.label
-    sizes = _sizes_of(layer)
+    sizes = convolution_sizes(layer)
     on_gpu = bool(tf.config.list_logical_devices("GPU"))
     kernel = DENSE if sizes is None or on_gpu else sizes.kernel_of(method, of_input)
     return method.label if kernel == method.name else f"{method.label} ({kernel})"
 
 
-def _sizes_of(layer: keras.layers.Layer) -> ConvolutionSizes | None:
-    """The convolution that a layer is computed as; `None` if its kernel is dense."""
+def convolution_sizes(layer: keras.layers.Layer) -> ConvolutionSizes | None:
+    """The convolution that a layer is computed as.
+
+    `None` for layers that aren't built, and for those that are computed as several.
+    """
     shape = input_shape(layer)
     if shape is None or not isinstance(
         layer, keras.layers.Conv2D | keras.layers.Conv1D

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -164,7 +164,7 @@ def conv2d_backprop_filter(
                 filter_sizes,
                 out_backprop,
                 arguments,
-                step=_checked_step((method,), step),
+                **_checked_step((method,), step),
             ),
         )
 
@@ -175,34 +175,37 @@ def convolve(
     arguments: ConvArguments,
     filter_gradient: Callable[[GradientInputs], tf.Tensor],
     input_gradient: Callable[[GradientInputs], tf.Tensor],
-    step: tf.Tensor | None,
+    read: Mapping[str, tf.Tensor],
 ) -> tf.Tensor:
-    """TensorFlow's convolution with the given functions as its gradients."""
+    """TensorFlow's convolution with the given functions as its gradients.
+
+    `read` are the tensors of `GradientInputs` that are read in the forward pass.
+    """
     needs_input_gradient = may_be_differentiated(input)
 
     def gradients(
         out_backprop: tf.Tensor, tensors: Sequence[tf.Tensor]
     ) -> list[tf.Tensor | None]:
-        input, filters, *steps = tensors
+        input, filters, *values = tensors
         inputs = GradientInputs(
             input,
             tf.shape(filters),
             out_backprop,
             arguments,
             filters,
-            step=steps[0] if steps else None,
+            **dict(zip(read, values, strict=True)),
         )
         of_input = input_gradient(inputs) if needs_input_gradient else None
         return [of_input, filter_gradient(inputs)]
 
     output = exact.convolution(input, filters, arguments)
-    steps = [] if step is None else [step]
-    return attach_gradient(output, [input, filters, *steps], gradients)
+    return attach_gradient(output, [input, filters, *read.values()], gradients)
 
 
 def _checked_step(
     used: tuple[methods.GradientMethod, ...], step: Any
-) -> tf.Tensor | None:
+) -> dict[str, tf.Tensor]:
+    """The step as a tensor of `GradientInputs`, if there is one."""
     if step is None:
         for method in used:
             if method.needs_step:
@@ -210,5 +213,5 @@ def _checked_step(
                     f"step=None, but {method!r} draws its numbers from (seed, layer, "
                     "step): pass the training step, for example optimizer.iterations."
                 )
-        return None
-    return tf.convert_to_tensor(step)
+        return {}
+    return {"step": tf.convert_to_tensor(step)}

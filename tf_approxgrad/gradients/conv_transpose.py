@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import tensorflow as tf
@@ -26,7 +26,7 @@ def transposed_convolution(
     kernel: tf.Tensor,
     of_kernel: Callable[[GradientInputs, GradientFunction], tf.Tensor],
     of_input: Callable[[GradientInputs, GradientFunction], tf.Tensor],
-    step: tf.Tensor | None,
+    read: Mapping[str, tf.Tensor],
 ) -> tf.Tensor:
     """The convolution of `layer` with the given functions as its gradients.
 
@@ -47,7 +47,7 @@ def transposed_convolution(
             zeros inserted yet, which spares methods that don't read it the cost, and
             `filters` is the layer's kernel.
         of_input: Computes the input gradient likewise.
-        step: Training step, an integer scalar; `None` if no method needs it.
+        read: Tensors of `GradientInputs` that are read in the forward pass.
 
     Returns:
         The layer's output before bias and activation.
@@ -96,23 +96,22 @@ def transposed_convolution(
     def gradients(
         out_backprop: tf.Tensor, tensors: Sequence[tf.Tensor]
     ) -> list[tf.Tensor | None]:
-        input, kernel, *steps = tensors
+        input, kernel, *values = tensors
         inputs = GradientInputs(
             input,
             tf.gather(tf.shape(kernel), [0, 1, 3, 2]),
             out_backprop,
             arguments,
             kernel,
-            step=steps[0] if steps else None,
+            **dict(zip(read, values, strict=True)),
         )
         return [
             of_input(inputs, compute_of_input) if needs_input_gradient else None,
             of_kernel(inputs, compute_of_kernel),
         ]
 
-    steps = [] if step is None else [step]
     output = _convolve(layer, input, kernel)
-    return attach_gradient(output, [input, kernel, *steps], gradients)
+    return attach_gradient(output, [input, kernel, *read.values()], gradients)
 
 
 def _flipped(kernel: tf.Tensor) -> tf.Tensor:

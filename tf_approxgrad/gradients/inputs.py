@@ -25,8 +25,12 @@ class GradientInputs:
         filters: `[KH, KW, Ci, Co]`, for input gradients; else `None`.
         layer: Layer index, from 1; 0 outside a model.
         step: Training step, an integer scalar; required if the method's `needs_step`
-            is true. Read in the forward pass: the gradient of a loop can't read a
-            variable that the loop itself doesn't.
+            is true. Read in the forward pass, as `choice`: the gradient of a loop can't
+            read a variable that the loop itself doesn't.
+        choice: Number of the method, an int32 scalar, of a layer that has a
+            `MethodChoice`.
+        share: Share of the rows drawn, a float64 scalar, in place of the method's own;
+            not under XLA, where shapes are static.
         stream: Number of the layer's random stream: its index, or an unused number if
             another layer has the same index.
     """
@@ -39,6 +43,8 @@ class GradientInputs:
     layer: int = 0
     step: tf.Tensor | None = None
     stream: int = 0
+    choice: tf.Tensor | None = None
+    share: tf.Tensor | None = None
 
 
 # Computes a gradient by one method: of a two-dimensional convolution, or of a layer

@@ -6,7 +6,7 @@ import contextlib
 import contextvars
 import dataclasses
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -35,6 +35,13 @@ class RecordedCall:
         if step is not None:
             inputs = dataclasses.replace(inputs, step=step)
         return self.compute(method, inputs)
+
+
+def summed_gradient(
+    calls: Sequence[RecordedCall], method: GradientMethod, step: tf.Tensor
+) -> tf.Tensor:
+    """The filter gradient of a layer by a method: the sum over its calls."""
+    return tf.add_n([call.gradient(method, step) for call in calls])
 
 
 class Observer:

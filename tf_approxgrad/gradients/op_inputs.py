@@ -24,8 +24,9 @@ def position_inputs(
 
 def row_inputs(method: RowSampledGradient, inputs: GradientInputs) -> dict[str, Any]:
     """Arguments of the ops that draw rows."""
+    share = method.share if inputs.share is None else inputs.share
     return {
-        "draws": rows_to_draw(method.share, inputs.out_backprop, inputs.arguments),
+        "draws": rows_to_draw(share, inputs.out_backprop, inputs.arguments),
         "probability": method.probability,
         "keep_largest": method.keep_largest,
         **_stream_inputs(method, inputs),
@@ -45,12 +46,12 @@ def _count_attributes(k: int | float) -> dict[str, Any]:
 
 
 def rows_to_draw(
-    share: float, out_backprop: tf.Tensor, arguments: ConvArguments
+    share: float | tf.Tensor, out_backprop: tf.Tensor, arguments: ConvArguments
 ) -> tf.Tensor:
     """M = max(1, floor(share * N*Ho*Wo)), an int64 scalar; constant if possible."""
     channel = arguments.channel_axis
     shape = out_backprop.shape
-    if shape.rank is not None:
+    if shape.rank is not None and isinstance(share, float):
         sizes = [size for axis, size in enumerate(shape) if axis != channel]
         if None not in sizes:
             rows = max(1, math.floor(share * math.prod(sizes)))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -37,7 +36,7 @@ def switch_by_step(
     column = _column(periods.segments_of(schedule), tf.cast(inputs.step, tf.int64))
     return tf.switch_case(
         tf.gather(branches, column),
-        [_branch_function(compute, method, inputs) for method in methods],
+        [branch_function(compute, method, inputs) for method in methods],
     )
 
 
@@ -55,9 +54,10 @@ def _column(pieces: tuple[periods.Segment, ...], step: tf.Tensor) -> tf.Tensor:
     return offset + (step - begin) % period
 
 
-def _branch_function(
+def branch_function(
     compute: GradientFunction, method: GradientMethod, inputs: GradientInputs
-) -> Any:
+) -> Callable[[], tf.Tensor]:
+    """A branch of a switch, which computes a gradient by a method."""
     if xla.is_compiling():  # XLA orders updates after reads of the old value.
         return lambda: compute(method, inputs)
     # A branch that doesn't read out_backprop could run before the forward pass, whose

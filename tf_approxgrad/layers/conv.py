@@ -82,7 +82,7 @@ class ApproxConv2D(ApproximateLayer, keras.layers.Conv2D):
             arguments,
             self._gradient_policy.filter_gradient,
             self._gradient_policy.input_gradient,
-            self._gradient_policy.read_step(),
+            self._gradient_policy.read(),
         )
 
 
@@ -149,7 +149,7 @@ class ApproxConv1D(_ConvolvingLayer, keras.layers.Conv1D):
             ),
             self._gradient_policy.filter_gradient,
             self._gradient_policy.input_gradient,
-            self._gradient_policy.read_step(),
+            self._gradient_policy.read(),
         )
         return tf.squeeze(outputs, added_axis)
 
@@ -198,7 +198,7 @@ class ApproxSeparableConv2D(_ConvolvingLayer, keras.layers.SeparableConv2D):
             ConvArguments.parse(1, "VALID", _data_format(self), 1),
             self._gradient_policy.filter_gradient,
             self._gradient_policy.input_gradient,
-            self._gradient_policy.read_step(),
+            self._gradient_policy.read(),
         )
 
 
@@ -236,7 +236,7 @@ class ApproxConv2DTranspose(_ConvolvingLayer, keras.layers.Conv2DTranspose):
             _as_tensor(self.kernel),
             policy.filter_gradient,
             policy.input_gradient,
-            policy.read_step(),
+            policy.read(),
         )
 
 

@@ -14,6 +14,7 @@ from tf_approxgrad.gradients.filter_gradient import filter_gradient
 from tf_approxgrad.gradients.input_gradient import input_gradient
 from tf_approxgrad.gradients.inputs import GradientFunction, GradientInputs
 from tf_approxgrad.gradients.kernel_choice import DENSE, ConvolutionSizes
+from tf_approxgrad.gradients.method_choice import MethodChoice
 from tf_approxgrad.gradients.observer import current_observer
 from tf_approxgrad.gradients.step_switch import switch_by_step
 from tf_approxgrad.gradients.xla import context as xla
@@ -67,6 +68,7 @@ class LayerPolicy:
         approximate_passes: Number of backward passes by methods, as they were traced.
         trains_exactly: Whether the last training step that `fit` traced left the
             layer's gradients exact, whatever its methods; `None` before.
+        choice: Choice among methods while training, which overrides the schedule.
     """
 
     layer_name: str
@@ -86,6 +88,7 @@ class LayerPolicy:
     training_calls: int = 0
     approximate_passes: int = 0
     trains_exactly: bool | None = None
+    choice: MethodChoice | None = None
     # Schedule and index, and their row: `Schedule.row` checks many steps.
     _cached: tuple[Any, tuple[GradientMethod, ...]] | None = None
 
@@ -93,6 +96,8 @@ class LayerPolicy:
         """The layer's methods in one period of each of the schedule's segments."""
         if self.left_out:
             return (FullGradient(),)
+        if self.choice is not None:
+            return self.choice.methods
         if self.schedule is None:
             return (self.method,)
         key = (self.schedule, self.index)
@@ -150,7 +155,7 @@ class LayerPolicy:
         self, schedule: Schedule, index: int, row: tuple[GradientMethod, ...]
     ) -> None:
         """Sets the schedule, the index and the row of that index."""
-        self.schedule, self.index = schedule, index
+        self.schedule, self.index, self.choice = schedule, index, None
         self._cached = ((schedule, index), row)
 
     def note_call(self, training: bool | None) -> None:
@@ -175,14 +180,21 @@ class LayerPolicy:
         was_called = self.exact_calls + self.training_calls > calls
         return was_called and self.approximate_passes == passes and self.approximates()
 
-    def read_step(self) -> tf.Tensor | None:
-        """The training step, where the layer is called; `None` if it isn't needed."""
-        return self.step() if self.step is not None and self.needs_step() else None
+    def read(self) -> dict[str, tf.Tensor]:
+        """Tensors of `GradientInputs`, where the layer is called."""
+        found = {}
+        if self.step is not None and self.needs_step():
+            found["step"] = self.step()
+        if self.choice is not None:
+            found["choice"] = self.choice.read()
+        return found
 
     def graph_key(self) -> tuple[Any, ...]:
         """The values for which a trace of the layer is valid."""
         methods: tuple[Any, ...] = tuple(set(self.row()))
-        if self.schedule is not None and len(methods) > 1:
+        if self.choice is not None:
+            methods = (self.choice,)
+        elif self.schedule is not None and len(methods) > 1:
             methods = (self.row(), periods.segments_of(self.schedule))
         drawn_by = (self.stream or self.index, self.step)
         return methods, self.input_method, drawn_by if self.needs_step() else None
@@ -195,6 +207,8 @@ class LayerPolicy:
     def method_at(self, step: int) -> GradientMethod:
         """The method at a step."""
         row = self.row()
+        if self.choice is not None:
+            return self.choice.method
         return row[0 if self.schedule is None else self.schedule.column(step)]
 
     def step_variable(self) -> tf.Variable | None:
@@ -207,6 +221,8 @@ class LayerPolicy:
         """Number of the first `steps` steps at which the gradient isn't exact."""
         if self.trains_exactly:
             return 0
+        if self.choice is not None:
+            return self.choice.count_approximated(steps)
         flags = [not method.is_exact for method in self.row()]
         if self.schedule is None:
             return steps * flags[0]
@@ -235,6 +251,8 @@ class LayerPolicy:
             return observer.filter_gradient(self, self.placed(inputs), compute)
         self._check_step(inputs)
         self.approximate_passes += 1
+        if self.choice is not None:
+            return self.choice.filter_gradient(self.placed(inputs), compute)
         return self._of_current_step(self.row(), inputs, compute)
 
     def input_gradient(

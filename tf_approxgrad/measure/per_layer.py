@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import keras
 import tensorflow as tf
 
-from tf_approxgrad.gradients.observer import RecordedCall
+from tf_approxgrad.gradients.observer import RecordedCall, summed_gradient
 from tf_approxgrad.measure.capture import observed_layers
 from tf_approxgrad.measure.report import FidelityRow
 from tf_approxgrad.measure.statistics import GradientStatistics
@@ -68,13 +68,6 @@ def measure_layers(
 def draws_of(method: GradientMethod, steps: range) -> range:
     """The steps at which a method is computed: one if it draws no random numbers."""
     return steps if method.needs_step else steps[:1]
-
-
-def summed_gradient(
-    calls: Sequence[RecordedCall], method: GradientMethod, step: tf.Tensor
-) -> tf.Tensor:
-    """The filter gradient of a layer: the sum over its calls."""
-    return tf.add_n([call.gradient(method, step) for call in calls])
 
 
 def joined_gradient(

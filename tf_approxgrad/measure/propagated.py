@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 import keras
 import tensorflow as tf
 
-from tf_approxgrad.gradients.observer import Observer
+from tf_approxgrad.gradients.observer import Observer, summed_gradient
 from tf_approxgrad.layers.policy import LayerPolicy
 from tf_approxgrad.measure.capture import observed_layers
-from tf_approxgrad.measure.per_layer import draws_of, summed_gradient
+from tf_approxgrad.measure.per_layer import draws_of
 from tf_approxgrad.measure.report import FidelityRow
 from tf_approxgrad.measure.statistics import GradientStatistics
 from tf_approxgrad.methods import FullGradient, GradientMethod

@@ -34,7 +34,7 @@ def alternative_steps(
     """
     steps: dict[str, Callable[[], object]] = {}
     reasons = {}
-    half = part_of(batch, size_of(batch) // 2)
+    half = part_of(batch, max(size_of(batch) // 2, 1))
     try:
         plain(half)
         steps[HALF] = lambda: plain(half)

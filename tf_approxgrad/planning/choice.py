@@ -9,6 +9,9 @@ import numpy as np
 
 from tf_approxgrad.methods import GradientMethod
 
+# The least net gain for which approximate gradients replace exact ones, and exact ones
+# by other kernels those of plain Keras.
+LEAST_GAIN = 1.03
 # Steps of the grid of tau, and its end. Rounding up makes each layer's tau too large by
 # at most one step.
 _STEPS, _LARGEST_TAU = 10_000, 0.5
@@ -95,6 +98,10 @@ def efficient_choices(
 
 
 def best_choice(choices: Sequence[Choice], max_extra_variance: float) -> Choice:
-    """The choice of least cost whose tau is within the bound."""
+    """The choice of least cost whose tau is within the bound.
+
+    It is the first one, whose tau is 0, unless another gains 3%.
+    """
     allowed = [choice for choice in choices if choice.tau <= max_extra_variance]
-    return min(allowed, key=lambda choice: choice.cost)
+    best = min(allowed, key=lambda choice: choice.cost)
+    return best if choices[0].cost >= LEAST_GAIN * best.cost else choices[0]

@@ -19,6 +19,7 @@ from tf_approxgrad.methods import ExactGradient, GradientMethod
 from tf_approxgrad.planning import report
 from tf_approxgrad.schedules import Schedule, TableSchedule
 from tf_approxgrad.schedules.arguments import check_cell, layer_names
+from tf_approxgrad.utils.files import write_whole
 from tf_approxgrad.utils.machine import machine_name
 from tf_approxgrad.utils.tables import as_text
 
@@ -236,10 +237,7 @@ class Plan(Schedule):
         """
         text = json.dumps(keras.saving.serialize_keras_object(self), indent=1)
         if path is not None:
-            path = Path(path)
-            unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
-            unfinished.write_text(text, encoding="utf-8")
-            os.replace(unfinished, path)
+            write_whole(path, text)
         return text
 
     @classmethod

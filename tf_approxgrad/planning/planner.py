@@ -13,8 +13,6 @@ import numpy as np
 import rich.progress
 import tensorflow as tf
 
-from tf_approxgrad import methods as gradient_methods
-from tf_approxgrad.conversion.exact_kernels import label_with_kernel
 from tf_approxgrad.conversion.report import conversion_report
 from tf_approxgrad.conversion.traversal import check_model, convertible_layers
 from tf_approxgrad.measure.backward_pass import loss_function
@@ -23,18 +21,26 @@ from tf_approxgrad.methods import (
     FullGradient,
     GradientMethod,
     MethodLike,
-    RowSampledGradient,
 )
-from tf_approxgrad.planning.alternatives import BFLOAT16, HALF, alternative_steps
+from tf_approxgrad.planning.alternatives import alternative_steps
+from tf_approxgrad.planning.candidates import layer_candidates, parse_candidates
 from tf_approxgrad.planning.choice import (
-    Candidate,
+    LEAST_GAIN,
     Choice,
     best_choice,
     efficient_choices,
 )
+from tf_approxgrad.planning.explanation import (
+    EXACT,
+    FULL,
+    PLAN,
+    explain_layer,
+    explain_verdict,
+    list_alternatives,
+)
 from tf_approxgrad.planning.minibatches import Minibatch, read_minibatches, size_of
-from tf_approxgrad.planning.plan import Alternative, LayerPlan, Plan, filters_shape
-from tf_approxgrad.planning.timings import LayerTimes, time_geometry
+from tf_approxgrad.planning.plan import LayerPlan, Plan
+from tf_approxgrad.planning.timings import LayerTimes, time_layer
 from tf_approxgrad.planning.training_step import (
     Step,
     is_compiled_by_xla,
@@ -42,29 +48,14 @@ from tf_approxgrad.planning.training_step import (
     training_step,
 )
 from tf_approxgrad.planning.variances import VarianceMeter, Variances, normalises
-from tf_approxgrad.utils.checks import as_tuple, check_finite
+from tf_approxgrad.utils.checks import check_finite
 from tf_approxgrad.utils.machine import machine_name
 from tf_approxgrad.utils.timing import time_in_turns
 
 _MINIBATCHES = 8
-_SHARES = (0.75, 0.5, 0.25, 0.125)
 # Rounds in which the whole steps take turns.
-_ROUNDS = 7
-# The least net gain for which a plan departs from plain Keras, and one with approximate
-# gradients from exact ones.
-_LEAST_GAIN = 1.03
+_ROUNDS = 5
 _POINTS_OF_CURVE = 60
-# Names of the timed steps.
-_FULL, _EXACT, _PLAN = "full", "exact", "plan"
-
-
-def default_candidates() -> tuple[GradientMethod, ...]:
-    """The unbiased methods that a plan chooses from, besides the exact ones."""
-    return tuple(
-        RowSampledGradient(share, probability=probability, keep_largest=True)
-        for probability in ("product", "norm")
-        for share in _SHARES
-    )
 
 
 def plan(
@@ -115,7 +106,7 @@ def plan(
         max_extra_variance: Bound of tau, at least 0. 0 means exact gradients.
         methods: Methods to choose from, besides the exact ones: a method or its name,
             or a list of these. `None` means `RowSampledGradient` with `keep_largest`,
-            by both probabilities, at shares of 3/4, 1/2, 1/4 and 1/8. The bias of
+            by both probabilities, at six shares from 3/4 to 1/8. The bias of
             biased methods counts as variance, which it isn't: it doesn't average out.
         verbose: Whether to show a progress bar.
 
@@ -147,7 +138,7 @@ def plan(
     bound = check_finite(
         "max_extra_variance", max_extra_variance, "a number of at least 0", low=0
     )
-    candidates = _parse_methods(methods)
+    candidates = parse_candidates(methods)
     compute_loss = loss_function(model, loss)
     convertible = dict(enumerate(convertible_layers(model), start=1))
     if not convertible:
@@ -162,17 +153,6 @@ def plan(
     ):
         planner = _Planner(model, convertible, compute_loss, minibatches, bar)
         return planner.plan([] if bound == 0 else candidates, bound)
-
-
-def _parse_methods(
-    methods: MethodLike | Iterable[MethodLike] | None,
-) -> list[GradientMethod]:
-    if methods is None:
-        return list(default_candidates())
-    if isinstance(methods, GradientMethod | str | dict):
-        methods = [methods]
-    parsed = map(gradient_methods.get, as_tuple("methods", "gradient methods", methods))
-    return [method for method in dict.fromkeys(parsed) if not method.is_exact]
 
 
 class _Planner:
@@ -205,27 +185,27 @@ class _Planner:
         variances, times = self._measure(candidates)
         full = self._traced(None)
         full_ms = 1e3 * statistics.median(
-            time_in_turns({_FULL: lambda: full(self._batch)}, 3)[_FULL]
+            time_in_turns({FULL: lambda: full(self._batch)}, 3)[FULL]
         )
         options = [
-            self._candidates(index, variances, found) for index, found in times.items()
+            layer_candidates(
+                found, functools.partial(variances.tau, index, by_layer=self._by_layer)
+            )
+            for index, found in times.items()
         ]
         of_layers = sum(found.of(FullGradient()) for found in times.values())
         choices = efficient_choices(full_ms - of_layers, options)
         exact, best = choices[0], best_choice(choices, bound)
-        if exact.cost < _LEAST_GAIN * best.cost:
-            best = exact
-        steps = {_FULL: full}
-        if full_ms >= _LEAST_GAIN * best.cost:
-            steps[_EXACT] = self._traced(self._methods(times, exact))
+        steps = {FULL: full}
+        if full_ms >= LEAST_GAIN * best.cost:
+            steps[EXACT] = self._traced(self._methods(times, exact))
             if best is not exact:
-                steps[_PLAN] = self._traced(self._methods(times, best))
+                steps[PLAN] = self._traced(self._methods(times, best))
         gains, reasons = self._compare(steps)
         taken = max(
-            (name for name in steps),
-            key=lambda name: gains[name] / (1 + best.tau * (name == _PLAN)),
+            steps, key=lambda name: gains[name] / (1 + best.tau * (name == PLAN))
         )
-        choice = {_EXACT: exact, _PLAN: best}.get(taken)
+        choice = {EXACT: exact, PLAN: best}.get(taken)
         nets = np.maximum.accumulate([full_ms / x.cost for x in choices])
         return Plan(
             model_name=self._model.name,
@@ -242,11 +222,11 @@ class _Planner:
             curve=_thinned(
                 [(x.tau, float(n)) for x, n in zip(choices, nets, strict=True)]
             ),
-            alternatives=_alternatives(
+            alternatives=list_alternatives(
                 gains, reasons, size_of(self._batch), taken, full_ms / exact.step_ms
             ),
             machine=machine_name(),
-            verdict=_verdict(taken, gains, full_ms, of_layers, exact, best),
+            verdict=explain_verdict(taken, gains, full_ms, of_layers, exact, best),
         )
 
     def _measure(
@@ -266,24 +246,16 @@ class _Planner:
         for key in self._bar.track(list(meter.calls), description="Times of layers"):
             # Its tensors are needed no longer.
             geometry = meter.calls.pop(key)
-            by_geometry[key] = time_geometry(
-                geometry, candidates, is_compiled_by_xla(model)
+            by_geometry[key] = time_layer(
+                geometry.recorded(of_input=False),
+                geometry.recorded(of_input=True),
+                [FullGradient(), ExactGradient()],
+                candidates,
+                is_compiled_by_xla(model),
             )
         return variances, {
             i: by_geometry[meter.geometries[i]] for i in variances.layers
         }
-
-    def _candidates(
-        self, index: int, variances: Variances, times: LayerTimes
-    ) -> list[Candidate]:
-        """The layer's fastest exact method, and the faster ones that approximate."""
-        fastest = min((FullGradient(), ExactGradient()), key=times.of)
-        found = [Candidate(fastest, times.of(fastest), 0.0)]
-        for method in times.filter:
-            if not method.is_exact and times.of(method) < times.of(fastest):
-                tau = variances.tau(index, method, self._by_layer)
-                found.append(Candidate(method, times.of(method), tau))
-        return found
 
     def _methods(
         self, measured: Iterable[int], choice: Choice
@@ -305,7 +277,7 @@ class _Planner:
     ) -> tuple[dict[str, float], dict[str, str]]:
         """How many times as fast as full each step is, and why some have no time."""
         others, reasons = alternative_steps(
-            self._model, steps[_FULL], self._compute_loss, self._batch
+            self._model, steps[FULL], self._compute_loss, self._batch
         )
         calls: dict[str, Callable[[], object]] = {
             name: functools.partial(step, self._batch) for name, step in steps.items()
@@ -315,7 +287,7 @@ class _Planner:
         self._bar.remove_task(task)
         gains = {
             name: statistics.median(
-                full / other for full, other in zip(seconds[_FULL], taken, strict=True)
+                full / other for full, other in zip(seconds[FULL], taken, strict=True)
             )
             for name, taken in seconds.items()
         }
@@ -331,7 +303,7 @@ class _Planner:
         fastest = dict(zip(times, exact.candidates, strict=True))
         used = {} if taken is None else dict(zip(times, taken.candidates, strict=True))
         return tuple(
-            _layer_plan(
+            explain_layer(
                 layer,
                 methods.get(index, FullGradient()),
                 times.get(index),
@@ -342,107 +314,12 @@ class _Planner:
         )
 
 
-def _layer_plan(
-    layer: keras.layers.Layer,
-    method: GradientMethod,
-    times: LayerTimes | None,
-    fastest: Candidate | None,
-    used: Candidate | None,
-) -> LayerPlan:
-    full_ms = exact_ms = ms = tau = 0.0
-    if times is None or fastest is None:
-        is_frozen = not layer.trainable_weights
-        reason = "frozen" if is_frozen else "its gradient isn't one of every step"
-    else:
-        full_ms, exact_ms = times.of(FullGradient()), fastest.ms
-        ms = full_ms if used is None else used.ms
-        tau = 0.0 if used is None else used.tau
-        approximate = [times.of(m) for m in times.filter if not m.is_exact]
-        if not method.is_exact:
-            reason = f"saves {exact_ms - ms:.2f} ms more than exact kernels"
-        elif used is None:
-            reason = "the whole gains too little"
-        elif not approximate or min(approximate) >= exact_ms:
-            reason = "nothing is faster"
-        else:
-            reason = "approximation costs more variance than it saves time"
-    return LayerPlan(
-        name=layer.name,
-        filters=filters_shape(layer),
-        method=method,
-        kernel=label_with_kernel(layer, method),
-        full_ms=full_ms,
-        exact_ms=exact_ms,
-        ms=ms,
-        tau=tau,
-        reason=reason,
-    )
-
-
 def _thinned(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
     """Points at which the net gain rises, at most some of them."""
     rising = [p for n, p in enumerate(points) if n == 0 or p[1] > points[n - 1][1]]
     stride = -(-len(rising) // _POINTS_OF_CURVE)
     kept = rising[::stride]
     return tuple(kept if kept[-1] == rising[-1] else [*kept, rising[-1]])
-
-
-def _alternatives(
-    gains: Mapping[str, float],
-    reasons: Mapping[str, str],
-    batch_size: int,
-    taken: str,
-    predicted: float,
-) -> tuple[Alternative, ...]:
-    found = []
-    if taken != _EXACT:
-        note = "" if _EXACT in gains else "predicted"
-        gain = gains.get(_EXACT, predicted)
-        found.append(
-            Alternative("exact gradients by the fastest kernels", gain, 0.0, note)
-        )
-    for name, tau in ((HALF, 1.0), (BFLOAT16, 0.0)):
-        label = f"{name} ({batch_size // 2})" if name == HALF else name
-        gain, note = gains.get(name, 0.0), reasons.get(name, "")
-        if name == BFLOAT16 and gain:
-            note = "with rounding to 8 bits"
-        found.append(Alternative(label, gain, tau, note))
-    return tuple(found)
-
-
-def _verdict(
-    taken: str,
-    gains: Mapping[str, float],
-    full_ms: float,
-    of_layers: float,
-    exact: Choice,
-    best: Choice,
-) -> str:
-    """The result in a sentence."""
-    if taken == _FULL:
-        if _EXACT in gains:
-            return (
-                "Train as before: gradients by other kernels looked faster layer by "
-                "layer, and whole steps weren't."
-            )
-        share = of_layers / full_ms
-        return (
-            f"Train as before: the convolutions' gradients are {share:.0%} of a step, "
-            f"and the best choice among the methods would gain "
-            f"{full_ms / best.cost - 1:.1%}."
-        )
-    approximate = [c for c in best.candidates if not c.method.is_exact]
-    if taken == _PLAN:
-        return (
-            f"Approximate the filter gradients of {len(approximate)} of "
-            f"{len(best.candidates)} layers: a net gain of "
-            f"{gains[_PLAN] / (1 + best.tau):.2f}x, where exact gradients by the "
-            f"fastest kernels gain {gains[_EXACT]:.2f}x."
-        )
-    return (
-        f"Exact gradients by the fastest kernels gain {gains[_EXACT]:.2f}x; no "
-        "approximation gains 3% beyond them."
-    )
 
 
 @contextlib.contextmanager

@@ -8,19 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
-from tf_approxgrad.gradients.observer import RecordedCall
-from tf_approxgrad.measure.per_layer import (
-    joined_gradient,
-    milliseconds,
-    summed_gradient,
-)
+from tf_approxgrad.gradients.observer import RecordedCall, summed_gradient
+from tf_approxgrad.measure.per_layer import joined_gradient, milliseconds
 from tf_approxgrad.methods import (
     ExactGradient,
     FullGradient,
     GradientMethod,
     RowSampledGradient,
 )
-from tf_approxgrad.planning.variances import RecordedGeometry
 
 _REPEATS = 5
 
@@ -31,7 +26,8 @@ class LayerTimes:
 
     Attributes:
         filter: Time of the filter gradient by each method that was timed.
-        input: Time of the input gradient by `FullGradient` and `ExactGradient`.
+        input: Time of the input gradient by `FullGradient` and `ExactGradient`; empty
+            if it isn't computed.
     """
 
     filter: Mapping[GradientMethod, float]
@@ -44,24 +40,26 @@ class LayerTimes:
         return self.filter[method] + self.input.get(of_input, 0.0)
 
 
-def time_geometry(
-    geometry: RecordedGeometry,
+def time_layer(
+    filter_calls: Sequence[RecordedCall],
+    input_calls: Sequence[RecordedCall],
+    exact: Sequence[GradientMethod],
     candidates: Sequence[GradientMethod],
     jit_compile: bool,
 ) -> LayerTimes:
-    """Times the gradients of a geometry by the exact methods and the candidates.
+    """Times the gradients of a layer by the exact methods and the candidates.
 
     Of row-sampled candidates that differ by the share alone, the others are left out if
     that of the least share isn't faster than the exact methods.
 
     Args:
-        geometry: Recorded gradients.
-        candidates: The methods to time.
+        filter_calls, input_calls: Recorded gradients of a layer, with tensors that have
+            values.
+        exact: Exact methods, of which both gradients are timed.
+        candidates: Methods of which the filter gradient is timed.
         jit_compile: Whether XLA compiles the gradients.
     """
-    calls = geometry.recorded(of_input=False)
-    measure = functools.partial(_measure, summed_gradient, calls, jit_compile)
-    exact = [FullGradient(), ExactGradient()]
+    measure = functools.partial(_measure, summed_gradient, filter_calls, jit_compile)
     families = _families(candidates)
     first = measure([*exact, *(family[0] for family in families)])
     times = dict(first)
@@ -69,7 +67,6 @@ def time_geometry(
     for family in families:
         if first[family[0]] < least and family[1:]:
             times |= measure(family[1:])
-    input_calls = geometry.recorded(of_input=True)
     of_input = {}
     if input_calls:
         of_input = _measure(joined_gradient, input_calls, jit_compile, exact)

@@ -10,15 +10,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_approxgrad.gradients.filter_gradient import filter_gradient
-from tf_approxgrad.gradients.observer import Observer, RecordedCall, observed_by
-from tf_approxgrad.gradients.xla.rows import row_sampled_variances
+from tf_approxgrad.gradients.extra_variance import extra_variances, square_sum
+from tf_approxgrad.gradients.observer import Observer, observed_by
 from tf_approxgrad.layers.policy import LayerPolicy
 from tf_approxgrad.measure.backward_pass import backpropagate, preserved_state
 from tf_approxgrad.measure.capture import temporary_policies
-from tf_approxgrad.measure.per_layer import summed_gradient
-from tf_approxgrad.methods import ExactGradient, GradientMethod, RowSampledGradient
+from tf_approxgrad.methods import ExactGradient, GradientMethod
 from tf_approxgrad.planning.minibatches import Minibatch, size_of
+from tf_approxgrad.planning.recorded_layers import (
+    RecordedGeometry,
+    geometry_of,
+    is_reachable,
+    needs_input_gradient,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,8 +109,7 @@ class VarianceMeter:
     Attributes:
         unreachable: Indices of layers whose gradient isn't computed where it can be
             read, as in a conditional, or not at all; known after the first measurement.
-        calls: Index of a layer, and its recorded gradients, by the geometry that they
-            share with other layers.
+        calls: Recorded gradients of one layer of each geometry.
         geometries: The geometry of each layer, by layer index.
     """
 
@@ -151,7 +154,7 @@ class VarianceMeter:
                 gradients, of_methods, tensors = self._function(
                     *batch, tf.constant(step + number, tf.int64)
                 )
-                squares.append([float(_square(gradient)) for gradient in gradients])
+                squares.append([float(square_sum(gradient)) for gradient in gradients])
                 if not np.isfinite(squares[-1]).all():
                     raise ValueError(
                         f"minibatch {number + 1} of the data has gradients of model "
@@ -189,19 +192,19 @@ class VarianceMeter:
             extra, tensors = {}, {}
             for index, policy in policies.items():
                 calls = observer.filter_calls[policy]
-                if not calls or not all(map(_is_reachable, calls)):
+                if not calls or not all(map(is_reachable, calls)):
                     self.unreachable.add(index)
                     continue
                 extra[index] = extra_variances(calls, self._candidates, step)
                 if self._with_calls:
                     of_input = [
-                        call if _needs_input_gradient(call, weights) else None
+                        call if needs_input_gradient(call, weights) else None
                         for call in observer.input_calls[policy]
                     ]
-                    key = (_geometry_of(index, calls), any(of_input))
+                    key = (geometry_of(index, calls), any(of_input))
                     self.geometries[index] = key
                     if key not in self.calls:
-                        geometry = RecordedGeometry(index, calls, of_input)
+                        geometry = RecordedGeometry(calls, of_input)
                         self.calls[key] = geometry
                         tensors[key] = geometry.tensors
             return gradients, extra, tensors
@@ -222,7 +225,7 @@ class VarianceMeter:
         extra: Sequence[Mapping[int, np.ndarray]],
     ) -> Variances:
         count = len(squares)
-        of_means = np.array([float(_square(total)) for total in sums]) / count**2
+        of_means = np.array([float(square_sum(total)) for total in sums]) / count**2
         variance = (squares.sum(0) - count * of_means) / (count - 1)
         # Rounding can leave it slightly negative.
         variance = np.maximum(variance, 0.0)
@@ -249,68 +252,6 @@ class VarianceMeter:
         )
 
 
-_TENSORS = ("input", "filter_sizes", "out_backprop", "filters")
-
-
-class RecordedGeometry:
-    """The recorded gradients of one layer, which stand for all of its geometry.
-
-    Attributes:
-        index: Layer index.
-        tensors: Tensors of each call's `GradientInputs`: those of the traced graph,
-            then those of a minibatch.
-    """
-
-    def __init__(
-        self,
-        index: int,
-        filter_calls: Sequence[RecordedCall],
-        input_calls: Sequence[RecordedCall | None],
-    ) -> None:
-        self.index = index
-        self._filter_calls, self._input_calls = filter_calls, input_calls
-        self.tensors = [
-            {name: getattr(call.inputs, name) for name in _TENSORS}
-            for call in filter_calls
-        ]
-
-    def recorded(self, of_input: bool) -> list[RecordedCall]:
-        """The calls, with the tensors of a minibatch."""
-        calls: Sequence[RecordedCall | None]
-        calls = self._input_calls if of_input else self._filter_calls
-        return [
-            dataclasses.replace(
-                call, inputs=dataclasses.replace(call.inputs, **tensors)
-            )
-            for call, tensors in zip(calls, self.tensors, strict=True)
-            if call is not None
-        ]
-
-
-def extra_variances(
-    calls: Sequence[RecordedCall], methods: Sequence[GradientMethod], step: tf.Tensor
-) -> tf.Tensor:
-    """V of methods on the recorded gradients of a layer, a float64 vector.
-
-    That of `RowSampledGradient` is computed; that of others is one draw's.
-    """
-    found: dict[GradientMethod, tf.Tensor] = {}
-    rows = [
-        method
-        for method in methods
-        if isinstance(method, RowSampledGradient) and _has_formula(method, calls)
-    ]
-    if rows:
-        of_calls = [row_sampled_variances(call.inputs, rows) for call in calls]
-        found.update(zip(rows, tf.unstack(tf.add_n(of_calls)), strict=True))
-    drawn = [method for method in methods if method not in found]
-    if drawn:
-        exact = summed_gradient(calls, ExactGradient(), step)
-        for method in drawn:
-            found[method] = _square(summed_gradient(calls, method, step) - exact)
-    return tf.stack([found[method] for method in methods])
-
-
 def filters_of(layer: keras.layers.Layer) -> Any:
     """The weight of a convolution whose gradient methods compute."""
     is_separable = isinstance(layer, keras.layers.SeparableConv2D)
@@ -323,57 +264,6 @@ def specs_of(part: Any) -> Any:
         lambda x: None if x is None else tf.TensorSpec([None, *x.shape[1:]], x.dtype),
         part,
     )
-
-
-def _has_formula(method: RowSampledGradient, calls: Sequence[RecordedCall]) -> bool:
-    # Transposed convolutions become convolutions only while they are computed.
-    return method.scale == 1 and all(call.compute is filter_gradient for call in calls)
-
-
-def _is_reachable(call: RecordedCall) -> bool:
-    """Whether a call's tensors are those of the graph that is being traced."""
-    graph = tf.compat.v1.get_default_graph()
-    return call.inputs.out_backprop.graph is graph and call.inputs.input.graph is graph
-
-
-def _needs_input_gradient(
-    call: RecordedCall, weights: Sequence[keras.Variable]
-) -> bool:
-    """Whether a call's input depends on trainable weights.
-
-    In a graph, gradients that nobody needs are recorded like all others.
-    """
-    handles = {id(weight.value.handle) for weight in weights}
-    graph = call.inputs.input.graph
-    sources = {inner.op for outer, inner in graph.captures if id(outer) in handles}
-    pending, seen = [call.inputs.input.op], set()
-    while pending:
-        op = pending.pop()
-        if op in sources:
-            return True
-        if op not in seen:
-            seen.add(op)
-            pending += [tensor.op for tensor in op.inputs]
-    return False
-
-
-def _geometry_of(index: int, calls: Sequence[RecordedCall]) -> Any:
-    if any(call.compute is not filter_gradient for call in calls):
-        return index
-    return tuple(
-        (
-            tuple(call.inputs.input.shape),
-            None if call.inputs.filters is None else tuple(call.inputs.filters.shape),
-            tuple(call.inputs.out_backprop.shape),
-            call.inputs.arguments,
-            call.inputs.input.dtype.name,
-        )
-        for call in calls
-    )
-
-
-def _square(gradient: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(tf.square(tf.cast(gradient, tf.float64)))
 
 
 def _added(sums: Sequence[tf.Tensor], more: Sequence[tf.Tensor]) -> list[tf.Tensor]:

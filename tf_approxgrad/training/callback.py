@@ -96,7 +96,7 @@ class ApproximationCallback(ModelCallback):
         self._trace_check.start(self.model)
         self._step_check.start(self.model)
         if self.params.get("verbose"):
-            print(_report(schedules.pop(), layers))
+            print(self.describe(layers))
 
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
@@ -108,6 +108,35 @@ class ApproximationCallback(ModelCallback):
         self._trace_check.end_epoch(self.model)
         self._step_check.end_epoch(self.model)
         self._add_share(logs)
+
+    def describe(self, layers: Sequence[ApproximateLayer]) -> str:
+        """What `fit` prints before the first epoch.
+
+        Args:
+            layers: The model's converted layers, which follow one schedule.
+        """
+        schedule = layers[0].gradient_policy.schedule
+        count = len(layers)
+        if not any(layer.gradient_policy.approximates() for layer in layers):
+            return f"Exact gradients in {count} convolutions."
+        if schedule is None:
+            lines = [f"Approximate filter gradients in {count} convolutions."]
+        else:
+            lines = [
+                f"Approximate filter gradients: {schedule!r}, "
+                f"{schedule.fraction(count):.0%} of the (layer, step) cells of {count} "
+                "convolutions in the long run."
+            ]
+        approximated = [x for x in layers if x.gradient_policy.makes_input_gradient()]
+        if approximated:
+            methods = dict.fromkeys(
+                repr(layer.input_gradient) for layer in approximated
+            )
+            lines.append(
+                f"There the input gradients of {len(approximated)} of them are "
+                f"computed by {', '.join(methods)}."
+            )
+        return "\n".join(lines)
 
     def _add_share(self, logs: dict[str, Any] | None) -> None:
         # The progress bar is the last callback and shows the other callbacks' logs.
@@ -128,25 +157,3 @@ class ApproximationCallback(ModelCallback):
         warn_of_no_xla(unsupported[0], f"model {self.model.name!r}")
         self.model.jit_compile = False
         self.model.make_train_function(force=True)
-
-
-def _report(schedule: Schedule | None, layers: Sequence[ApproximateLayer]) -> str:
-    count = len(layers)
-    if not any(layer.gradient_policy.approximates() for layer in layers):
-        return f"Exact gradients in {count} convolutions."
-    if schedule is None:
-        lines = [f"Approximate filter gradients in {count} convolutions."]
-    else:
-        lines = [
-            f"Approximate filter gradients: {schedule!r}, "
-            f"{schedule.fraction(count):.0%} of the (layer, step) cells of {count} "
-            "convolutions in the long run."
-        ]
-    approximated = [x for x in layers if x.gradient_policy.makes_input_gradient()]
-    if approximated:
-        methods = dict.fromkeys(repr(layer.input_gradient) for layer in approximated)
-        lines.append(
-            f"There the input gradients of {len(approximated)} of them are computed by "
-            f"{', '.join(methods)}."
-        )
-    return "\n".join(lines)

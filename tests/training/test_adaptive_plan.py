@@ -1,0 +1,294 @@
+"""A plan that is made again while training."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tf_approxgrad as tfag
+from tf_approxgrad.planning import adaptation
+from tf_approxgrad.planning.timings import LayerTimes
+
+SIZE, BATCH = 8, 8
+
+
+def data(count: int = 96) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(count, SIZE, SIZE, 2)).astype("float32")
+    return x, np.arange(count) % 3
+
+
+def make_model(optimizer: object = "adam", **options: object) -> keras.Model:
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((SIZE, SIZE, 2)),
+            layers.Conv2D(4, 3, padding="same", activation="relu", name="first"),
+            layers.Conv2D(4, 3, padding="same", activation="relu", name="second"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(3),
+        ]
+    )
+    model = tfag.approximate_gradients(model)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer, loss, **options)
+    return model
+
+
+@pytest.fixture(autouse=True)
+def _sampling_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fixed times, by which shares of layers pay."""
+
+    def times(filter_calls, input_calls, exact, candidates, jit_compile) -> LayerTimes:
+        del filter_calls, input_calls, jit_compile
+        found = dict.fromkeys(exact, 1e6)
+        found |= {method: 1e6 * method.share**2 for method in candidates}
+        return LayerTimes(found, {})
+
+    monkeypatch.setattr(adaptation, "time_layer", times)
+
+
+def labels(model: keras.Model) -> list[str]:
+    return [
+        layer.gradient_policy.method_at(0).label
+        for layer in model.layers
+        if hasattr(layer, "gradient_policy")
+    ]
+
+
+def test_fit_approximates_within_the_bound_and_logs_it() -> None:
+    model = make_model()
+    adaptive = tfag.AdaptivePlan(max_extra_variance=0.5)
+    seen = []
+    watch = keras.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda batch, logs: seen.append(labels(model))
+    )
+    history = model.fit(
+        *data(), BATCH, epochs=2, callbacks=[adaptive, watch], verbose=0
+    )
+    assert seen[:8] == [["exact", "exact"]] * 8
+    assert any(label.startswith("row-sampled") for label in seen[8])
+    assert 0 < history.history["plan_tau"][-1] <= 0.5
+    assert history.history["plan_net"][-1] == pytest.approx(
+        history.history["plan_speed_up"][-1] / (1 + history.history["plan_tau"][-1])
+    )
+    assert adaptive.decision is not None
+    assert adaptive.decision.step == 12 + 8
+
+
+def test_a_bound_of_zero_stays_exact() -> None:
+    model = make_model()
+    adaptive = tfag.AdaptivePlan(max_extra_variance=0)
+    model.fit(*data(), BATCH, callbacks=[adaptive], verbose=0)
+    assert adaptive.decision is not None
+    assert adaptive.decision.methods == {}
+
+
+def test_nothing_is_traced_again() -> None:
+    model = make_model()
+    adaptive = tfag.AdaptivePlan(max_extra_variance=0.5, every=16)
+    traces = []
+    first = model.layers[0]
+    call = first.gradient_policy.note_call
+
+    def counted(training: bool | None) -> None:
+        traces.append(training)
+        call(training)
+
+    first.gradient_policy.note_call = counted
+    model.fit(*data(512), BATCH, callbacks=[adaptive], verbose=0)
+    assert traces == [True]
+    assert len(adaptive._decisions) >= 3
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"steps_per_execution": 4}, {"jit_compile": True}, {"run_eagerly": True}],
+)
+def test_fit_in_every_mode(options: dict[str, object]) -> None:
+    model = make_model(**options)
+    adaptive = tfag.AdaptivePlan(max_extra_variance=0.5)
+    model.fit(*data(), BATCH, callbacks=[adaptive], verbose=0)
+    assert adaptive.decision is not None
+    assert adaptive.decision.methods
+
+
+def test_gradients_accumulate() -> None:
+    optimizer = keras.optimizers.SGD(0.01, gradient_accumulation_steps=2)
+    model = make_model(optimizer)
+    adaptive = tfag.AdaptivePlan(max_extra_variance=0.5)
+    model.fit(*data(), BATCH, callbacks=[adaptive], verbose=0)
+    assert adaptive.decision is not None
+    assert adaptive.decision.methods
+
+
+def test_mixed_precision() -> None:
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = make_model()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    adaptive = tfag.AdaptivePlan(max_extra_variance=0.5)
+    model.fit(*data(), BATCH, callbacks=[adaptive], verbose=0)
+    assert adaptive.decision is not None
+    assert 0 < adaptive.decision.tau <= 0.5
+
+
+def test_training_without_the_callback_is_exact() -> None:
+    model = make_model()
+    adaptive = tfag.AdaptivePlan(max_extra_variance=0.5)
+    model.fit(*data(), BATCH, callbacks=[adaptive], verbose=0)
+    assert labels(model) == ["exact", "exact"]
+
+
+def test_later_fit_goes_on_with_the_decision() -> None:
+    model = make_model()
+    adaptive = tfag.AdaptivePlan(max_extra_variance=0.5, every=1000)
+    model.fit(*data(), BATCH, callbacks=[adaptive], verbose=0)
+    before = adaptive.decision
+    seen = []
+    watch = keras.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda batch, logs: seen.append(labels(model))
+    )
+    model.fit(*data(), BATCH, callbacks=[adaptive, watch], verbose=0)
+    assert adaptive.decision == before
+    assert before is not None
+    for index, method in before.methods.items():
+        assert seen[0][index - 1] == method.label
+
+
+def test_a_resumed_run_has_the_decisions_of_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "decisions.json"
+    model = make_model()
+    first = tfag.AdaptivePlan(max_extra_variance=0.5, path=path)
+    model.fit(*data(), BATCH, callbacks=[first], verbose=0)
+    model.save(tmp_path / "model.keras")
+    resumed = keras.saving.load_model(tmp_path / "model.keras")
+    second = tfag.AdaptivePlan(max_extra_variance=0.5, path=path, every=1000)
+    seen = []
+    watch = keras.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda batch, logs: seen.append(labels(resumed))
+    )
+    resumed.fit(*data(), BATCH, callbacks=[second, watch], verbose=0)
+    assert first.decision is not None
+    for index, method in first.decision.methods.items():
+        assert seen[0][index - 1] == method.label
+
+
+def test_decisions_of_later_steps_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "decisions.json"
+    model = make_model()
+    adaptive = tfag.AdaptivePlan(max_extra_variance=0.5, path=path)
+    model.fit(*data(), BATCH, callbacks=[adaptive], verbose=0)
+    anew = tfag.AdaptivePlan(max_extra_variance=0.5, path=path, every=16)
+    anew.attach(make_model())
+    assert anew.decision is None
+
+
+@pytest.mark.parametrize("text", ["[{", "{}", '[{"step": 1}]', "[1]"])
+def test_a_damaged_file_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "decisions.json"
+    path.write_text(text)
+    model = make_model()
+    with pytest.raises(ValueError, match=r"path=.*decisions.json"):
+        model.fit(*data(), callbacks=[tfag.AdaptivePlan(path=path)], verbose=0)
+
+
+def test_a_file_of_other_methods_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "decisions.json"
+    model = make_model()
+    adaptive = tfag.AdaptivePlan(max_extra_variance=0.5, path=path)
+    model.fit(*data(), BATCH, callbacks=[adaptive], verbose=0)
+    records = json.loads(path.read_text())
+    assert records[0]["step"] == 8
+    other = tfag.AdaptivePlan(path=path, methods=tfag.RowSampledGradient(0.3))
+    with pytest.raises(ValueError, match="isn't one of methods"):
+        model.fit(*data(), BATCH, callbacks=[other], verbose=0)
+
+
+def test_custom_loop() -> None:
+    model = make_model()
+    optimizer = keras.optimizers.Adam()
+    loss_function = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    adaptive = tfag.AdaptivePlan(max_extra_variance=0.5, every=16)
+    adaptive.attach(model, optimizer)
+
+    @tf.function
+    def train_step(x: tf.Tensor, y: tf.Tensor) -> None:
+        with tf.GradientTape() as tape:
+            loss = loss_function(y, model(x, training=True))
+        weights = [weight.value for weight in model.trainable_weights]
+        gradients = tape.gradient(loss, weights)
+        optimizer.apply(gradients, model.trainable_weights)
+
+    x, y = data(BATCH)
+    decisions = []
+    for _ in range(40):
+        train_step(x, y)
+        decisions.append(adaptive.update())
+    assert decisions[6] is None
+    assert decisions[7] is not None
+    assert decisions[7].step == 8
+    assert decisions[-1] is not decisions[7]
+
+
+def test_layers_that_are_called_twice_and_frozen_ones_stay_exact() -> None:
+    layers = keras.layers
+    inputs = keras.Input((SIZE, SIZE, 2))
+    twice = layers.Conv2D(2, 3, padding="same")
+    frozen = layers.Conv2D(2, 3, padding="same", trainable=False)
+    once = layers.Conv2D(2, 3, padding="same")
+    also = layers.Conv2D(2, 3, padding="same")
+    x = also(once(frozen(twice(twice(inputs)))))
+    model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
+    tfag.approximate_gradients(model)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss)
+    adaptive = tfag.AdaptivePlan(max_extra_variance=0.5)
+    model.fit(*data(), BATCH, callbacks=[adaptive], verbose=0)
+    assert adaptive.decision is not None
+    assert set(adaptive.decision.methods) <= {3, 4}
+    assert adaptive.decision.methods
+
+
+def test_bad_arguments_are_refused() -> None:
+    with pytest.raises(ValueError, match="every='step'"):
+        tfag.AdaptivePlan(every="step")
+    with pytest.raises(ValueError, match="every must be"):
+        tfag.AdaptivePlan(every=8)
+    with pytest.raises(ValueError, match="max_extra_variance must be"):
+        tfag.AdaptivePlan(max_extra_variance=-0.1)
+    with pytest.raises(ValueError, match="methods='full'"):
+        tfag.AdaptivePlan(methods="full")
+    with pytest.raises(RuntimeError, match="attach"):
+        tfag.AdaptivePlan().update()
+
+
+def test_a_model_that_is_not_converted_is_refused() -> None:
+    model = tfag.strip_approximation(make_model())
+    with pytest.raises(ValueError, match="no converted layer"):
+        model.fit(*data(), callbacks=[tfag.AdaptivePlan()], verbose=0)
+
+
+def test_attach_needs_an_optimizer() -> None:
+    model = tfag.approximate_gradients(tfag.models.cnn2(input_shape=(8, 8, 1)))
+    with pytest.raises(ValueError, match="isn't compiled"):
+        tfag.AdaptivePlan(every=16).attach(model)
+
+
+def test_a_custom_loop_has_no_epochs() -> None:
+    with pytest.raises(ValueError, match="every='epoch'"):
+        tfag.AdaptivePlan().attach(make_model())
+
+
+def test_a_model_that_is_converted_anew_adapts_anew() -> None:
+    model = make_model()
+    adaptive = tfag.AdaptivePlan(max_extra_variance=0.5)
+    model.fit(*data(), BATCH, callbacks=[adaptive], verbose=0)
+    tfag.approximate_gradients(model, layers="second")
+    model.fit(*data(), BATCH, callbacks=[adaptive], verbose=0)
+    assert adaptive.decision is not None
+    assert set(adaptive.decision.methods) <= {2}

@@ -1,0 +1,61 @@
+"""The methods that a plan chooses from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from tf_approxgrad import methods as gradient_methods
+from tf_approxgrad.methods import (
+    ExactGradient,
+    FullGradient,
+    GradientMethod,
+    MethodLike,
+    RowSampledGradient,
+)
+from tf_approxgrad.planning.choice import Candidate
+from tf_approxgrad.planning.timings import LayerTimes
+from tf_approxgrad.utils.checks import as_tuple
+
+_SHARES = (0.75, 0.625, 0.5, 0.375, 0.25, 0.125)
+
+
+def default_candidates(*probabilities: str) -> list[GradientMethod]:
+    """Unbiased methods, by the probabilities of `RowSampledGradient`."""
+    return [
+        RowSampledGradient(share, probability=probability, keep_largest=True)
+        for probability in probabilities
+        for share in _SHARES
+    ]
+
+
+def parse_candidates(
+    methods: MethodLike | Iterable[MethodLike] | None,
+    probabilities: tuple[str, ...] = ("product", "norm"),
+) -> list[GradientMethod]:
+    """The argument `methods` of a plan, without exact methods."""
+    if methods is None:
+        return default_candidates(*probabilities)
+    if isinstance(methods, GradientMethod | str | dict):
+        methods = [methods]
+    parsed = map(gradient_methods.get, as_tuple("methods", "gradient methods", methods))
+    return [method for method in dict.fromkeys(parsed) if not method.is_exact]
+
+
+def layer_candidates(
+    times: LayerTimes, tau: Callable[[GradientMethod], float]
+) -> list[Candidate]:
+    """A layer's fastest exact method, and the faster ones that approximate.
+
+    Args:
+        times: Times of the layer's gradients.
+        tau: The layer's part of a plan's tau, by method.
+    """
+    exact = [x for x in (FullGradient(), ExactGradient()) if x in times.filter]
+    fastest = min(exact, key=times.of)
+    found = [Candidate(fastest, times.of(fastest), 0.0)]
+    found += [
+        Candidate(method, times.of(method), tau(method))
+        for method in times.filter
+        if not method.is_exact and times.of(method) < times.of(fastest)
+    ]
+    return found

@@ -2,9 +2,9 @@
 
     python examples/plan_a_model.py --epochs=2 --output=plan.json
 
-The report compares the plan with what one could do instead: plain Keras, exact gradients
-by faster kernels, half the batch and mixed_bfloat16. Where nothing gains 3%, the plan is
-plain Keras. It leaves the model as it was, so that the conversion is a step of its own.
+The report compares the plan with plain Keras, and with what one could do instead: exact
+gradients by faster kernels, half the batch and mixed_bfloat16. Where nothing gains 3%,
+the plan is plain Keras. A plan leaves the model as it was; the conversion follows.
 """
 
 import argparse

@@ -28,7 +28,7 @@ PRIVATE_NAMES = [
     "tensorflow.python",
     "keras.src",
     "_remat_mode",
-    "_compile_config",
+    "._compile_config",
     "_functional",
     '"_call_',
 ]

@@ -34,6 +34,7 @@ from tf_approxgrad.methods import (
     RandomGradient,
     RowSampledGradient,
     SampledGradient,
+    TileSampledGradient,
     WinogradGradient,
     ZeroGradient,
 )
@@ -87,6 +88,7 @@ __all__ = [
     "Schedule",
     "SwitchToFullOnPlateau",
     "TableSchedule",
+    "TileSampledGradient",
     "Until",
     "Warmup",
     "WinogradGradient",

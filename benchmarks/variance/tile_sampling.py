@@ -1,4 +1,4 @@
-r"""Measures what sampling the tiles of a Winograd filter gradient would be worth.
+r"""Measures what sampling the tiles of a Winograd filter gradient is worth.
 
     python -m benchmarks.variance.tile_sampling --epochs=1,5 --csv=tile_sampling.csv
 
@@ -9,9 +9,8 @@ keep_largest=True)` draws them. Their extra variance on a minibatch is
 `sum (1 - pi) / pi * |contribution|**2`, without any draw.
 
 The network is a half-width ResNet-18 on the embedded images of Fashion-MNIST, batch
-128, Adam. Of its convolutions those that Winograd applies to are sampled. The time of
-half of the tiles is that of the Winograd kernel on half of the batch. The net gain is
-that over a step of which all gradients are exact by the fastest kernels:
+128, Adam. Of its convolutions those that Winograd applies to are sampled. The net gain
+is that over a step of which all gradients are exact by the fastest kernels:
 `s / (1 + tau)`, tau the mean of the layers' V / N.
 """
 
@@ -185,22 +184,16 @@ def median_ms(functions: dict[str, Callable[[], object]]) -> list[float]:
 
 def layer_times(inputs: GradientInputs) -> dict[object, float]:
     """Times of the exact gradients and of each way of sampling."""
-    rows = [
-        tfag.RowSampledGradient(share, probability="product", keep_largest=True)
-        for share in _SHARES
-    ]
-    dense, winograd, *of_rows = milliseconds(
-        inputs, [tfag.FullGradient(), tfag.WinogradGradient(), *rows]
-    )
-    result: dict[object, float] = {"dense": dense, "winograd": winograd}
-    for share, ms in zip(_SHARES, of_rows, strict=True):
-        result["rows", share] = ms
-        part = slice(0, int(_BATCH * share))
-        fewer = dataclasses.replace(
-            inputs, input=inputs.input[part], out_backprop=inputs.out_backprop[part]
+    methods: dict[object, tfag.GradientMethod] = {
+        "dense": tfag.FullGradient(),
+        "winograd": tfag.WinogradGradient(),
+    }
+    for share in _SHARES:
+        methods["tiles", share] = tfag.TileSampledGradient(share)
+        methods["rows", share] = tfag.RowSampledGradient(
+            share, probability="product", keep_largest=True
         )
-        (result["tiles", share],) = milliseconds(fewer, [tfag.WinogradGradient()])
-    return result
+    return dict(zip(methods, milliseconds(inputs, [*methods.values()]), strict=True))
 
 
 def make_rows(

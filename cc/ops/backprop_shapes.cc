@@ -62,13 +62,11 @@ absl::Status ShapeOfSizes(InferenceContext* c, int index, const char* name,
   return c->WithRank(*shape, 4, shape);
 }
 
-// Input 2 is out_backprop, and a scalar step may be input 3.
-absl::Status CheckOtherInputs(InferenceContext* c, ShapeHandle* out_backprop) {
-  if (c->num_inputs() > 3) {
-    ShapeHandle step;
-    TF_RETURN_IF_ERROR(CheckRank(c, 3, "step", 0, &step));
-  }
-  return CheckRank(c, 2, "out_backprop", 4, out_backprop);
+// Input 3 may be the step.
+absl::Status CheckStep(InferenceContext* c) {
+  if (c->num_inputs() == 3) return absl::OkStatus();
+  ShapeHandle step;
+  return CheckRank(c, 3, "step", 0, &step);
 }
 
 absl::Status CheckStepAndDraws(InferenceContext* c) {
@@ -117,7 +115,8 @@ absl::Status ShapeOfInputBackprop(InferenceContext* c, const char* input_name,
   ShapeHandle filter;
   ShapeHandle out_backprop;
   TF_RETURN_IF_ERROR(CheckRank(c, 1, "filter", 4, &filter));
-  TF_RETURN_IF_ERROR(CheckOtherInputs(c, &out_backprop));
+  TF_RETURN_IF_ERROR(CheckStep(c));
+  TF_RETURN_IF_ERROR(CheckRank(c, 2, "out_backprop", 4, &out_backprop));
   TF_RETURN_IF_ERROR(
       CheckConvolution(c, attributes, input, filter, out_backprop));
   // What the input's shape leaves open, the other tensors may still tell.
@@ -135,9 +134,8 @@ absl::Status ShapeOfInputBackprop(InferenceContext* c, const char* input_name,
   return absl::OkStatus();
 }
 
-}  // namespace
-
-absl::Status BackpropFilterShape(InferenceContext* c) {
+// Inputs 0 to 2 are input, filter_sizes and out_backprop.
+absl::Status ShapeOfFilterBackprop(InferenceContext* c) {
   ConvAttributes attributes;
   TF_RETURN_IF_ERROR(ReadConvAttributes(c, &attributes));
   ShapeHandle input;
@@ -145,7 +143,7 @@ absl::Status BackpropFilterShape(InferenceContext* c) {
   ShapeHandle out_backprop;
   TF_RETURN_IF_ERROR(CheckRank(c, 0, "input", 4, &input));
   TF_RETURN_IF_ERROR(ShapeOfSizes(c, 1, "filter_sizes", &filter));
-  TF_RETURN_IF_ERROR(CheckOtherInputs(c, &out_backprop));
+  TF_RETURN_IF_ERROR(CheckRank(c, 2, "out_backprop", 4, &out_backprop));
   TF_RETURN_IF_ERROR(
       CheckConvolution(c, attributes, input, filter, out_backprop));
   const int depth = attributes.depth_axis();
@@ -160,6 +158,24 @@ absl::Status BackpropFilterShape(InferenceContext* c) {
   c->set_output(0, c->MakeShape({c->Dim(filter, 0), c->Dim(filter, 1), in_depth,
                                  out_depth}));
   return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status BackpropFilterShape(InferenceContext* c) {
+  TF_RETURN_IF_ERROR(CheckStep(c));
+  return ShapeOfFilterBackprop(c);
+}
+
+absl::Status DrawnTilesFilterShape(InferenceContext* c) {
+  ShapeHandle tiles;
+  ShapeHandle weights;
+  TF_RETURN_IF_ERROR(CheckRank(c, 3, "tiles", 1, &tiles));
+  TF_RETURN_IF_ERROR(CheckRank(c, 4, "weights", 1, &weights));
+  TF_RETURN_IF_ERROR(CheckDimensions(c, "the length of weights",
+                                     c->Dim(weights, 0), "that of tiles",
+                                     c->Dim(tiles, 0)));
+  return ShapeOfFilterBackprop(c);
 }
 
 absl::Status BackpropInputShape(InferenceContext* c) {

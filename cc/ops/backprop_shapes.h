@@ -20,6 +20,11 @@ absl::Status BackpropFilterShape(
 absl::Status BackpropInputShape(
     tensorflow::shape_inference::InferenceContext* c);
 
+// Of input, filter_sizes and out_backprop, with vectors of drawn tiles and
+// their weights as inputs 3 and 4.
+absl::Status DrawnTilesFilterShape(
+    tensorflow::shape_inference::InferenceContext* c);
+
 // The same for the row-sampled method, whose step and draws are scalars, and
 // which takes the input itself for its sizes.
 absl::Status RowSampledFilterShape(

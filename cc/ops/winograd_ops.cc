@@ -34,6 +34,33 @@ out_backprop: 4-D with shape `[batch, out_height, out_width, out_channels]`.
 output: 4-D with shape `filter_sizes`. Gradients with respect to the filter.)doc") +
          kConvOpDoc + "\n");
 
+TF_APPROXGRAD_REGISTER_CONV_OP_OF("ApproxDrawnTilesConv2DBackpropFilter",
+                                  "float")
+    .Input("input: T")
+    .Input("filter_sizes: int32")
+    .Input("out_backprop: T")
+    .Input("tiles: int32")
+    .Input("weights: float")
+    .Output("output: T")
+    .SetShapeFn(DrawnTilesFilterShape)
+    .Doc(std::string(R"doc(
+Computes the gradients of a convolution with respect to the filter from some tiles of
+out_backprop, by Winograd's algorithm.
+
+A tile is 4x4 positions of one example, fewer at the ends of rows and columns. The
+result is that of ApproxWinogradConv2DBackpropFilter for an `out_backprop` whose
+drawn tiles are multiplied by their weights, and whose other tiles are zero.
+
+input: 4-D with shape `[batch, in_height, in_width, in_channels]`.
+filter_sizes: 1-D with the shape of the filter, `[3, 3, in_channels, out_channels]`.
+out_backprop: 4-D with shape `[batch, out_height, out_width, out_channels]`.
+  Gradients with respect to the output of the convolution.
+tiles: 1-D. Numbers of the drawn tiles, counted by example, row and column; best in
+  ascending order. A tile that occurs twice counts twice.
+weights: 1-D, a factor for each drawn tile.
+output: 4-D with shape `filter_sizes`. Gradients with respect to the filter.)doc") +
+         kConvOpDoc + "\n");
+
 TF_APPROXGRAD_REGISTER_CONV_OP_OF("ApproxWinogradConv2DBackpropInput", "float")
     .Input("input_sizes: int32")
     .Input("filter: T")

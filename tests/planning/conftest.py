@@ -5,9 +5,9 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 import pytest
 
 import tf_approxgrad as tfag
+from tf_approxgrad.gradients.observer import RecordedCall
 from tf_approxgrad.planning import planner, timings
 from tf_approxgrad.planning.timings import LayerTimes
-from tf_approxgrad.planning.variances import RecordedGeometry
 
 # Milliseconds of a filter gradient by a method.
 TimeOf = Callable[[tfag.GradientMethod], float]
@@ -26,12 +26,13 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Pretend:
     """Lets times be those of a function, and of a dict of whole steps in seconds."""
 
     def pretend(layer_ms: TimeOf, seconds: Mapping[str, float]) -> None:
-        def time_geometry(
-            geometry: RecordedGeometry,
+        def time_layer(
+            filter_calls: Sequence[RecordedCall],
+            input_calls: Sequence[RecordedCall],
+            exact: Sequence[tfag.GradientMethod],
             candidates: Sequence[tfag.GradientMethod],
             jit_compile: bool,
         ) -> LayerTimes:
-            exact = [tfag.FullGradient(), tfag.ExactGradient()]
             times = {method: layer_ms(method) for method in (*exact, *candidates)}
             return LayerTimes(times, {})
 
@@ -40,7 +41,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Pretend:
         ) -> dict[Hashable, list[float]]:
             return {name: [seconds[str(name)]] * rounds for name in functions}
 
-        monkeypatch.setattr(planner, "time_geometry", time_geometry)
+        monkeypatch.setattr(planner, "time_layer", time_layer)
         monkeypatch.setattr(planner, "time_in_turns", time_in_turns)
 
     return pretend

@@ -108,7 +108,7 @@ def test_data_frames_are_drawn_from_as_arrays_are() -> None:
 # --- Batches -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [*KINDS, lambda size: list(batches(size))])
+@pytest.mark.parametrize("make", [*KINDS, lambda size: iter(list(batches(size)))])
 @pytest.mark.parametrize("batch_size", [None, 5])
 def test_batches_are_read_in_order_without_the_smaller_last_one(
     make: Any, batch_size: int | None

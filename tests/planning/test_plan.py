@@ -60,11 +60,11 @@ def test_schedule_of_a_plan_has_its_methods_and_fits_models_of_as_many_layers() 
     assert [schedule(index, 7) for index in (1, 2, 3)] == list(METHODS)
     other = planned_model(((5, 5, 1, 2), (1, 1, 2, 2), (3, 3, 2, 1)))
     tfag.approximate_gradients(other, schedule)
-    assert [x.gradient_policy.method for x in other.layers] == list(METHODS)
+    assert [x.gradient_policy.method_at(0) for x in other.layers] == list(METHODS)
 
 
 def test_composes_with_other_schedules() -> None:
-    schedule = tfag.Warmup(plan_by_hand(), steps=3)
+    schedule = tfag.Warmup(plan_by_hand(), begin=3)
     assert schedule(2, 2).is_exact
     assert schedule(2, 3) == ROWS
 
@@ -146,7 +146,7 @@ def test_plan_of_another_machine_warns_and_works() -> None:
     assert len(warned) == 1
     # It points at the user's line.
     assert warned[0].filename == __file__
-    assert [x.gradient_policy.method for x in model.layers] == list(METHODS)
+    assert [x.gradient_policy.method_at(0) for x in model.layers] == list(METHODS)
 
 
 def test_plan_of_this_machine_gives_no_warning() -> None:
@@ -182,7 +182,7 @@ def test_processor_has_a_name_without_proc(
 def test_converted_layers_have_the_methods_and_exact_input_gradients() -> None:
     model = tfag.approximate_gradients(planned_model(), plan_by_hand())
     policies = [layer.gradient_policy for layer in model.layers]
-    assert [policy.method for policy in policies] == list(METHODS)
+    assert [policy.method_at(0) for policy in policies] == list(METHODS)
     exact = [layer.input_gradient for layer in model.layers]
     assert exact == [tfag.ExactGradient()] * 3
     other = tfag.approximate_gradients(
@@ -243,7 +243,8 @@ def test_saved_model_keeps_its_plan(tmp_path: Path) -> None:
     loaded = keras.models.load_model(tmp_path / "model.keras")
     for layer, other in zip(model.layers, loaded.layers, strict=True):
         assert other.gradient_policy.schedule == plan_by_hand()
-        assert other.gradient_policy.method == layer.gradient_policy.method
+        method = layer.gradient_policy.method_at(0)
+        assert other.gradient_policy.method_at(0) == method
         assert other.input_gradient == tfag.ExactGradient()
     np.testing.assert_array_equal(model(X), loaded(X))
     keras.utils.set_random_seed(3)

@@ -148,12 +148,12 @@ def test_names_of_later_layers_are_as_without_a_plan() -> None:
 PLACES = {
     "first trace": (variances, "backpropagate"),
     "minibatches": (variances, "_added"),
-    "layers": (planner, "time_geometry"),
+    "layers": (planner, "time_layer"),
     "trace of a step": (training_step, "backpropagate"),
     "steps": (planner, "time_in_turns"),
     "choice": (planner, "efficient_choices"),
     "alternatives": (planner, "alternative_steps"),
-    "end": (planner, "_verdict"),
+    "end": (planner, "explain_verdict"),
 }
 
 

@@ -23,9 +23,10 @@ def _sizes_of(inputs: GradientInputs) -> ConvolutionSizes:
     )
 
 
-def _kernel_of(
+def kernel_of(
     method: GradientMethod, inputs: GradientInputs, of_input: bool = False
 ) -> str:
+    """The kernel that computes a gradient by an exact method."""
     if xla.is_compiling() or may_be_on_gpu(inputs.input):
         return DENSE
     return _sizes_of(inputs).kernel_of(method, of_input)
@@ -33,7 +34,7 @@ def _kernel_of(
 
 def filter_gradient(method: GradientMethod, inputs: GradientInputs) -> tf.Tensor:
     """The exact filter gradient by `WinogradGradient` or `ExactGradient`."""
-    kernel = _kernel_of(method, inputs)
+    kernel = kernel_of(method, inputs)
     if kernel == DENSE:
         return exact.filter_gradient(
             inputs.input, inputs.filter_sizes, inputs.out_backprop, inputs.arguments
@@ -47,9 +48,9 @@ def filter_gradient(method: GradientMethod, inputs: GradientInputs) -> tf.Tensor
             **inputs.arguments.for_op(),
         )
     gradient = op_library.approx_winograd_conv2d_backprop_filter(
-        input=_for_winograd(inputs.input, inputs.arguments),
+        input=for_winograd(inputs.input, inputs.arguments),
         filter_sizes=inputs.filter_sizes,
-        out_backprop=_for_winograd(inputs.out_backprop, inputs.arguments),
+        out_backprop=for_winograd(inputs.out_backprop, inputs.arguments),
         **inputs.arguments.channels_last().for_op(),
     )
     return tf.cast(gradient, inputs.input.dtype)
@@ -57,7 +58,7 @@ def filter_gradient(method: GradientMethod, inputs: GradientInputs) -> tf.Tensor
 
 def input_gradient(method: GradientMethod, inputs: GradientInputs) -> tf.Tensor:
     """The exact input gradient by `WinogradGradient` or `ExactGradient`."""
-    if _kernel_of(method, inputs, of_input=True) == DENSE:
+    if kernel_of(method, inputs, of_input=True) == DENSE:
         return exact.input_gradient(
             inputs.input, inputs.filters, inputs.out_backprop, inputs.arguments
         )
@@ -68,7 +69,7 @@ def input_gradient(method: GradientMethod, inputs: GradientInputs) -> tf.Tensor:
     gradient = op_library.approx_winograd_conv2d_backprop_input(
         input_sizes=sizes,
         filter=tf.cast(inputs.filters, tf.float32),
-        out_backprop=_for_winograd(inputs.out_backprop, inputs.arguments),
+        out_backprop=for_winograd(inputs.out_backprop, inputs.arguments),
         **inputs.arguments.channels_last().for_op(),
     )
     if not is_channels_last:
@@ -76,7 +77,7 @@ def input_gradient(method: GradientMethod, inputs: GradientInputs) -> tf.Tensor:
     return tf.cast(gradient, inputs.input.dtype)
 
 
-def _for_winograd(tensor: tf.Tensor, arguments: ConvArguments) -> tf.Tensor:
+def for_winograd(tensor: tf.Tensor, arguments: ConvArguments) -> tf.Tensor:
     """A tensor as the kernel takes it: float32, channels last."""
     if arguments.data_format == "NCHW":
         tensor = tf.transpose(tensor, [0, 2, 3, 1])

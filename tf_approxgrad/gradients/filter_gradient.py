@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tf_approxgrad.gradients import exact, fast_exact, op_inputs, op_library
+from tf_approxgrad.gradients import exact, fast_exact, op_inputs, op_library, tiles
 from tf_approxgrad.gradients.conv_arguments import accumulator_dtype
 from tf_approxgrad.gradients.inputs import (
     GradientInputs,
@@ -32,6 +32,7 @@ from tf_approxgrad.methods import (
     RandomGradient,
     RowSampledGradient,
     SampledGradient,
+    TileSampledGradient,
     WinogradGradient,
     ZeroGradient,
 )
@@ -71,6 +72,9 @@ def _full(method: FullGradient, inputs: GradientInputs) -> tf.Tensor:
 
 filter_gradient.register(ExactGradient, fast_exact.filter_gradient)
 filter_gradient.register(WinogradGradient, fast_exact.filter_gradient)
+
+
+filter_gradient.register(TileSampledGradient, tiles.filter_gradient)
 
 
 @filter_gradient.register

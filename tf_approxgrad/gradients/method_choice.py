@@ -13,7 +13,12 @@ from tf_approxgrad.gradients.inputs import GradientFunction, GradientInputs
 from tf_approxgrad.gradients.observer import RecordedCall
 from tf_approxgrad.gradients.step_switch import branch_function
 from tf_approxgrad.gradients.xla import context as xla
-from tf_approxgrad.methods import ExactGradient, GradientMethod, RowSampledGradient
+from tf_approxgrad.methods import (
+    ExactGradient,
+    GradientMethod,
+    RowSampledGradient,
+    TileSampledGradient,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,9 +129,12 @@ class MethodChoice:
     def _families(self) -> list[list[GradientMethod]]:
         """The methods, together where they differ by a share that is an input."""
         families: dict[GradientMethod, list[GradientMethod]] = {}
+        is_input = not xla.is_compiling()
         for method in self.methods:
             key = method
-            if isinstance(method, RowSampledGradient) and not xla.is_compiling():
+            if is_input and isinstance(
+                method, RowSampledGradient | TileSampledGradient
+            ):
                 key = dataclasses.replace(method, share=1.0)
             families.setdefault(key, []).append(method)
         return list(families.values())

@@ -51,15 +51,22 @@ def rows_to_draw(
     """M = max(1, floor(share * N*Ho*Wo)), an int64 scalar; constant if possible."""
     channel = arguments.channel_axis
     shape = out_backprop.shape
-    if shape.rank is not None and isinstance(share, float):
+    if shape.rank is not None:
         sizes = [size for axis, size in enumerate(shape) if axis != channel]
         if None not in sizes:
-            rows = max(1, math.floor(share * math.prod(sizes)))
-            return tf.constant(rows, tf.int64)
+            return number_to_draw(share, math.prod(sizes))
     every = tf.shape(out_backprop, tf.int64)
-    count = tf.reduce_prod(every[:channel]) * tf.reduce_prod(every[channel + 1 :])
-    rows = tf.floor(share * tf.cast(count, tf.float64))
-    return tf.maximum(tf.cast(rows, tf.int64), 1)
+    return number_to_draw(
+        share, tf.reduce_prod(every[:channel]) * tf.reduce_prod(every[channel + 1 :])
+    )
+
+
+def number_to_draw(share: float | tf.Tensor, count: int | tf.Tensor) -> tf.Tensor:
+    """max(1, floor(share * count)), an int64 scalar; constant if possible."""
+    if isinstance(share, float) and isinstance(count, int):
+        return tf.constant(max(1, math.floor(share * count)), tf.int64)
+    number = tf.floor(share * tf.cast(count, tf.float64))
+    return tf.maximum(tf.cast(number, tf.int64), 1)
 
 
 def _stream_inputs(

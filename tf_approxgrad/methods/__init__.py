@@ -26,6 +26,7 @@ from tf_approxgrad.methods.registry import (
 )
 from tf_approxgrad.methods.row_sampled import RowSampledGradient
 from tf_approxgrad.methods.sampled import SampledGradient
+from tf_approxgrad.methods.tile_sampled import TileSampledGradient
 
 __all__ = [
     "EXACT_METHODS",
@@ -38,6 +39,7 @@ __all__ = [
     "RandomGradient",
     "RowSampledGradient",
     "SampledGradient",
+    "TileSampledGradient",
     "WinogradGradient",
     "ZeroGradient",
     "are_full",

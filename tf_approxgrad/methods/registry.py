@@ -14,6 +14,7 @@ from tf_approxgrad.methods.exact import (
 from tf_approxgrad.methods.paper import MaxGradient, RandomGradient, ZeroGradient
 from tf_approxgrad.methods.row_sampled import RowSampledGradient
 from tf_approxgrad.methods.sampled import SampledGradient
+from tf_approxgrad.methods.tile_sampled import TileSampledGradient
 
 # The types of an argument `method`: see `get`.
 MethodLike: TypeAlias = GradientMethod | str | dict[str, Any]
@@ -29,6 +30,7 @@ _OWN: dict[str, GradientMethod] = {
         MaxGradient(),
         SampledGradient(),
         RowSampledGradient(),
+        TileSampledGradient(),
     )
 }
 _USERS: dict[str, GradientMethod] = {}
@@ -74,9 +76,9 @@ def get(identifier: MethodLike) -> GradientMethod:
 
     Args:
         identifier: A method, which is returned unchanged; or a name ("full", "exact",
-            "winograd", "zero", "random", "max", "sampled", "row-sampled", or one
-            registered by `register_filter_gradient`), which means the method with its
-            default settings; or the dict from
+            "winograd", "zero", "random", "max", "sampled", "row-sampled",
+            "tile-sampled", or one registered by `register_filter_gradient`), which
+            means the method with its default settings; or the dict from
             `keras.saving.serialize_keras_object(method)`.
 
     Returns:

@@ -11,6 +11,7 @@ from tf_approxgrad.methods import (
     GradientMethod,
     MethodLike,
     RowSampledGradient,
+    TileSampledGradient,
 )
 from tf_approxgrad.planning.choice import Candidate
 from tf_approxgrad.planning.timings import LayerTimes
@@ -21,11 +22,12 @@ _SHARES = (0.75, 0.625, 0.5, 0.375, 0.25, 0.125)
 
 def default_candidates(*probabilities: str) -> list[GradientMethod]:
     """Unbiased methods, by the probabilities of `RowSampledGradient`."""
-    return [
+    rows = [
         RowSampledGradient(share, probability=probability, keep_largest=True)
         for probability in probabilities
         for share in _SHARES
     ]
+    return [*(TileSampledGradient(share) for share in _SHARES), *rows]
 
 
 def parse_candidates(

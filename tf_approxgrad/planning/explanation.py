@@ -10,7 +10,7 @@ from tf_approxgrad.conversion.exact_kernels import label_with_kernel
 from tf_approxgrad.methods import FullGradient, GradientMethod
 from tf_approxgrad.planning.alternatives import BFLOAT16, HALF
 from tf_approxgrad.planning.choice import Candidate, Choice
-from tf_approxgrad.planning.plan import Alternative, LayerPlan, filters_shape
+from tf_approxgrad.planning.figures import Alternative, LayerPlan, filters_shape
 from tf_approxgrad.planning.timings import LayerTimes
 
 # Names of the steps that a plan is chosen from.

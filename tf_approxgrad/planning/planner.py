@@ -38,8 +38,9 @@ from tf_approxgrad.planning.explanation import (
     explain_verdict,
     list_alternatives,
 )
+from tf_approxgrad.planning.figures import LayerPlan
 from tf_approxgrad.planning.minibatches import Minibatch, read_minibatches, size_of
-from tf_approxgrad.planning.plan import LayerPlan, Plan
+from tf_approxgrad.planning.plan import Plan
 from tf_approxgrad.planning.timings import LayerTimes, time_layer
 from tf_approxgrad.planning.training_step import (
     Step,

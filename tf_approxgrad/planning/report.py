@@ -9,16 +9,15 @@ import rich.console
 import rich.markup
 import rich.table
 
+from tf_approxgrad.planning.figures import Alternative, PlanFigures
 from tf_approxgrad.utils.plotting import import_pyplot
 from tf_approxgrad.utils.tables import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from tf_approxgrad.planning.plan import Alternative, Plan
 
-
-def renderables(plan: Plan) -> Iterator[rich.console.RenderableType]:
+def renderables(plan: PlanFigures) -> Iterator[rich.console.RenderableType]:
     """A plan's report: the layers, the sums, and what else a user could do."""
     name = rich.markup.escape(plan.model_name)
     yield f'[bold]Plan for model: "{name}"[/], batch {plan.batch_size}'
@@ -29,7 +28,7 @@ def renderables(plan: Plan) -> Iterator[rich.console.RenderableType]:
     yield f" Times in milliseconds, on {rich.markup.escape(plan.machine)}."
 
 
-def _layers(plan: Plan) -> rich.table.Table:
+def _layers(plan: PlanFigures) -> rich.table.Table:
     table = rich.table.Table()
     table.add_column("Layer", overflow="fold")
     table.add_column("Gradients", overflow="fold")
@@ -51,7 +50,7 @@ def _layers(plan: Plan) -> rich.table.Table:
     return table
 
 
-def _summary(plan: Plan) -> str:
+def _summary(plan: PlanFigures) -> str:
     text = (
         f" A step takes {plan.full_step_ms / plan.speed_up:.0f} ms in place of "
         f"{plan.full_step_ms:.0f}: speed-up {plan.speed_up:.2f}x "
@@ -65,7 +64,7 @@ def _summary(plan: Plan) -> str:
     )
 
 
-def _alternatives(plan: Plan) -> rich.table.Table:
+def _alternatives(plan: PlanFigures) -> rich.table.Table:
     table = rich.table.Table()
     table.add_column("Instead")
     for header in ("Speed-up", "tau", "Net gain"):
@@ -94,7 +93,7 @@ def _cells(alternative: Alternative) -> tuple[str, ...]:
     )
 
 
-def plot(plan: Plan, axes: Sequence[Axes] | None) -> Sequence[Axes]:
+def plot(plan: PlanFigures, axes: Sequence[Axes] | None) -> Sequence[Axes]:
     """Draws the gain by layer, and the net gain over the bound of tau."""
     if axes is None:
         width = min(4.0 + 0.25 * len(plan.layers), 14.0) + 4.5

@@ -15,6 +15,7 @@ from tf_approxgrad.methods import (
     FullGradient,
     GradientMethod,
     RowSampledGradient,
+    TileSampledGradient,
 )
 
 _REPEATS = 5
@@ -90,7 +91,7 @@ def _families(candidates: Sequence[GradientMethod]) -> list[list[GradientMethod]
         if method.is_exact:
             continue
         key = method
-        if isinstance(method, RowSampledGradient):
+        if isinstance(method, RowSampledGradient | TileSampledGradient):
             key = dataclasses.replace(method, share=1.0)
         families.setdefault(key, []).append(method)
     for family in families.values():

@@ -18,17 +18,20 @@ constexpr int64_t kTiles = 4;
 
 WinogradFilterGradient::WinogradFilterGradient(const ConvGeometry& geometry,
                                                int64_t threads,
-                                               InstructionSet instruction_set)
+                                               InstructionSet instruction_set,
+                                               int64_t drawn_tiles)
     : geometry_(geometry),
+      drawn_tiles_(drawn_tiles),
       kernels_(KernelsFor<WinogradKernels>(instruction_set)) {
   if (is_empty()) return;
-  plan_ = PlanWinograd(geometry, kernels_.panel_width);
-  workers_ = UsefulWorkers(WinogradWork(geometry), threads);
+  plan_ = PlanWinograd(geometry, kernels_.panel_width, drawn_tiles);
+  workers_ = UsefulWorkers(WinogradWork(geometry, plan_.tiles), threads);
   if (!plan_.shares_panels) workers_ = std::min(workers_, plan_.pieces);
 }
 
 bool WinogradFilterGradient::is_empty() const {
-  return geometry_.input_size() == 0 || geometry_.output_size() == 0;
+  return geometry_.input_size() == 0 || geometry_.output_size() == 0 ||
+         drawn_tiles_ == 0;
 }
 
 bool WinogradFilterGradient::keeps_sums() const {
@@ -38,7 +41,7 @@ bool WinogradFilterGradient::keeps_sums() const {
 WinogradFilterGradient::Scratch WinogradFilterGradient::LayOut(
     ScratchLayout* layout) const {
   Scratch own;
-  layout->Place(&own.zeros, geometry_.in_depth);
+  layout->Place(&own.zeros, std::max(geometry_.in_depth, geometry_.out_depth));
   layout->Place(&own.panels,
                 (plan_.shares_panels ? 1 : workers_) * plan_.panels_size());
   const int64_t units = plan_.shares_panels ? plan_.chunks() : plan_.pieces;
@@ -57,7 +60,8 @@ int64_t WinogradFilterGradient::scratch_bytes() const {
 void WinogradFilterGradient::Compute(const float* input,
                                      const float* out_backprop, void* scratch,
                                      float* filter_backprop,
-                                     const RunWorkers& run_workers) const {
+                                     const RunWorkers& run_workers,
+                                     const DrawnTiles& drawn) const {
   if (is_empty()) {
     std::fill_n(filter_backprop, geometry_.filter_size() * geometry_.out_depth,
                 0.0f);
@@ -65,9 +69,10 @@ void WinogradFilterGradient::Compute(const float* input,
   }
   ScratchLayout layout(scratch);
   const Scratch own = LayOut(&layout);
-  std::fill_n(own.zeros, geometry_.in_depth, 0.0f);
-  const WinogradTask task{geometry_,    plan_,     input,
-                          out_backprop, own.zeros, filter_backprop};
+  std::fill_n(own.zeros, std::max(geometry_.in_depth, geometry_.out_depth),
+              0.0f);
+  const WinogradTask task{geometry_, plan_,           input, out_backprop,
+                          own.zeros, filter_backprop, drawn};
   if (plan_.shares_panels) {
     ComputeChunks(task, own, run_workers);
   } else {

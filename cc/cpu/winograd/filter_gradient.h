@@ -18,10 +18,12 @@ namespace tf_approxgrad {
 class WinogradFilterGradient {
  public:
   // WinogradApplies(geometry) must hold. `threads` is how many there are, at
-  // least 1; a small gradient takes fewer.
+  // least 1; a small gradient takes fewer. `drawn_tiles` is the number of
+  // tiles, of CountTiles(geometry), that the gradient is made of.
   WinogradFilterGradient(
       const ConvGeometry& geometry, int64_t threads,
-      InstructionSet instruction_set = ChosenInstructionSet());
+      InstructionSet instruction_set = ChosenInstructionSet(),
+      int64_t drawn_tiles = kAllTiles);
 
   // Bytes of scratch for Compute, which must be aligned to 64.
   int64_t scratch_bytes() const;
@@ -29,11 +31,12 @@ class WinogradFilterGradient {
   // Writes every element of `filter_backprop` [3, 3, Ci, Co], with the same
   // bits on any number of threads.
   void Compute(const float* input, const float* out_backprop, void* scratch,
-               float* filter_backprop, const RunWorkers& run_workers) const;
+               float* filter_backprop, const RunWorkers& run_workers,
+               const DrawnTiles& drawn = {}) const;
 
  private:
   struct Scratch {
-    float* zeros;   // [Ci]
+    float* zeros;   // [max(Ci, Co)]
     float* panels;  // of each worker, or shared
     float* sums;    // of each piece, chunk or worker
   };
@@ -48,6 +51,7 @@ class WinogradFilterGradient {
                      const RunWorkers& run_workers) const;
 
   ConvGeometry geometry_;
+  int64_t drawn_tiles_;
   WinogradKernels kernels_;
   WinogradPlan plan_;
   int64_t workers_ = 1;

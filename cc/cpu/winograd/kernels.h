@@ -27,15 +27,23 @@
 
 namespace tf_approxgrad {
 
+// Tiles of which a filter gradient is made, in any order, each with the factor
+// of its part. Without, all tiles.
+struct DrawnTiles {
+  const int32_t* tiles = nullptr;
+  const float* weights = nullptr;
+};
+
 // A filter gradient.
 struct WinogradTask {
   const ConvGeometry& g;
   const WinogradPlan& plan;
   const float* input;
   const float* out_backprop;
-  // As many as Ci.
+  // As many as Ci, and as Co.
   const float* zeros;
   float* filter_backprop;
+  DrawnTiles drawn;
 };
 
 // An input gradient. The geometry is that of the convolution of dY: its input

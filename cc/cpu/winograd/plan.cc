@@ -49,6 +49,10 @@ WinogradTiles CutIntoTiles(const ConvGeometry& g) {
   tiles.tile_rows = DivideUp(g.out_rows, kTilePixels);
   tiles.tile_cols = DivideUp(g.out_cols, kTilePixels);
   tiles.tiles = g.batch * tiles.tile_rows * tiles.tile_cols;
+  tiles.last_rows =
+      static_cast<int>(g.out_rows - (tiles.tile_rows - 1) * kTilePixels);
+  tiles.last_cols =
+      static_cast<int>(g.out_cols - (tiles.tile_cols - 1) * kTilePixels);
   return tiles;
 }
 
@@ -82,15 +86,25 @@ bool WinogradApplies(const ConvGeometry& g) {
          g.dilation_rows == 1 && g.dilation_cols == 1;
 }
 
-double WinogradWork(const ConvGeometry& g) {
+int64_t CountTiles(const ConvGeometry& g) { return CutIntoTiles(g).tiles; }
+
+double WinogradWork(const ConvGeometry& g, int64_t tiles) {
   const double channels =
       static_cast<double>(g.in_depth) * static_cast<double>(g.out_depth) +
       static_cast<double>(kTransformWork) * (g.in_depth + g.out_depth);
-  return static_cast<double>(CutIntoTiles(g).tiles) * kPlanes * channels;
+  return static_cast<double>(tiles) * kPlanes * channels;
 }
 
-WinogradPlan PlanWinograd(const ConvGeometry& g, int64_t panel_width) {
-  WinogradPlan plan{CutIntoTiles(g)};
+WinogradPlan PlanWinograd(const ConvGeometry& g, int64_t panel_width,
+                          int64_t drawn_tiles) {
+  WinogradPlan plan;
+  plan.map = CutIntoTiles(g);
+  static_cast<WinogradTiles&>(plan) = plan.map;
+  if (drawn_tiles != kAllTiles) {
+    plan.tile_rows = plan.tile_cols = 1;
+    plan.tiles = drawn_tiles;
+    plan.last_rows = plan.last_cols = kTilePixels;
+  }
   plan.in_blocks = DivideUp(g.in_depth, kInBlock);
   plan.panel_width = panel_width;
   plan.out_panels = DivideUp(g.out_depth, panel_width);

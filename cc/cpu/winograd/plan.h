@@ -30,12 +30,18 @@ struct WinogradTiles {
   int64_t tile_rows = 0;
   int64_t tile_cols = 0;
   int64_t tiles = 0;
+  // Pixels of the last tiles of a map.
+  int last_rows = kTilePixels;
+  int last_cols = kTilePixels;
 };
 
 // Of the filter gradient. Sizes are in elements. A panel holds the transformed
 // tiles of a block, a row for each tile: X as [plane, in_blocks, tile,
 // kInBlock], dY as [plane, out_panels, tile, panel_width].
 struct WinogradPlan : WinogradTiles {
+  // All tiles, where some are drawn. Each drawn tile is then a map of its own,
+  // and whole.
+  WinogradTiles map;
   int64_t in_blocks = 0;
   // Two vectors.
   int64_t panel_width = 0;
@@ -113,12 +119,19 @@ struct WinogradInputPlan : WinogradTiles {
 // dilation 1, NHWC.
 bool WinogradApplies(const ConvGeometry& geometry);
 
-// Of either gradient, for UsefulWorkers.
-double WinogradWork(const ConvGeometry& geometry);
+// Number of tiles of all maps of a batch.
+int64_t CountTiles(const ConvGeometry& geometry);
+
+// Of either gradient by a number of tiles, for UsefulWorkers.
+double WinogradWork(const ConvGeometry& geometry, int64_t tiles);
+
+constexpr int64_t kAllTiles = -1;
 
 // The plan depends on the sizes alone, not on the number of threads, so that
-// neither do the sums. All sizes must be positive.
-WinogradPlan PlanWinograd(const ConvGeometry& geometry, int64_t panel_width);
+// neither do the sums. All sizes must be positive, and so must be the number of
+// drawn tiles.
+WinogradPlan PlanWinograd(const ConvGeometry& geometry, int64_t panel_width,
+                          int64_t drawn_tiles = kAllTiles);
 
 // Of a convolution whose input is dY, with products of `tile_rows` tiles by a
 // panel in registers. Blocks may be smaller for more workers, which changes no

@@ -62,14 +62,10 @@ inline bool HasPoint(int pixels, int point) {
 
 // How many of the first `index` tiles have the plane of two points. Only the
 // last tile of an axis may lack some.
-inline int64_t TilesBefore(const ConvGeometry& g, const WinogradTiles& tiles,
-                           int64_t index, int row_point, int col_point) {
-  const int last_rows =
-      TileSize((tiles.tile_rows - 1) * kTilePixels, g.out_rows);
-  const int last_cols =
-      TileSize((tiles.tile_cols - 1) * kTilePixels, g.out_cols);
-  const int64_t rows = tiles.tile_rows - !HasPoint(last_rows, row_point);
-  const int64_t cols = tiles.tile_cols - !HasPoint(last_cols, col_point);
+inline int64_t TilesBefore(const WinogradTiles& tiles, int64_t index,
+                           int row_point, int col_point) {
+  const int64_t rows = tiles.tile_rows - !HasPoint(tiles.last_rows, row_point);
+  const int64_t cols = tiles.tile_cols - !HasPoint(tiles.last_cols, col_point);
   const int64_t line = index / tiles.tile_cols;
   const int64_t row = line % tiles.tile_rows;
   return (line / tiles.tile_rows * rows + row) * cols +
@@ -77,13 +73,13 @@ inline int64_t TilesBefore(const ConvGeometry& g, const WinogradTiles& tiles,
 }
 
 // A tile's row in each plane's panels, if `first` has the first.
-inline void PlacesOfTile(const ConvGeometry& g, const WinogradTiles& tiles,
-                         int64_t first, int64_t index, int64_t* places) {
+inline void PlacesOfTile(const WinogradTiles& tiles, int64_t first,
+                         int64_t index, int64_t* places) {
   for (int plane = 0; plane < kPlanes; ++plane) {
     const int row = plane / kPoints;
     const int col = plane % kPoints;
-    places[plane] = TilesBefore(g, tiles, index, row, col) -
-                    TilesBefore(g, tiles, first, row, col);
+    places[plane] = TilesBefore(tiles, index, row, col) -
+                    TilesBefore(tiles, first, row, col);
   }
 }
 
@@ -102,6 +98,22 @@ inline void ListInPixels(const ConvGeometry& g, const float* input,
       const bool is_inside = has_row && col >= 0 && col < g.in_cols;
       pixels[i * kPoints + j] =
           is_inside ? input + (line + col) * g.in_depth : zeros;
+    }
+  }
+}
+
+// The pixels of `output` of a whole tile; zeros outside the map.
+inline void ListWholeTile(const ConvGeometry& g, const float* output,
+                          const float* zeros, const TileOfMap& tile,
+                          const float** pixels) {
+  for (int i = 0; i < kTilePixels; ++i) {
+    const int64_t row = tile.row + i;
+    const int64_t line = (tile.image * g.out_rows + row) * g.out_cols;
+    for (int j = 0; j < kTilePixels; ++j) {
+      const int64_t col = tile.col + j;
+      const bool is_inside = row < g.out_rows && col < g.out_cols;
+      pixels[i * kPoints + j] =
+          is_inside ? output + (line + col) * g.out_depth : zeros;
     }
   }
 }

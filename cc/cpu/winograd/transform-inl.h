@@ -28,9 +28,11 @@ struct TilePanels {
   // Channels next to each other in a panel, and from one panel to the next.
   int64_t width;
   int64_t stride;
+  // Factor of the pixels, of a scaled transform.
+  float scale = 1;
 };
 
-template <typename Rows, typename Cols, bool kWhole>
+template <typename Rows, typename Cols, bool kWhole, bool kScaled>
 inline __attribute__((always_inline)) void TransformVector(
     const TilePanels& tile, int64_t channel, int64_t place) {
   constexpr int kWidth = kLanes<float>;
@@ -50,6 +52,7 @@ inline __attribute__((always_inline)) void TransformVector(
         }
         in[row] = LoadVector(values);
       }
+      if constexpr (kScaled) in[row] = tile.scale * in[row];
     }
     Vector<float> at[kPoints];
     Rows::Apply(in, at);
@@ -70,14 +73,14 @@ inline __attribute__((always_inline)) void TransformVector(
 }
 
 // All channels of a tile, and zeros up to the next whole vector.
-template <typename Rows, typename Cols>
+template <typename Rows, typename Cols, bool kScaled = false>
 __attribute__((noinline)) void TransformTile(const TilePanels& tile) {
   constexpr int kWidth = kLanes<float>;
   int64_t panel = 0;
   int64_t within = 0;
   int64_t channel = 0;
   for (; channel + kWidth <= tile.channels; channel += kWidth) {
-    TransformVector<Rows, Cols, true>(tile, channel, panel + within);
+    TransformVector<Rows, Cols, true, kScaled>(tile, channel, panel + within);
     within += kWidth;
     if (within == tile.width) {
       within = 0;
@@ -85,7 +88,7 @@ __attribute__((noinline)) void TransformTile(const TilePanels& tile) {
     }
   }
   if (channel < tile.channels) {
-    TransformVector<Rows, Cols, false>(tile, channel, panel + within);
+    TransformVector<Rows, Cols, false, kScaled>(tile, channel, panel + within);
   }
 }
 
@@ -107,6 +110,13 @@ struct TileFunctions {
 #undef TF_APPROXGRAD_OF_ROWS
 };
 
+// Transforms a tile that was drawn: a whole one, with its weight.
+inline void TransformDrawnTile(const TilePanels& in, const TilePanels& out) {
+  TileFunctions<InTransform>::kOf[kTilePixels - 1][kTilePixels - 1](in);
+  TransformTile<OutTransform<kTilePixels>, OutTransform<kTilePixels>, true>(
+      out);
+}
+
 // The kernels' `transform`.
 void TransformTiles(const WinogradTask& task, int64_t block, int64_t begin,
                     int64_t end, float* panels) {
@@ -120,14 +130,22 @@ void TransformTiles(const WinogradTask& task, int64_t block, int64_t begin,
   float* out_planes[kPlanes];
   const TilePanels in{in_pixels, in_planes, g.in_depth, kInBlock,
                       plan.block_tiles * kInBlock};
-  const TilePanels out{out_pixels, out_planes, g.out_depth, plan.panel_width,
-                       plan.block_tiles * plan.panel_width};
+  TilePanels out{out_pixels, out_planes, g.out_depth, plan.panel_width,
+                 plan.block_tiles * plan.panel_width};
   int64_t places[kPlanes];
-  PlacesOfTile(g, plan, block * plan.block_tiles, begin, places);
-  TileOfMap tile = FindTile(g, plan, begin);
+  PlacesOfTile(plan, block * plan.block_tiles, begin, places);
+  const bool is_drawn = task.drawn.tiles != nullptr;
+  TileOfMap tile = FindTile(g, plan.map, is_drawn ? 0 : begin);
   for (int64_t index = begin; index < end; ++index) {
+    if (is_drawn) {
+      tile = FindTile(g, plan.map, task.drawn.tiles[index]);
+      tile.rows = tile.cols = kTilePixels;
+      out.scale = task.drawn.weights[index];
+      ListWholeTile(g, task.out_backprop, task.zeros, tile, out_pixels);
+    } else {
+      ListOutPixels(g, task.out_backprop, tile, out_pixels);
+    }
     ListInPixels(g, task.input, task.zeros, tile, in_pixels);
-    ListOutPixels(g, task.out_backprop, tile, out_pixels);
     for (int row = PointsBegin(tile.rows); row < PointsEnd(tile.rows); ++row) {
       for (int col = PointsBegin(tile.cols); col < PointsEnd(tile.cols);
            ++col) {
@@ -139,9 +157,13 @@ void TransformTiles(const WinogradTask& task, int64_t block, int64_t begin,
             out_panels + plane * plan.out_plane() + place * plan.panel_width;
       }
     }
-    TileFunctions<InTransform>::kOf[tile.rows - 1][tile.cols - 1](in);
-    TileFunctions<OutTransform>::kOf[tile.rows - 1][tile.cols - 1](out);
-    NextTile(g, &tile);
+    if (is_drawn) {
+      TransformDrawnTile(in, out);
+    } else {
+      TileFunctions<InTransform>::kOf[tile.rows - 1][tile.cols - 1](in);
+      TileFunctions<OutTransform>::kOf[tile.rows - 1][tile.cols - 1](out);
+      NextTile(g, &tile);
+    }
   }
 }
 

@@ -35,8 +35,7 @@ inline void MultiplyBlock(const WinogradTask& task, int64_t block,
                           const Between& between) {
   const WinogradPlan& plan = task.plan;
   int64_t rows[kPlanes];
-  PlacesOfTile(task.g, plan, block * plan.block_tiles, EndOfBlock(plan, block),
-               rows);
+  PlacesOfTile(plan, block * plan.block_tiles, EndOfBlock(plan, block), rows);
   for (int plane = 0; plane < kPlanes; ++plane) {
     before_plane(plane);
     if (rows[plane] == 0 && !is_first) continue;
@@ -65,7 +64,8 @@ void MultiplyPiece(const WinogradTask& task, int64_t piece, float* panels,
   for (int64_t block = first; block < end; ++block) {
     const int64_t tiles_end = EndOfBlock(plan, block);
     TransformTiles(task, block, block * plan.block_tiles, tiles_end, panels);
-    if (block + 1 < end) {
+    // Drawn tiles don't follow each other in memory.
+    if (block + 1 < end && task.drawn.tiles == nullptr) {
       pixels.Read(tiles_end, EndOfBlock(plan, block + 1), steps);
     }
     MultiplyBlock(

@@ -90,7 +90,7 @@ def row_sampled_variances(
         size = tf.sqrt(of_terms if by_product else of_rows)
         draws = rows_to_draw(method.share, inputs.out_backprop, inputs.arguments)
         if method.keep_largest:
-            size = _lower_largest(size, draws)
+            size = lower_largest(size, draws)
             draws = tf.minimum(draws, tf.math.count_nonzero(size, dtype=tf.int64))
         expected = tf.cast(draws, tf.float64) * tf.math.divide_no_nan(
             size, tf.reduce_sum(size)
@@ -186,13 +186,13 @@ class _DrawnRows:
         is_finite = tf.math.is_finite(tf.reduce_sum(size))
         draws = most_draws
         if method.keep_largest:
-            size = _lower_largest(size, draws)
+            size = lower_largest(size, draws)
             draws = tf.minimum(draws, tf.math.count_nonzero(size, dtype=tf.int64))
         total = tf.reduce_sum(size)
         key = method.seed ^ (_STREAM << 32)
         # The number of significant bits of a float64.
         uniform = uniforms(tf.constant(0, tf.uint64), layer, step, key, bits=53)
-        places = _draw(size, total, draws, most_draws, uniform)
+        places = draw_places(size, total, draws, most_draws, uniform)
 
         is_row = places < count
         drawn = tf.minimum(places, count - 1)
@@ -219,7 +219,7 @@ def _patch_squares(
     return tf.reduce_sum(squares, axis=[1, 2, 3])
 
 
-def _lower_largest(size: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+def lower_largest(size: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
     """Clips sizes at the limit at which no row would be drawn more than once.
 
     Rows of at least the limit are drawn once each, and the others share the remaining
@@ -237,7 +237,7 @@ def _lower_largest(size: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
     return tf.minimum(size, limit)
 
 
-def _draw(
+def draw_places(
     size: tf.Tensor,
     total: tf.Tensor,
     draws: tf.Tensor,

@@ -39,7 +39,7 @@ double TransformMilliseconds(const ConvGeometry& g, InstructionSet set,
   const Values panels = MakeValues(plan.panels_size());
   const std::vector<float> zeros(g.in_depth);
   const tf_approxgrad::WinogradTask task{
-      g, plan, input, out_backprop, zeros.data(), nullptr};
+      g, plan, input, out_backprop, zeros.data(), nullptr, {}};
   const int64_t tiles = std::min(plan.block_tiles, plan.tiles);
   double least = 1e9;
   for (int repeat = 0; repeat < 20; ++repeat) {

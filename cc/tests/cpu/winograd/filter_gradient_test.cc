@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cc/common/geometry.h"
+#include "cc/common/integer_math.h"
 #include "cc/cpu/core/dispatch.h"
 #include "cc/cpu/core/instruction_set.h"
 #include "cc/cpu/winograd/kernels.h"
@@ -92,6 +93,62 @@ void TestAppliesToItsConvolutionsAlone() {
   is_refused("column dilations", [](auto* o) { o->dilation_cols = 2; });
 }
 
+// Drawn tiles, one of them twice, against all tiles of a dY that is multiplied
+// by their weights, and zero elsewhere.
+void TestDrawnTiles(const ConvGeometry& g) {
+  const auto x = DrawValues(g.input_size(), OfMeanThree, 1);
+  const auto dy = DrawValues(g.output_size(), Normal, 2);
+  const int64_t tile_rows = DivideUp(g.out_rows, kTilePixels);
+  const int64_t tile_cols = DivideUp(g.out_cols, kTilePixels);
+  const int64_t count = CountTiles(g);
+  std::vector<int32_t> tiles{static_cast<int32_t>(count / 2)};
+  std::vector<float> weights{-0.75f};
+  for (int64_t tile = 0; tile < count; tile += 1 + tile % 3) {
+    tiles.push_back(static_cast<int32_t>(tile));
+    weights.push_back(0.5f + static_cast<float>(tile % 5));
+  }
+  std::vector<float> of_tiles(count);
+  for (size_t i = 0; i < tiles.size(); ++i) of_tiles[tiles[i]] += weights[i];
+  auto weighted = dy;
+  for (int64_t p = 0; p < g.batch * g.positions(); ++p) {
+    const int64_t n = p / g.positions();
+    const int64_t row = p % g.positions() / g.out_cols / kTilePixels;
+    const int64_t col = p % g.out_cols / kTilePixels;
+    const float weight = of_tiles[(n * tile_rows + row) * tile_cols + col];
+    for (int64_t co = 0; co < g.out_depth; ++co) {
+      weighted[p * g.out_depth + co] *= weight;
+    }
+  }
+  const auto expected = Reference(g, x, weighted);
+  for (const InstructionSet set : InstructionSets()) {
+    std::vector<float> first;
+    for (const int64_t threads : {1, 3}) {
+      const WinogradFilterGradient gradient(g, threads, set,
+                                            static_cast<int64_t>(tiles.size()));
+      const AlignedMemory scratch(gradient.scratch_bytes());
+      std::vector<float> result(g.filter_size() * g.out_depth, NAN);
+      gradient.Compute(x.data(), dy.data(), scratch.data, result.data(),
+                       RunOneByOne, {tiles.data(), weights.data()});
+      const double error = RelativeError(result, expected);
+      Check(error <= kLargestError,
+            Describe(g) + ", drawn tiles, " + InstructionSetName(set) +
+                ": relative error " + std::to_string(error * 1e6) + "e-6");
+      if (first.empty()) first = result;
+      Check(result == first, Describe(g) + ": threads change drawn tiles");
+    }
+  }
+}
+
+void TestNoDrawnTileIsZero() {
+  const ConvGeometry g = Convolution(2, 5, 5, 3, 4, 1, 1);
+  const auto x = DrawValues(g.input_size(), Normal, 1);
+  const auto dy = DrawValues(g.output_size(), Normal, 2);
+  const WinogradFilterGradient gradient(g, 1, ChosenInstructionSet(), 0);
+  std::vector<float> result(g.filter_size() * g.out_depth, NAN);
+  gradient.Compute(x.data(), dy.data(), nullptr, result.data(), RunOneByOne);
+  Check(result == std::vector<float>(result.size()), "no tile isn't zero");
+}
+
 }  // namespace
 }  // namespace tf_approxgrad
 
@@ -105,5 +162,11 @@ int main() {
       {kPieces, kOneBlock, kBlocks, Convolution(40, 14, 14, 20, 33, 1, 1),
        Convolution(40, 2, 2, 70, 40, 1, 1),
        Convolution(1, 1, 300, 8, 8, 1, 1)});
+  for (const ConvGeometry& g :
+       {kPieces, kOneBlock, kBlocks, Convolution(3, 9, 6, 5, 7, 2, 1),
+        Convolution(5, 2, 3, 17, 3, 1, 1), Convolution(2, 7, 7, 3, 40, 0, 0)}) {
+    TestDrawnTiles(g);
+  }
+  TestNoDrawnTileIsZero();
   return FailedChecks("cpu/winograd/filter_gradient_test");
 }

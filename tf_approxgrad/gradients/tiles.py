@@ -1,0 +1,159 @@
+"""The filter gradient from tiles that are drawn at random.
+
+A tile is 4x4 positions of one example, t = (n*tile_rows + row)*tile_cols + col.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import tensorflow as tf
+
+from tf_approxgrad.gradients import exact, fast_exact, op_library
+from tf_approxgrad.gradients.conv_arguments import accumulator_dtype
+from tf_approxgrad.gradients.inputs import (
+    GradientInputs,
+    may_be_on_gpu,
+    required_step,
+)
+from tf_approxgrad.gradients.kernel_choice import WINOGRAD
+from tf_approxgrad.gradients.op_inputs import number_to_draw
+from tf_approxgrad.gradients.xla import context as xla
+from tf_approxgrad.gradients.xla.philox import uniforms
+from tf_approxgrad.gradients.xla.rows import draw_places, lower_largest
+from tf_approxgrad.methods import ExactGradient, TileSampledGradient
+
+# Positions of a tile along an axis, as in cc/cpu/winograd/plan.h.
+_TILE = 4
+# "TILE", XORed into the key's high word: a stream of its own.
+_STREAM = 0x54494C45
+
+
+def filter_gradient(method: TileSampledGradient, inputs: GradientInputs) -> tf.Tensor:
+    """The filter gradient by `TileSampledGradient`."""
+    shapes = (inputs.input.shape, inputs.out_backprop.shape)
+    is_empty = any(shape.num_elements() == 0 for shape in shapes)
+    if is_empty or method.share == 1:
+        return fast_exact.filter_gradient(ExactGradient(), inputs)
+    drawn = _DrawnTiles.draw(method, inputs)
+    if fast_exact.kernel_of(ExactGradient(), inputs) != WINOGRAD:
+        return exact.filter_gradient(
+            inputs.input,
+            inputs.filter_sizes,
+            drawn.weighted(inputs.out_backprop, inputs.arguments.channel_axis),
+            inputs.arguments,
+        )
+    gradient = op_library.approx_drawn_tiles_conv2d_backprop_filter(
+        input=fast_exact.for_winograd(inputs.input, inputs.arguments),
+        filter_sizes=inputs.filter_sizes,
+        out_backprop=fast_exact.for_winograd(inputs.out_backprop, inputs.arguments),
+        tiles=tf.cast(drawn.tiles, tf.int32),
+        weights=tf.cast(drawn.weights, tf.float32),
+        **inputs.arguments.channels_last().for_op(),
+    )
+    return tf.cast(gradient, inputs.input.dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class _DrawnTiles:
+    """The tiles drawn at a step.
+
+    Attributes:
+        tiles: Numbers of the drawn tiles, int64, in ascending order.
+        weights: Factors of their parts, float64; 0 at unused places, which come last.
+        sizes: Number of tiles along the axes batch, rows and columns.
+    """
+
+    tiles: tf.Tensor
+    weights: tf.Tensor
+    sizes: tf.Tensor
+
+    @classmethod
+    def draw(cls, method: TileSampledGradient, inputs: GradientInputs) -> _DrawnTiles:
+        of_output, of_patches = map(_in_tiles, _squares(inputs))
+        size = tf.sqrt(tf.reshape(of_output * of_patches, [-1]))
+        is_finite = tf.math.is_finite(tf.reduce_sum(size))
+        sizes = of_output.shape
+        count = sizes.num_elements()
+        if count is None:
+            count = tf.size(size, tf.int64)
+            # There may be none, and something must be there to gather.
+            size = tf.pad(size, [[0, 1]])
+        share = method.share if inputs.share is None else inputs.share
+        places = number_to_draw(share, count)
+        size = lower_largest(size, places)
+        draws = tf.minimum(places, tf.math.count_nonzero(size, dtype=tf.int64))
+        total = tf.reduce_sum(size)
+        key = method.seed ^ (_STREAM << 32)
+        step = required_step(method, inputs)
+        # The number of significant bits of a float64.
+        uniform = uniforms(tf.constant(0, tf.uint64), inputs.stream, step, key, bits=53)
+        tiles = draw_places(size, total, draws, places, uniform)
+        last = tf.cast(count, tf.int64) - 1
+        is_drawn, tiles = tiles <= last, tf.clip_by_value(tiles, 0, tf.maximum(last, 0))
+        weights = total / (tf.cast(draws, tf.float64) * tf.gather(size, tiles))
+        weights = tf.where(is_drawn, weights, tf.zeros_like(weights))
+        weights = tf.where(is_finite, weights, tf.cast(math.nan, tf.float64))
+        return cls(tiles, weights, tf.shape(of_output))
+
+    def weighted(self, out_backprop: tf.Tensor, channel_axis: int) -> tf.Tensor:
+        """dY, each tile times its weight; tiles that aren't drawn are zero."""
+        count = tf.reduce_prod(self.sizes)
+        of_tiles = tf.scatter_nd(
+            self.tiles[:, None], self.weights, tf.cast(count[None], tf.int64)
+        )
+        factors = tf.reshape(of_tiles, self.sizes)
+        for axis in (1, 2):
+            factors = tf.repeat(factors, _TILE, axis)
+        spatial = tf.shape(out_backprop)
+        first = 1 if channel_axis == 3 else 2
+        factors = factors[:, : spatial[first], : spatial[first + 1]]
+        dtype = accumulator_dtype(out_backprop.dtype)
+        factors = tf.expand_dims(tf.cast(factors, dtype), channel_axis)
+        return tf.cast(tf.cast(out_backprop, dtype) * factors, out_backprop.dtype)
+
+
+def _squares(inputs: GradientInputs) -> tuple[tf.Tensor, tf.Tensor]:
+    """Squared norms of dY and of the patches at every position, float64 `[N,Ho,Wo]`."""
+    of_output, of_input = (
+        _square_sums(tensor, inputs.arguments.channel_axis)
+        for tensor in (inputs.out_backprop, inputs.input)
+    )
+    # A convolution with ones adds up the squares under the filter.
+    arguments = inputs.arguments.channels_last()
+    ones = tf.ones(tf.concat([inputs.filter_sizes[:2], [1, 1]], axis=0), of_input.dtype)
+    of_patches = exact.convolution(of_input[..., None], ones, arguments)[..., 0]
+    return of_output, of_patches
+
+
+def _square_sums(tensor: tf.Tensor, channel_axis: int) -> tf.Tensor:
+    if xla.is_compiling() or may_be_on_gpu(tensor):
+        wide = tf.cast(tensor, tf.float64)
+        return tf.reduce_sum(tf.square(wide), axis=channel_axis)
+    return op_library.approx_square_sums(
+        input=tensor, data_format="NHWC" if channel_axis == 3 else "NCHW"
+    )
+
+
+def _in_tiles(squares: tf.Tensor) -> tf.Tensor:
+    """Sums over the tiles of `[N, Ho, Wo]`, `[N, tile rows, tile columns]`."""
+    for axis in (1, 2):
+        size = squares.shape[axis]
+        missing = -(tf.shape(squares)[axis] if size is None else size) % _TILE
+        pads = [[0, 0], [0, 0], [0, 0]]
+        pads[axis] = [0, missing]
+        squares = tf.pad(squares, pads)
+        size = squares.shape[axis]
+        parts = tf.shape(squares)[axis] // _TILE if size is None else size // _TILE
+        sizes = [*_sizes(squares)[:axis], parts, _TILE, *_sizes(squares)[axis + 1 :]]
+        squares = tf.reduce_sum(tf.reshape(squares, sizes), axis=axis + 1)
+    return squares
+
+
+def _sizes(tensor: tf.Tensor) -> list[int | tf.Tensor]:
+    """The sizes of a tensor, as integers where they are known."""
+    found = tf.shape(tensor)
+    return [
+        found[axis] if size is None else size for axis, size in enumerate(tensor.shape)
+    ]

@@ -34,12 +34,15 @@ def alternative_steps(
     """
     steps: dict[str, Callable[[], object]] = {}
     reasons = {}
-    half = part_of(batch, max(size_of(batch) // 2, 1))
-    try:
-        plain(half)
-        steps[HALF] = lambda: plain(half)
-    except (tf.errors.OpError, TypeError, ValueError):
-        reasons[HALF] = "the model takes one batch size only"
+    half = part_of(batch, size_of(batch) // 2)
+    if size_of(half) == 0:
+        reasons[HALF] = "a batch of one has no half"
+    else:
+        try:
+            plain(half)
+            steps[HALF] = lambda: plain(half)
+        except (tf.errors.OpError, TypeError, ValueError):
+            reasons[HALF] = "the model takes one batch size only"
     reason = _why_not_bfloat16(model)
     if reason is None:
         try:

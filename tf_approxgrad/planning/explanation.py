@@ -54,7 +54,7 @@ def explain_layer(
         name=layer.name,
         filters=filters_shape(layer),
         method=method,
-        kernel=label_with_kernel(layer, method),
+        kernel=_short_label(layer, method),
         full_ms=full_ms,
         exact_ms=exact_ms,
         ms=ms,
@@ -81,11 +81,10 @@ def list_alternatives(
     """
     found = []
     if taken != EXACT:
-        note = "" if EXACT in gains else "predicted"
+        note = "" if EXACT in gains or predicted == 1 else "predicted"
         gain = gains.get(EXACT, predicted)
-        found.append(
-            Alternative("exact gradients by the fastest kernels", gain, 0.0, note)
-        )
+        name = "exact gradients by the fastest kernels"
+        found.append(Alternative(name, gain, 0.0, note))
     for name, tau in ((HALF, 1.0), (BFLOAT16, 0.0)):
         label = f"{name} ({batch_size // 2})" if name == HALF else name
         gain, note = gains.get(name, 0.0), reasons.get(name, "")
@@ -98,42 +97,55 @@ def list_alternatives(
 def explain_verdict(
     taken: str,
     gains: Mapping[str, float],
+    net: float,
     full_ms: float,
     of_layers: float,
-    exact: Choice,
     best: Choice,
 ) -> str:
-    """The result in a sentence.
+    """The result in a sentence or two.
 
     Args:
         taken: Name of the step that the plan has.
         gains: How many times as fast as full each step is.
+        net: Net gain of the step that the plan has.
         full_ms: Time of a plain step.
         of_layers: Time of the measured layers' gradients in it.
-        exact: The choice of exact methods.
         best: The choice of least cost.
     """
-    if taken == FULL:
-        if EXACT in gains:
-            return (
-                "Train as before: gradients by other kernels looked faster layer by "
-                "layer, and whole steps weren't."
-            )
-        share = of_layers / full_ms
-        return (
-            f"Train as before: the convolutions' gradients are {share:.0%} of a step, "
-            f"and the best choice among the methods would gain "
-            f"{full_ms / best.cost - 1:.1%}."
-        )
-    approximate = [c for c in best.candidates if not c.method.is_exact]
+    exact = gains.get(EXACT, 1.0)
     if taken == PLAN:
-        return (
+        approximate = [c for c in best.candidates if not c.method.is_exact]
+        text = (
             f"Approximate the filter gradients of {len(approximate)} of "
-            f"{len(best.candidates)} layers: a net gain of "
-            f"{gains[PLAN] / (1 + best.tau):.2f}x, where exact gradients by the "
-            f"fastest kernels gain {gains[EXACT]:.2f}x."
+            f"{len(best.candidates)} layers: a net gain of {net:.2f}x, where exact "
+            f"gradients by the fastest kernels gain {exact:.2f}x."
         )
-    return (
-        f"Exact gradients by the fastest kernels gain {gains[EXACT]:.2f}x; no "
-        "approximation gains 3% beyond them."
-    )
+    elif taken == EXACT:
+        text = (
+            f"Exact gradients by the fastest kernels gain {exact:.2f}x; no "
+            "approximation gains 3% beyond them."
+        )
+    elif EXACT in gains or PLAN in gains:
+        text = (
+            "Train as before: layer by layer other gradients looked faster, but whole "
+            "steps didn't gain 3%."
+        )
+    else:
+        share, gain = of_layers / full_ms, full_ms / best.cost - 1
+        text = (
+            f"Train as before: the convolutions' gradients are {share:.0%} of a step, "
+            f"and the best choice among the methods would gain {gain:.1%}."
+        )
+    others = {HALF: gains.get(HALF, 0.0) / 2, BFLOAT16: gains.get(BFLOAT16, 0.0)}
+    other = max(others, key=lambda name: others[name])
+    if others[other] > net:
+        text += f" But {other} has a net gain of {others[other]:.2f}x."
+    return text
+
+
+def _short_label(layer: keras.layers.Layer, method: GradientMethod) -> str:
+    share = getattr(method, "share", None)
+    if share is None:
+        return label_with_kernel(layer, method)
+    probability = getattr(method, "probability", "")
+    return f"{method.name} {share:g}" + (f", {probability}" if probability else "")

@@ -20,9 +20,10 @@ class LayerPlan:
         name: Name of the layer.
         filters: Shape of its filters.
         method: Its method.
-        kernel: The method's label, with the kernel of an exact one.
-        full_ms: Time of both gradients in a step by TensorFlow's ops, in milliseconds;
-            0 for a layer that wasn't measured.
+        kernel: The method's name, with the kernel of an exact one, and the share of one
+            that samples.
+        full_ms: Time of both gradients in a step by TensorFlow's ops, in milliseconds.
+            All times are 0 for a layer that wasn't measured.
         exact_ms: The same by the faster of TensorFlow's ops and `ExactGradient`.
         ms: The same by `method`.
         tau: Extra variance, as the layer's part of the plan's.
@@ -62,9 +63,9 @@ class Alternative:
 
     Attributes:
         name: What.
-        speed_up: How many times as fast a step is; 0 if it wasn't measured.
+        speed_up: How many times as fast a step is; 0 if it has none.
         tau: Extra variance over that of the plan's minibatch.
-        note: Why it wasn't measured.
+        note: What to know about it, or why it has no speed-up.
     """
 
     name: str

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @keras.saving.register_keras_serializable(package="tf_approxgrad")
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Plan(PlanFigures, Schedule):
     """A method for each layer, chosen by measured times and variances.
 
@@ -55,7 +55,7 @@ class Plan(PlanFigures, Schedule):
             weights, as for Adam; otherwise it is of the sums over all weights, as for
             SGD.
         noise_batch: Batch size at which the gradient's noise equals its signal,
-            tr(Sigma) / |g|^2; 0 if it is too large to measure.
+            tr(Sigma) / |g|^2; 0 if the signal can't be told from the noise.
         curve: Pairs of a bound of tau and the best net gain within it, predicted.
         alternatives: What a user could do instead.
         machine: The processor that the times are of.
@@ -214,6 +214,12 @@ class Plan(PlanFigures, Schedule):
 
     def __str__(self) -> str:
         return as_text(self)
+
+    def __repr__(self) -> str:
+        return (
+            f"Plan(model_name={self.model_name!r}, batch_size={self.batch_size}, "
+            f"speed_up={self.speed_up:.3g}, tau={self.tau:.3g})"
+        )
 
     def __rich_console__(
         self, console: rich.console.Console, options: rich.console.ConsoleOptions

@@ -21,6 +21,7 @@ from tf_approxgrad.methods import (
     FullGradient,
     GradientMethod,
     MethodLike,
+    are_full,
 )
 from tf_approxgrad.planning.alternatives import alternative_steps
 from tf_approxgrad.planning.candidates import layer_candidates, parse_candidates
@@ -99,15 +100,16 @@ def plan(
         x: Inputs: an array, or a list or dict of arrays, from which minibatches are
             drawn at random; or a `tf.data.Dataset`, a `keras.utils.PyDataset` or a
             generator of batches `(x, y)` or `(x, y, sample_weight)`, of which the first
-            8 are used.
+            8 are used. A generator loses them.
         y: Targets, likewise; `None` with batches.
         batch_size: Examples of a minibatch. `None` means 32, or that of the batches.
         loss: A loss, as for `compile`. `None` means the loss of the compiled model.
         sample_weight: Weights of the examples, as for `fit`.
         max_extra_variance: Bound of tau, at least 0. 0 means exact gradients.
         methods: Methods to choose from, besides the exact ones: a method or its name,
-            or a list of these. `None` means `RowSampledGradient` with `keep_largest`,
-            by both probabilities, at six shares from 3/4 to 1/8. The bias of
+            or a list of these. `None` means `TileSampledGradient`, and
+            `RowSampledGradient` with `keep_largest` by both probabilities, at six
+            shares from 3/4 to 1/8. The bias of
             biased methods counts as variance, which it isn't: it doesn't average out.
         verbose: Whether to show a progress bar.
 
@@ -199,13 +201,15 @@ class _Planner:
         exact, best = choices[0], best_choice(choices, bound)
         steps = {FULL: full}
         if full_ms >= LEAST_GAIN * best.cost:
-            steps[EXACT] = self._traced(self._methods(times, exact))
+            if not are_full(candidate.method for candidate in exact.candidates):
+                steps[EXACT] = self._traced(self._methods(times, exact))
             if best is not exact:
                 steps[PLAN] = self._traced(self._methods(times, best))
         gains, reasons = self._compare(steps)
-        taken = max(
-            steps, key=lambda name: gains[name] / (1 + best.tau * (name == PLAN))
-        )
+        found = {name: gains[name] / (1 + best.tau * (name == PLAN)) for name in steps}
+        taken = max(found, key=lambda name: found[name])
+        if found[taken] < LEAST_GAIN:
+            taken = FULL
         choice = {EXACT: exact, PLAN: best}.get(taken)
         nets = np.maximum.accumulate([full_ms / x.cost for x in choices])
         return Plan(
@@ -227,7 +231,9 @@ class _Planner:
                 gains, reasons, size_of(self._batch), taken, full_ms / exact.step_ms
             ),
             machine=machine_name(),
-            verdict=explain_verdict(taken, gains, full_ms, of_layers, exact, best),
+            verdict=explain_verdict(
+                taken, gains, found[taken], full_ms, of_layers, best
+            ),
         )
 
     def _measure(

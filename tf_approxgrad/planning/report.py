@@ -9,6 +9,7 @@ import rich.console
 import rich.markup
 import rich.table
 
+from tf_approxgrad.methods import are_full
 from tf_approxgrad.planning.figures import Alternative, PlanFigures
 from tf_approxgrad.utils.plotting import import_pyplot
 from tf_approxgrad.utils.tables import number
@@ -51,16 +52,19 @@ def _layers(plan: PlanFigures) -> rich.table.Table:
 
 
 def _summary(plan: PlanFigures) -> str:
+    full = f"{plan.full_step_ms:.0f}"
+    if are_full(layer.method for layer in plan.layers):
+        return f" A step of plain Keras takes {full} ms."
     text = (
-        f" A step takes {plan.full_step_ms / plan.speed_up:.0f} ms in place of "
-        f"{plan.full_step_ms:.0f}: speed-up {plan.speed_up:.2f}x "
-        f"({plan.predicted_speed_up:.2f}x predicted)"
+        f" A step takes {plan.full_step_ms / plan.speed_up:.0f} ms in place of {full}: "
+        f"speed-up {plan.speed_up:.2f}x ({plan.predicted_speed_up:.2f}x predicted), "
+        f"tau {plan.tau:.3f}, net gain {plan.net:.2f}x"
     )
     if plan.tau == 0:
-        return text + ", tau 0."
+        return f"{text}."
     return (
-        f"{text}, tau {plan.tau:.3f}, net gain {plan.net:.2f}x: as noisy as if the "
-        f"batch were {plan.effective_batch:.0f} instead of {plan.batch_size}."
+        f"{text}: as noisy as if the batch were {plan.effective_batch:.0f} instead of "
+        f"{plan.batch_size}."
     )
 
 

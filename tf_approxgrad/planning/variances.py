@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,9 @@ from tf_approxgrad.planning.recorded_layers import (
     is_reachable,
     needs_input_gradient,
 )
+
+# Extra variances differ less between minibatches than gradients do, and take longer.
+_MINIBATCHES_OF_EXTRA = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,8 +155,11 @@ class VarianceMeter:
             for number, batch in enumerate(minibatches):
                 if self._function is None:
                     self._function = self._trace(batch)
+                with_extra = number < _MINIBATCHES_OF_EXTRA
                 gradients, of_methods, tensors = self._function(
-                    *batch, tf.constant(step + number, tf.int64)
+                    *batch,
+                    tf.constant(step + number, tf.int64),
+                    tf.constant(with_extra),
                 )
                 squares.append([float(square_sum(gradient)) for gradient in gradients])
                 if not np.isfinite(squares[-1]).all():
@@ -161,7 +168,8 @@ class VarianceMeter:
                         f"{self._model.name!r} that aren't finite: the data hold NaN "
                         "or infinity, or the model's training has diverged."
                     )
-                extra.append({i: values.numpy() for i, values in of_methods.items()})
+                if with_extra:
+                    extra.append({i: v.numpy() for i, v in of_methods.items()})
                 sums = gradients if sums is None else _added(sums, gradients)
                 if number == 0:
                     for geometry, values in tensors.items():
@@ -176,7 +184,9 @@ class VarianceMeter:
         }
         weights = self._model.trainable_weights
 
-        def measure(x: Any, y: Any, sample_weight: Any, step: tf.Tensor) -> Any:
+        def measure(
+            x: Any, y: Any, sample_weight: Any, step: tf.Tensor, with_extra: tf.Tensor
+        ) -> Any:
             observer = Observer(set(policies.values()), filter_method=ExactGradient())
             observer.input_method = ExactGradient()
             with observed_by(observer):
@@ -195,7 +205,15 @@ class VarianceMeter:
                 if not calls or not all(map(is_reachable, calls)):
                     self.unreachable.add(index)
                     continue
-                extra[index] = extra_variances(calls, self._candidates, step)
+                extra[index] = tf.zeros([len(self._candidates)], tf.float64)
+                if self._candidates:
+                    extra[index] = tf.cond(
+                        with_extra,
+                        functools.partial(
+                            extra_variances, calls, self._candidates, step
+                        ),
+                        functools.partial(tf.identity, extra[index]),
+                    )
                 if self._with_calls:
                     of_input = [
                         call if needs_input_gradient(call, weights) else None
@@ -210,12 +228,12 @@ class VarianceMeter:
             return gradients, extra, tensors
 
         function = tf.function(measure, autograph=False)
-        step = tf.TensorSpec([], tf.int64)
+        scalars = (tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.bool))
         with (
             preserved_state(self._model),
             temporary_policies(self._layers, policies),
         ):
-            return function.get_concrete_function(*map(specs_of, batch), step)
+            return function.get_concrete_function(*map(specs_of, batch), *scalars)
 
     def _summarised(
         self,

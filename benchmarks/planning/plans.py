@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import keras
 
@@ -94,7 +95,9 @@ def make_row(name: str, epochs: int, seconds: float, plan: tfag.Plan) -> Row:
     )
 
 
-def measure(name: str, epochs: Sequence[int], images: int) -> Iterator[Row]:
+def measure(
+    name: str, epochs: Sequence[int], images: int, reports: Path | None
+) -> Iterator[Row]:
     """Trains a network, and makes a plan after each of the numbers of epochs."""
     network = SMALL_NETWORKS[name]
     keras.utils.set_random_seed(0)
@@ -113,6 +116,8 @@ def measure(name: str, epochs: Sequence[int], images: int) -> Iterator[Row]:
         plan = tfag.plan(model, x, y, batch_size=network.batch, verbose=False)
         seconds = time.perf_counter() - start
         print(plan, flush=True)
+        if reports is not None:
+            (reports / f"plan_{name}.txt").write_text(f"{plan}\n", encoding="utf-8")
         yield make_row(name, count, seconds, plan)
 
 
@@ -145,6 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--epochs", default="0", help="epochs after which to plan")
     add("--images", type=at_least(256), default=10_000, help="images to train on")
     add("--csv", type=new_file, help="file to write the rows to")
+    add("--reports", type=Path, help="folder to write the last reports to")
     args = parser.parse_args(arguments)
     chosen = args.networks.split(",")
     for name in chosen:
@@ -156,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     titles = ("network", "epochs", "seconds", "predicted", "measured", "exact", "tau")
     rows: list[Row] = []
     for name in chosen:
-        for row in measure(name, epochs, args.images):
+        for row in measure(name, epochs, args.images, args.reports):
             rows.append(row)
             if args.csv:
                 write_csv(args.csv, [merge(CsvRow, machine, x) for x in rows], CsvRow)

@@ -13,7 +13,7 @@ from plans import FILTERS, METHODS, ROWS, X, Y, plan_by_hand, planned_model
 
 import tf_approxgrad as tfag
 from tf_approxgrad.conversion.traversal import convertible_layers
-from tf_approxgrad.planning.plan import Alternative, filters_shape
+from tf_approxgrad.planning.figures import Alternative, filters_shape
 from tf_approxgrad.utils import machine
 
 # --- A schedule ----------------------------------------------------------------------

@@ -59,7 +59,7 @@ def test_print_shows_the_sums() -> None:
 
 def test_print_of_a_plan_without_approximation_shows_no_batch() -> None:
     text = " ".join(str(plan_by_hand(tau=0.0)).split())
-    assert "tau 0." in text
+    assert "tau 0.000, net gain 1.12x." in text
     assert "as if the batch" not in text
 
 
@@ -101,10 +101,19 @@ def test_rich_print_is_coloured_and_print_is_not() -> None:
     assert "\x1b[" not in str(plan)
 
 
-def test_repr_is_that_of_a_value() -> None:
-    assert repr(plan_by_hand()).startswith(
-        "Plan(model_name='small', layers=(LayerPlan("
+def test_repr_is_short() -> None:
+    expected = "Plan(model_name='small', batch_size=64, speed_up=1.12, tau=0.0213)"
+    assert repr(plan_by_hand()) == expected
+
+
+def test_plain_keras_is_shown_as_such() -> None:
+    plan = plan_by_hand(tau=0.0, speed_up=1.0)
+    layers = tuple(
+        dataclasses.replace(layer, method=tfag.FullGradient()) for layer in plan.layers
     )
+    text = str(dataclasses.replace(plan, layers=layers))
+    assert "A step of plain Keras takes 31 ms." in text
+    assert "in place of" not in text
 
 
 # --- Pictures ------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import pytest
 from planned_models import FEW, compiled, make_plan
 
 import tf_approxgrad as tfag
+from tf_approxgrad.planning import alternatives
 from tf_approxgrad.planning.alternatives import BFLOAT16, HALF
 from tf_approxgrad.planning.variances import Variances
 
@@ -157,7 +158,7 @@ def test_plain_keras_is_kept_where_nothing_is_faster(planned: Any) -> None:
     )
     assert reasons_of(plan) == {"the whole gains too little"}
     exact = plan.alternatives[0]
-    assert (exact.name, exact.note) == (EXACT_ALTERNATIVE, "predicted")
+    assert (exact.name, exact.speed_up, exact.note) == (EXACT_ALTERNATIVE, 1, "")
 
 
 def test_plain_keras_is_kept_where_little_is_gained(planned: Any) -> None:
@@ -165,6 +166,8 @@ def test_plain_keras_is_kept_where_little_is_gained(planned: Any) -> None:
     plan = planned({EXACT: 9.5, ROWS: 10.0})
     assert methods_of(plan) == {FULL}
     assert "would gain 2.6%" in plan.verdict
+    exact = plan.alternatives[0]
+    assert (exact.name, exact.note) == (EXACT_ALTERNATIVE, "predicted")
 
 
 def test_exact_gradients_are_kept_where_approximation_gains_little(
@@ -181,8 +184,8 @@ def test_plain_keras_is_kept_where_whole_steps_are_not_faster(planned: Any) -> N
     assert methods_of(plan) == {FULL}
     assert (plan.speed_up, plan.tau) == (1, 0)
     assert plan.verdict == (
-        "Train as before: gradients by other kernels looked faster layer by layer, and "
-        "whole steps weren't."
+        "Train as before: layer by layer other gradients looked faster, but whole steps "
+        "didn't gain 3%."
     )
     exact = plan.alternatives[0]
     assert (exact.name, exact.note) == (EXACT_ALTERNATIVE, "")
@@ -236,3 +239,17 @@ def test_frozen_layer_has_no_part_in_the_choice(
     assert plan.layers[0].reason == "frozen"
     assert plan.predicted_step_ms == pytest.approx(31)
     assert "of 1 of 1 layers" in plan.verdict
+
+
+@pytest.mark.parametrize(
+    ("seconds", "name", "net"),
+    [({HALF: 0.012}, HALF, "1.67"), ({BFLOAT16: 0.010, HALF: 0.012}, BFLOAT16, "4.00")],
+)
+def test_verdict_names_an_alternative_that_gains_more(
+    planned: Any, monkeypatch: pytest.MonkeyPatch, seconds: Any, name: str, net: str
+) -> None:
+    # Not every processor has such arithmetic.
+    monkeypatch.setattr(alternatives, "_why_not_bfloat16", lambda model: None)
+    plan = planned({}, {"plan": 0.026} | seconds)
+    assert methods_of(plan) == {ROWS}
+    assert plan.verdict.endswith(f" But {name} has a net gain of {net}x.")

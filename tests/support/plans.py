@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 import tf_approxgrad as tfag
-from tf_approxgrad.planning.plan import Alternative, LayerPlan
+from tf_approxgrad.planning.figures import Alternative, LayerPlan
 from tf_approxgrad.utils.machine import machine_name
 
 ROWS = tfag.RowSampledGradient(0.5, probability="product", keep_largest=True)

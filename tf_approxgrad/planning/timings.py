@@ -8,6 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
+from tf_approxgrad.gradients.fast_exact import kernel_of
+from tf_approxgrad.gradients.filter_gradient import filter_gradient
+from tf_approxgrad.gradients.input_gradient import input_gradient
+from tf_approxgrad.gradients.kernel_choice import DENSE, WINOGRAD
 from tf_approxgrad.gradients.observer import RecordedCall, summed_gradient
 from tf_approxgrad.measure.per_layer import joined_gradient, milliseconds
 from tf_approxgrad.methods import (
@@ -50,8 +54,9 @@ def time_layer(
 ) -> LayerTimes:
     """Times the gradients of a layer by the exact methods and the candidates.
 
-    Of row-sampled candidates that differ by the share alone, the others are left out if
-    that of the least share isn't faster than the exact methods.
+    Of candidates that differ by the share alone, the others are left out if that of the
+    least share isn't faster than the exact methods. Tiles are left out where there is
+    no kernel for them.
 
     Args:
         filter_calls, input_calls: Recorded gradients of a layer, with tensors that have
@@ -60,18 +65,42 @@ def time_layer(
         candidates: Methods of which the filter gradient is timed.
         jit_compile: Whether XLA compiles the gradients.
     """
-    measure = functools.partial(_measure, summed_gradient, filter_calls, jit_compile)
+    kernel = _exact_kernel(filter_calls, jit_compile)
+    if kernel != WINOGRAD:
+        candidates = [x for x in candidates if not isinstance(x, TileSampledGradient)]
     families = _families(candidates)
-    first = measure([*exact, *(family[0] for family in families)])
-    times = dict(first)
-    least = min(first[method] for method in exact)
+    measure = functools.partial(_measure, summed_gradient, filter_calls, jit_compile)
+    times = measure([*_distinct(exact, kernel), *(family[0] for family in families)])
+    for method in exact:
+        times.setdefault(method, times[exact[0]])
+    least = min(times[method] for method in exact)
     for family in families:
-        if first[family[0]] < least and family[1:]:
+        if times[family[0]] < least and family[1:]:
             times |= measure(family[1:])
     of_input = {}
     if input_calls:
-        of_input = _measure(joined_gradient, input_calls, jit_compile, exact)
+        kernel = _exact_kernel(input_calls, jit_compile, of_input=True)
+        of_input = _measure(
+            joined_gradient, input_calls, jit_compile, _distinct(exact, kernel)
+        )
+        for method in exact:
+            of_input.setdefault(method, of_input[exact[0]])
     return LayerTimes(times, of_input)
+
+
+def _exact_kernel(
+    calls: Sequence[RecordedCall], jit_compile: bool, of_input: bool = False
+) -> str:
+    """The kernel of `ExactGradient`."""
+    own = input_gradient if of_input else filter_gradient
+    if jit_compile or any(call.compute is not own for call in calls):
+        return DENSE
+    return kernel_of(ExactGradient(), calls[0].inputs, of_input)
+
+
+def _distinct(exact: Sequence[GradientMethod], kernel: str) -> Sequence[GradientMethod]:
+    """The exact methods, one of them where all run the same op."""
+    return exact[:1] if kernel == DENSE else exact
 
 
 def _measure(

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from tf_approxgrad.gradients.filter_gradient import filter_gradient
+from tf_approxgrad.gradients.inputs import GradientInputs
 from tf_approxgrad.gradients.observer import RecordedCall, summed_gradient
-from tf_approxgrad.gradients.xla.rows import row_sampled_variances
+from tf_approxgrad.gradients.op_inputs import number_to_draw
+from tf_approxgrad.gradients.squares import squares_of_positions
+from tf_approxgrad.gradients.xla.rows import lower_largest
 from tf_approxgrad.methods import ExactGradient, GradientMethod, RowSampledGradient
 
 
@@ -42,6 +45,59 @@ def extra_variances(
         exact = summed_gradient(calls, ExactGradient(), step)
         for method in drawn:
             found[method] = square_sum(summed_gradient(calls, method, step) - exact)
+    return tf.stack([found[method] for method in methods])
+
+
+def row_sampled_variances(
+    inputs: GradientInputs, methods: Sequence[RowSampledGradient]
+) -> tf.Tensor:
+    """E|a - g|^2 of row-sampled filter gradients a, with g the exact one.
+
+    Rows count as drawn independently: a row with the expected number of draws
+    `e[r] = M*q[r]/Q` is drawn floor(e[r]) times or once more, with variance f*(1 - f),
+    f the fraction of e[r]. So the result is the sum of
+    `f*(1 - f) / e[r]^2 * |dY[r]|^2 * |patch(r)|^2`.
+
+    Args:
+        inputs: Inputs of the gradient.
+        methods: The methods, of scale 1. They share one reading of X and dY.
+
+    Returns:
+        A float64 vector, an element for each method.
+    """
+    squares = squares_of_positions(inputs)
+    of_rows, of_patches = (tf.reshape(x, [-1]) for x in squares)
+    of_terms = of_rows * of_patches
+    count = of_rows.shape[0]
+    if count is None:
+        count = tf.size(of_rows, tf.int64)
+    families: dict[tuple[str, bool], list[RowSampledGradient]] = {}
+    for method in methods:
+        key = (method.probability, method.keep_largest)
+        families.setdefault(key, []).append(method)
+    found: dict[RowSampledGradient, tf.Tensor] = {}
+    for (probability, keeps_largest), family in families.items():
+        size = tf.sqrt(of_terms if probability == "product" else of_rows)[None]
+        draws = tf.stack([number_to_draw(x.share, count) for x in family])[:, None]
+        if keeps_largest:
+            size = lower_largest(size, draws)
+            drawable = tf.math.count_nonzero(
+                size, axis=1, keepdims=True, dtype=tf.int64
+            )
+            draws = tf.minimum(draws, drawable)
+        total = tf.reduce_sum(size, axis=1, keepdims=True)
+        expected = tf.cast(draws, tf.float64) * tf.math.divide_no_nan(size, total)
+        fraction = expected - tf.floor(expected)
+        if keeps_largest:
+            # Of rows that are kept, rounding leaves e[r] beside 1.
+            is_kept = expected > 1 - 1e-9
+            fraction = tf.where(is_kept, tf.zeros_like(fraction), fraction)
+        # A share of 1 is the exact gradient itself.
+        is_sample = tf.constant([[float(x.share < 1)] for x in family], tf.float64)
+        of_draws = is_sample * fraction * (1 - fraction)
+        parts = tf.math.divide_no_nan(of_draws * of_terms, tf.square(expected))
+        variances = tf.unstack(tf.reduce_sum(parts, axis=1))
+        found.update(zip(family, variances, strict=True))
     return tf.stack([found[method] for method in methods])
 
 

@@ -12,14 +12,10 @@ import tensorflow as tf
 
 from tf_approxgrad.gradients import exact, fast_exact, op_library
 from tf_approxgrad.gradients.conv_arguments import accumulator_dtype
-from tf_approxgrad.gradients.inputs import (
-    GradientInputs,
-    may_be_on_gpu,
-    required_step,
-)
+from tf_approxgrad.gradients.inputs import GradientInputs, required_step
 from tf_approxgrad.gradients.kernel_choice import WINOGRAD
 from tf_approxgrad.gradients.op_inputs import number_to_draw
-from tf_approxgrad.gradients.xla import context as xla
+from tf_approxgrad.gradients.squares import squares_of_positions
 from tf_approxgrad.gradients.xla.philox import uniforms
 from tf_approxgrad.gradients.xla.rows import draw_places, lower_largest
 from tf_approxgrad.methods import ExactGradient, TileSampledGradient
@@ -71,7 +67,7 @@ class _DrawnTiles:
 
     @classmethod
     def draw(cls, method: TileSampledGradient, inputs: GradientInputs) -> _DrawnTiles:
-        of_output, of_patches = map(_in_tiles, _squares(inputs))
+        of_output, of_patches = map(_in_tiles, squares_of_positions(inputs))
         size = tf.sqrt(tf.reshape(of_output * of_patches, [-1]))
         is_finite = tf.math.is_finite(tf.reduce_sum(size))
         sizes = of_output.shape
@@ -112,28 +108,6 @@ class _DrawnTiles:
         dtype = accumulator_dtype(out_backprop.dtype)
         factors = tf.expand_dims(tf.cast(factors, dtype), channel_axis)
         return tf.cast(tf.cast(out_backprop, dtype) * factors, out_backprop.dtype)
-
-
-def _squares(inputs: GradientInputs) -> tuple[tf.Tensor, tf.Tensor]:
-    """Squared norms of dY and of the patches at every position, float64 `[N,Ho,Wo]`."""
-    of_output, of_input = (
-        _square_sums(tensor, inputs.arguments.channel_axis)
-        for tensor in (inputs.out_backprop, inputs.input)
-    )
-    # A convolution with ones adds up the squares under the filter.
-    arguments = inputs.arguments.channels_last()
-    ones = tf.ones(tf.concat([inputs.filter_sizes[:2], [1, 1]], axis=0), of_input.dtype)
-    of_patches = exact.convolution(of_input[..., None], ones, arguments)[..., 0]
-    return of_output, of_patches
-
-
-def _square_sums(tensor: tf.Tensor, channel_axis: int) -> tf.Tensor:
-    if xla.is_compiling() or may_be_on_gpu(tensor):
-        wide = tf.cast(tensor, tf.float64)
-        return tf.reduce_sum(tf.square(wide), axis=channel_axis)
-    return op_library.approx_square_sums(
-        input=tensor, data_format="NHWC" if channel_axis == 3 else "NCHW"
-    )
 
 
 def _in_tiles(squares: tf.Tensor) -> tf.Tensor:

@@ -43,6 +43,18 @@ def parse_candidates(
     return [method for method in dict.fromkeys(parsed) if not method.is_exact]
 
 
+def fastest_exact(times: LayerTimes) -> GradientMethod:
+    """The exact method of least time."""
+    exact = [x for x in (FullGradient(), ExactGradient()) if x in times.filter]
+    return min(exact, key=times.of)
+
+
+def faster_methods(times: LayerTimes) -> list[GradientMethod]:
+    """The methods that are faster than the exact ones."""
+    least = times.of(fastest_exact(times))
+    return [x for x in times.filter if not x.is_exact and times.of(x) < least]
+
+
 def layer_candidates(
     times: LayerTimes, tau: Callable[[GradientMethod], float]
 ) -> list[Candidate]:
@@ -52,12 +64,8 @@ def layer_candidates(
         times: Times of the layer's gradients.
         tau: The layer's part of a plan's tau, by method.
     """
-    exact = [x for x in (FullGradient(), ExactGradient()) if x in times.filter]
-    fastest = min(exact, key=times.of)
-    found = [Candidate(fastest, times.of(fastest), 0.0)]
-    found += [
-        Candidate(method, times.of(method), tau(method))
-        for method in times.filter
-        if not method.is_exact and times.of(method) < times.of(fastest)
+    exact = fastest_exact(times)
+    return [
+        Candidate(exact, times.of(exact), 0.0),
+        *(Candidate(x, times.of(x), tau(x)) for x in faster_methods(times)),
     ]
-    return found

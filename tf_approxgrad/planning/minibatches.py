@@ -75,6 +75,14 @@ def size_of(batch: Minibatch) -> int:
     return int(keras.tree.flatten(batch.x)[0].shape[0])
 
 
+def specs_of(part: Any) -> Any:
+    """Specifications of a minibatch's tensors, for any number of examples."""
+    return keras.tree.map_structure(
+        lambda x: None if x is None else tf.TensorSpec([None, *x.shape[1:]], x.dtype),
+        part,
+    )
+
+
 def part_of(batch: Minibatch, size: int) -> Minibatch:
     """The first examples of a minibatch."""
     return Minibatch(

@@ -24,7 +24,11 @@ from tf_approxgrad.methods import (
     are_full,
 )
 from tf_approxgrad.planning.alternatives import alternative_steps
-from tf_approxgrad.planning.candidates import layer_candidates, parse_candidates
+from tf_approxgrad.planning.candidates import (
+    faster_methods,
+    layer_candidates,
+    parse_candidates,
+)
 from tf_approxgrad.planning.choice import (
     LEAST_GAIN,
     Choice,
@@ -40,6 +44,7 @@ from tf_approxgrad.planning.explanation import (
     list_alternatives,
 )
 from tf_approxgrad.planning.figures import LayerPlan
+from tf_approxgrad.planning.meter import VarianceMeter
 from tf_approxgrad.planning.minibatches import Minibatch, read_minibatches, size_of
 from tf_approxgrad.planning.plan import Plan
 from tf_approxgrad.planning.timings import LayerTimes, time_layer
@@ -49,12 +54,13 @@ from tf_approxgrad.planning.training_step import (
     preserved_random_state,
     training_step,
 )
-from tf_approxgrad.planning.variances import VarianceMeter, Variances, normalises
+from tf_approxgrad.planning.variances import Variances, normalises
 from tf_approxgrad.utils.checks import check_finite
 from tf_approxgrad.utils.machine import machine_name
 from tf_approxgrad.utils.timing import time_in_turns
 
-_MINIBATCHES = 8
+# Extra variances differ less between minibatches than gradients do.
+_MINIBATCHES, _MINIBATCHES_OF_EXTRA = 8, 3
 # Rounds in which the whole steps take turns.
 _ROUNDS = 5
 _POINTS_OF_CURVE = 60
@@ -242,12 +248,10 @@ class _Planner:
         """Variances of the layers that are trained, and times of their gradients."""
         model = self._model
         trained = {i: x for i, x in self._layers.items() if x.trainable_weights}
-        meter = VarianceMeter(
-            model, trained, candidates, self._compute_loss, with_calls=True
-        )
+        meter = VarianceMeter(model, trained, self._compute_loss)
         with _explained(model):
-            variances = meter.measure(
-                self._bar.track(self._minibatches, description="Variances")
+            variances = meter.measure_minibatches(
+                self._bar.track(self._minibatches, description="Minibatch variances")
             )
         by_geometry = {}
         for key in self._bar.track(list(meter.calls), description="Times of layers"):
@@ -260,9 +264,15 @@ class _Planner:
                 candidates,
                 is_compiled_by_xla(model),
             )
-        return variances, {
-            i: by_geometry[meter.geometries[i]] for i in variances.layers
-        }
+        times = {i: by_geometry[key] for i, key in meter.geometries.items()}
+        task = self._bar.add_task("Extra variances", total=None)
+        variances = meter.measure_extra(
+            variances,
+            self._minibatches[:_MINIBATCHES_OF_EXTRA],
+            {i: faster_methods(found) for i, found in times.items()},
+        )
+        self._bar.remove_task(task)
+        return variances, times
 
     def _methods(
         self, measured: Iterable[int], choice: Choice

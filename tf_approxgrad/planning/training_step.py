@@ -15,8 +15,7 @@ from tf_approxgrad.layers.policy import LayerPolicy
 from tf_approxgrad.measure.backward_pass import backpropagate, preserved_state
 from tf_approxgrad.measure.capture import temporary_policies
 from tf_approxgrad.methods import ExactGradient, FullGradient, GradientMethod
-from tf_approxgrad.planning.minibatches import Minibatch
-from tf_approxgrad.planning.variances import specs_of
+from tf_approxgrad.planning.minibatches import Minibatch, specs_of
 
 # Runs a training step, and waits for it.
 Step = Callable[[Minibatch], None]

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
 
 import tensorflow as tf
 
 from tf_approxgrad.gradients.conv_arguments import ConvArguments, accumulator_dtype
-from tf_approxgrad.gradients.inputs import GradientInputs
 from tf_approxgrad.gradients.op_inputs import rows_to_draw
 from tf_approxgrad.gradients.xla.patches import PatchGeometry
 from tf_approxgrad.gradients.xla.philox import uniforms
@@ -55,57 +53,6 @@ def row_sampled_filter_gradient(
     )
     gradient = tf.matmul(patches, rows.weighted, transpose_a=True)
     return rows.checked(tf.reshape(gradient, filter_sizes))
-
-
-def row_sampled_variances(
-    inputs: GradientInputs, methods: Sequence[RowSampledGradient]
-) -> tf.Tensor:
-    """E|a - g|^2 of row-sampled filter gradients a, with g the exact one.
-
-    Rows count as drawn independently: a row with the expected number of draws
-    `e[r] = M*q[r]/Q` is drawn floor(e[r]) times or once more, with variance f*(1 - f),
-    f the fraction of e[r]. So the result is the sum of
-    `f*(1 - f) / e[r]^2 * |dY[r]|^2 * |patch(r)|^2`.
-
-    Args:
-        inputs: Inputs of the gradient.
-        methods: The methods, of scale 1. They share one reading of X and dY.
-
-    Returns:
-        A float64 vector, an element for each method.
-    """
-    input, out_backprop = inputs.input, inputs.out_backprop
-    geometry = PatchGeometry.make(
-        input, inputs.filter_sizes, out_backprop, inputs.arguments
-    )
-    if inputs.arguments.channel_axis == 1:
-        input = tf.transpose(input, [0, 2, 3, 1])
-        out_backprop = tf.transpose(out_backprop, [0, 2, 3, 1])
-    of_rows = _square_sums(tf.reshape(out_backprop, [-1, tf.shape(out_backprop)[3]]))
-    pixels = tf.reshape(input, [-1, tf.shape(input)[3]])
-    of_terms = of_rows * _patch_squares(pixels, geometry, tf.size(of_rows, tf.int64))
-
-    def variance(method: RowSampledGradient) -> tf.Tensor:
-        by_product = method.probability == "product"
-        size = tf.sqrt(of_terms if by_product else of_rows)
-        draws = rows_to_draw(method.share, inputs.out_backprop, inputs.arguments)
-        if method.keep_largest:
-            size = lower_largest(size, draws)
-            draws = tf.minimum(draws, tf.math.count_nonzero(size, dtype=tf.int64))
-        expected = tf.cast(draws, tf.float64) * tf.math.divide_no_nan(
-            size, tf.reduce_sum(size)
-        )
-        # Of rows that are kept, rounding leaves e[r] beside 1.
-        is_kept = method.keep_largest & (expected > 1 - 1e-9)
-        fraction = tf.where(
-            is_kept, tf.zeros_like(expected), expected - tf.floor(expected)
-        )
-        of_draws = fraction * (1 - fraction)
-        return tf.reduce_sum(
-            tf.math.divide_no_nan(of_draws * of_terms, tf.square(expected))
-        )
-
-    return tf.stack([variance(method) for method in methods])
 
 
 def row_sampled_input_gradient(
@@ -225,12 +172,19 @@ def lower_largest(size: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
     Rows of at least the limit are drawn once each, and the others share the remaining
     draws: limit = sum of the others / remaining draws. Each pass adds rows to the
     former.
+
+    Args:
+        size: Sizes along the last axis.
+        draws: Number of draws, of the shape of the other axes and a last one of 1; or a
+            scalar.
     """
     limit = tf.constant(math.inf, tf.float64)
     for _ in range(_LIMIT_PASSES):
         is_other = size < limit
-        others = tf.reduce_sum(tf.where(is_other, size, tf.zeros_like(size)))
-        whole = tf.math.count_nonzero(size >= limit, dtype=tf.int64)
+        others = tf.where(is_other, size, tf.zeros_like(size))
+        others = tf.reduce_sum(others, axis=-1, keepdims=True)
+        whole = tf.cast(tf.math.logical_not(is_other), tf.int64)
+        whole = tf.reduce_sum(whole, axis=-1, keepdims=True)
         left = tf.cast(draws - whole, tf.float64)
         lower = tf.minimum(tf.math.divide_no_nan(others, left), limit)
         limit = tf.where((left > 0) & (others > 0), lower, limit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import zipfile
 from collections.abc import Sequence
 
 import keras
@@ -15,6 +16,8 @@ from tf_approxgrad.utils.plotting import import_pyplot
 
 def _plan(args: argparse.Namespace) -> None:
     """Prints the plan of a saved model on saved data."""
+    if args.plot:
+        import_pyplot()
     model = keras.saving.load_model(args.model)
     with np.load(args.data) as file:
         missing = {"x", "y"} - set(file.files)
@@ -79,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     try:
         args.run(args)
-    except (OSError, TypeError, ValueError) as error:
+    except (ImportError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
         parser.exit(1, f"{parser.prog}: {error}\n")
 
 

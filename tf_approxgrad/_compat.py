@@ -68,6 +68,14 @@ record_backward_pass = _function(
     "replace the gradient of a convolution",
 )
 
+# The generator of keras.random functions without a seed has no public name. Since Keras
+# 3.0.
+global_seed_generator = _function(
+    "keras.src.random.seed_generator",
+    "global_seed_generator",
+    "leave random numbers as they are",
+)
+
 
 def is_recorded(tensor: tf.Tensor) -> bool:
     """Whether any tape records an eager tensor."""

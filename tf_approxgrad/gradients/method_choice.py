@@ -27,7 +27,7 @@ class ChoiceVariances:
 
     Attributes:
         passes: Number of backward passes.
-        batch_size: Examples of the last one.
+        batch_size: Examples of the largest one.
         minibatch: E|g_B - g|^2 of the exact minibatch gradient, from the differences of
             successive passes.
         extra: E|a - g_B|^2 of each method.
@@ -49,7 +49,7 @@ class MethodChoice:
         filters: Shape of the filters.
     """
 
-    # In `_sums`, behind passes, examples of the last and the sum of |difference|^2 / 2.
+    # In `_sums`, behind passes, most examples, and the sum of |difference|^2 / 2.
     _FIRST_EXTRA = 3
 
     def __init__(
@@ -137,6 +137,9 @@ class MethodChoice:
             ):
                 key = dataclasses.replace(method, share=1.0)
             families.setdefault(key, []).append(method)
+        # The least share stands for all: a share of 1 is computed by another op.
+        for family in families.values():
+            family.sort(key=lambda method: getattr(method, "share", 0.0))
         return list(families.values())
 
     def _measured(
@@ -150,7 +153,9 @@ class MethodChoice:
         step = tf.zeros([], tf.int64) if inputs.step is None else inputs.step
         extra = extra_variances([call], approximate, step)
         exact = tf.zeros([len(self.methods) - len(approximate)], tf.float64)
-        batch = tf.cast(tf.shape(inputs.input)[0], tf.float64)
+        batch = tf.maximum(
+            tf.cast(tf.shape(inputs.input)[0], tf.float64), self._sums[1]
+        )
         as_float = tf.cast(gradient, tf.float32)
         difference = square_sum(as_float - self._last) / 2
         had_pass = tf.cast(self._sums[0] > 0, tf.float64)

@@ -34,12 +34,13 @@ def filter_gradient(method: TileSampledGradient, inputs: GradientInputs) -> tf.T
         return fast_exact.filter_gradient(ExactGradient(), inputs)
     drawn = _DrawnTiles.draw(method, inputs)
     if fast_exact.kernel_of(ExactGradient(), inputs) != WINOGRAD:
-        return exact.filter_gradient(
-            inputs.input,
+        gradient = exact.filter_gradient(
+            tf.cast(inputs.input, accumulator_dtype(inputs.input.dtype)),
             inputs.filter_sizes,
             drawn.weighted(inputs.out_backprop, inputs.arguments.channel_axis),
             inputs.arguments,
         )
+        return tf.cast(drawn.checked(gradient), inputs.input.dtype)
     gradient = op_library.approx_drawn_tiles_conv2d_backprop_filter(
         input=fast_exact.for_winograd(inputs.input, inputs.arguments),
         filter_sizes=inputs.filter_sizes,
@@ -57,13 +58,16 @@ class _DrawnTiles:
 
     Attributes:
         tiles: Numbers of the drawn tiles, int64, in ascending order.
-        weights: Factors of their parts, float64; 0 at unused places, which come last.
+        weights: Factors of their parts, float64; 0 at unused places, which come last,
+            and NaN if sizes aren't finite.
         sizes: Number of tiles along the axes batch, rows and columns.
+        is_finite: Whether the sizes of the tiles are finite.
     """
 
     tiles: tf.Tensor
     weights: tf.Tensor
     sizes: tf.Tensor
+    is_finite: tf.Tensor
 
     @classmethod
     def draw(cls, method: TileSampledGradient, inputs: GradientInputs) -> _DrawnTiles:
@@ -91,15 +95,19 @@ class _DrawnTiles:
         weights = total / (tf.cast(draws, tf.float64) * tf.gather(size, tiles))
         weights = tf.where(is_drawn, weights, tf.zeros_like(weights))
         weights = tf.where(is_finite, weights, tf.cast(math.nan, tf.float64))
-        return cls(tiles, weights, tf.shape(of_output))
+        return cls(tiles, weights, tf.shape(of_output), is_finite)
 
     def weighted(self, out_backprop: tf.Tensor, channel_axis: int) -> tf.Tensor:
-        """dY, each tile times its weight; tiles that aren't drawn are zero."""
-        count = tf.reduce_prod(self.sizes)
+        """dY, each tile times its weight; tiles that aren't drawn are zero.
+
+        In the accumulators' dtype, as weights are large where X is small.
+        """
+        count = tf.cast(tf.reduce_prod(self.sizes), tf.int64)
+        # There may be no tile, and the unused places must go somewhere.
         of_tiles = tf.scatter_nd(
-            self.tiles[:, None], self.weights, tf.cast(count[None], tf.int64)
+            self.tiles[:, None], self.weights, tf.maximum(count, 1)[None]
         )
-        factors = tf.reshape(of_tiles, self.sizes)
+        factors = tf.reshape(of_tiles[:count], self.sizes)
         for axis in (1, 2):
             factors = tf.repeat(factors, _TILE, axis)
         spatial = tf.shape(out_backprop)
@@ -107,7 +115,11 @@ class _DrawnTiles:
         factors = factors[:, : spatial[first], : spatial[first + 1]]
         dtype = accumulator_dtype(out_backprop.dtype)
         factors = tf.expand_dims(tf.cast(factors, dtype), channel_axis)
-        return tf.cast(tf.cast(out_backprop, dtype) * factors, out_backprop.dtype)
+        return tf.cast(out_backprop, dtype) * factors
+
+    def checked(self, gradient: tf.Tensor) -> tf.Tensor:
+        """The gradient, or NaN if the sizes of the tiles aren't finite."""
+        return tf.where(self.is_finite, gradient, tf.cast(math.nan, gradient.dtype))
 
 
 def _in_tiles(squares: tf.Tensor) -> tf.Tensor:

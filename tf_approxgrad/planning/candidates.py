@@ -49,23 +49,26 @@ def fastest_exact(times: LayerTimes) -> GradientMethod:
     return min(exact, key=times.of)
 
 
-def faster_methods(times: LayerTimes) -> list[GradientMethod]:
-    """The methods that are faster than the exact ones."""
-    least = times.of(fastest_exact(times))
-    return [x for x in times.filter if not x.is_exact and times.of(x) < least]
+def faster_methods(times: LayerTimes, saved_ms: float = 0.0) -> list[GradientMethod]:
+    """The methods that save more than a time over the exact ones."""
+    most = times.of(fastest_exact(times)) - saved_ms
+    return [x for x in times.filter if not x.is_exact and times.of(x) < most]
 
 
 def layer_candidates(
-    times: LayerTimes, tau: Callable[[GradientMethod], float]
+    times: LayerTimes,
+    methods: Iterable[GradientMethod],
+    tau: Callable[[GradientMethod], float],
 ) -> list[Candidate]:
-    """A layer's fastest exact method, and the faster ones that approximate.
+    """A layer's fastest exact method, and others.
 
     Args:
         times: Times of the layer's gradients.
+        methods: The others.
         tau: The layer's part of a plan's tau, by method.
     """
     exact = fastest_exact(times)
     return [
         Candidate(exact, times.of(exact), 0.0),
-        *(Candidate(x, times.of(x), tau(x)) for x in faster_methods(times)),
+        *(Candidate(method, times.of(method), tau(method)) for method in methods),
     ]

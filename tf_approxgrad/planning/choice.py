@@ -12,9 +12,9 @@ from tf_approxgrad.methods import GradientMethod
 # The least net gain for which approximate gradients replace exact ones, and exact ones
 # by other kernels those of plain Keras.
 LEAST_GAIN = 1.03
-# Steps of the grid of tau, and its end. Rounding up makes each layer's tau too large by
-# at most one step.
-_STEPS, _LARGEST_TAU = 10_000, 0.5
+# Steps of the grid of tau, and its end if no bound is larger. Rounding up makes each
+# layer's tau too large by at most one step.
+_STEPS, _END = 10_000, 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +52,14 @@ class Choice:
         return self.step_ms * (1 + self.tau)
 
 
+def exact_choice(other_ms: float, layers: Sequence[Sequence[Candidate]]) -> Choice:
+    """The choice of each layer's first candidate, the exact one."""
+    chosen = tuple(candidates[0] for candidates in layers)
+    return Choice(_step_ms(other_ms, chosen), 0.0, chosen)
+
+
 def efficient_choices(
-    other_ms: float, layers: Sequence[Sequence[Candidate]]
+    other_ms: float, layers: Sequence[Sequence[Candidate]], bound: float = _END
 ) -> list[Choice]:
     """The fastest choice for each bound of tau, in the order of their tau.
 
@@ -62,18 +68,20 @@ def efficient_choices(
     Args:
         other_ms: Time of a step without the layers' gradients.
         layers: The candidates of each layer, one of them with tau = 0.
+        bound: Largest bound of tau; 0.5 if it is less.
 
     Returns:
         Choices of rising tau and falling time, the first with the least tau.
     """
-    unit = _LARGEST_TAU / _STEPS
+    end = max(_END, bound)
+    unit = end / _STEPS
     fastest = np.zeros(_STEPS + 1)
     picks = []
     for candidates in layers:
         total = np.full(_STEPS + 1, np.inf)
         pick = np.zeros(_STEPS + 1, np.int16)
         for number, candidate in enumerate(candidates):
-            if not candidate.tau <= _LARGEST_TAU:
+            if not candidate.tau <= end:
                 continue
             cells = int(np.ceil(candidate.tau / unit))
             reached = np.full(_STEPS + 1, np.inf)
@@ -91,17 +99,19 @@ def efficient_choices(
             place -= int(np.ceil(candidate.tau / unit))
             chosen.append(candidate)
         chosen.reverse()
-        ms = other_ms + sum(candidate.ms for candidate in chosen)
         tau = sum(candidate.tau for candidate in chosen)
-        choices.append(Choice(ms, tau, tuple(chosen)))
+        choices.append(Choice(_step_ms(other_ms, chosen), tau, tuple(chosen)))
     return choices
 
 
-def best_choice(choices: Sequence[Choice], max_extra_variance: float) -> Choice:
-    """The choice of least cost whose tau is within the bound.
+def best_choice(exact: Choice, choices: Sequence[Choice], bound: float) -> Choice:
+    """The choice of least cost with tau up to a bound, if it gains 3% over `exact`."""
+    allowed = [choice for choice in choices if choice.tau <= bound]
+    best = min(allowed, key=lambda choice: choice.cost, default=exact)
+    return best if exact.cost >= LEAST_GAIN * best.cost else exact
 
-    It is the first one, whose tau is 0, unless another gains 3%.
-    """
-    allowed = [choice for choice in choices if choice.tau <= max_extra_variance]
-    best = min(allowed, key=lambda choice: choice.cost)
-    return best if choices[0].cost >= LEAST_GAIN * best.cost else choices[0]
+
+def _step_ms(other_ms: float, candidates: Sequence[Candidate]) -> float:
+    """Time of a step. Times of a small step's parts may exceed the whole."""
+    of_layers = sum(candidate.ms for candidate in candidates)
+    return max(other_ms + of_layers, 0.05 * of_layers)

@@ -36,7 +36,7 @@ def explain_layer(
     full_ms = exact_ms = ms = tau = 0.0
     if times is None or fastest is None:
         is_frozen = not layer.trainable_weights
-        reason = "frozen" if is_frozen else "its gradient isn't one of every step"
+        reason = "frozen" if is_frozen else "its filters aren't trained in every step"
     else:
         full_ms, exact_ms = times.of(FullGradient()), fastest.ms
         ms = full_ms if used is None else used.ms

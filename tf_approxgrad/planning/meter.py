@@ -74,7 +74,8 @@ class VarianceMeter:
                     raise ValueError(
                         f"minibatch {number + 1} of the data has gradients of model "
                         f"{self._model.name!r} that aren't finite: the data hold NaN "
-                        "or infinity, or the model's training has diverged."
+                        "or infinity, the training has diverged, or, in float16, the "
+                        "loss scale is still too large: train some steps first."
                     )
                 if number == 0:
                     sums = gradients

@@ -101,17 +101,17 @@ def _holds_arrays(x: Any) -> bool:
 
 
 def _of_arrays(data: tuple[Any, Any, Any], batch_size: int) -> Iterator[Minibatch]:
-    lengths = {
-        name: len(leaf)
+    lengths = [
+        (name, len(leaf))
         for name, part in zip(Minibatch._fields, data, strict=True)
         if part is not None
         for leaf in keras.tree.flatten(part)
-    }
-    if len(set(lengths.values())) > 1:
-        found = ", ".join(f"{name} {length}" for name, length in lengths.items())
+    ]
+    if len({length for _, length in lengths}) > 1:
+        found = ", ".join(f"{name} {length}" for name, length in lengths)
         raise ValueError(f"the arrays must have equally many examples, got {found}.")
     # A generator of its own: the user's random numbers stay as they are.
-    order = np.random.default_rng(_SEED).permutation(lengths["x"])
+    order = np.random.default_rng(_SEED).permutation(lengths[0][1])
     for begin in range(0, len(order) - batch_size + 1, batch_size):
         chosen = np.sort(order[begin : begin + batch_size])
         yield Minibatch(
@@ -141,6 +141,7 @@ def _of_iterable(x: Any, batch_size: int | None) -> Iterator[Minibatch]:
             f"keras.utils.PyDataset or a generator of batches, got a "
             f"{type(x).__name__}."
         )
+    is_first = True
     for elements in x:
         parts = keras.utils.unpack_x_y_sample_weight(elements)
         batch = Minibatch(
@@ -152,11 +153,12 @@ def _of_iterable(x: Any, batch_size: int | None) -> Iterator[Minibatch]:
         size = size_of(batch)
         if batch_size is None:
             batch_size = size
-        elif size > batch_size:
+        if size > batch_size or (is_first and size < batch_size):
             raise ValueError(
                 f"batch_size={batch_size}, but x yields batches of {size} examples: "
                 "leave batch_size out, or batch the data accordingly."
             )
+        is_first = False
         if size == batch_size:
             yield batch
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tf_approxgrad.conversion.report import conversion_report
 from tf_approxgrad.conversion.traversal import check_model, convertible_layers
-from tf_approxgrad.measure.backward_pass import loss_function
+from tf_approxgrad.measure.backward_pass import loss_function, preserved_state
 from tf_approxgrad.methods import (
     ExactGradient,
     FullGradient,
@@ -34,6 +34,7 @@ from tf_approxgrad.planning.choice import (
     Choice,
     best_choice,
     efficient_choices,
+    exact_choice,
 )
 from tf_approxgrad.planning.explanation import (
     EXACT,
@@ -61,6 +62,8 @@ from tf_approxgrad.utils.timing import time_in_turns
 
 # Extra variances differ less between minibatches than gradients do.
 _MINIBATCHES, _MINIBATCHES_OF_EXTRA = 8, 3
+# The least share of a step that a method must save in a layer.
+_LEAST_SAVED = 1e-3
 # Rounds in which the whole steps take turns.
 _ROUNDS = 5
 _POINTS_OF_CURVE = 60
@@ -158,6 +161,7 @@ def plan(
     minibatches = read_minibatches(x, y, sample_weight, batch_size, _MINIBATCHES)
     with (
         preserved_random_state(),
+        preserved_state(model),
         rich.progress.Progress(disable=not verbose, transient=True) as bar,
     ):
         planner = _Planner(model, convertible, compute_loss, minibatches, bar)
@@ -191,20 +195,24 @@ class _Planner:
 
     def plan(self, candidates: Sequence[GradientMethod], bound: float) -> Plan:
         """Measures, and makes the plan of least time to the same loss."""
-        variances, times = self._measure(candidates)
         full = self._traced(None)
         full_ms = 1e3 * statistics.median(
             time_in_turns({FULL: lambda: full(self._batch)}, 3)[FULL]
         )
+        variances, times = self._measure(candidates, full_ms)
         options = [
             layer_candidates(
-                found, functools.partial(variances.tau, index, by_layer=self._by_layer)
+                times[index],
+                measured.extra,
+                functools.partial(variances.tau, index, by_layer=self._by_layer),
             )
-            for index, found in times.items()
+            for index, measured in variances.layers.items()
         ]
         of_layers = sum(found.of(FullGradient()) for found in times.values())
-        choices = efficient_choices(full_ms - of_layers, options)
-        exact, best = choices[0], best_choice(choices, bound)
+        other_ms = full_ms - of_layers
+        choices = efficient_choices(other_ms, options, bound)
+        exact = exact_choice(other_ms, options)
+        best = best_choice(exact, choices, bound)
         steps = {FULL: full}
         if full_ms >= LEAST_GAIN * best.cost:
             if not are_full(candidate.method for candidate in exact.candidates):
@@ -212,10 +220,12 @@ class _Planner:
             if best is not exact:
                 steps[PLAN] = self._traced(self._methods(times, best))
         gains, reasons = self._compare(steps)
+        # In the order of preference: a method that departs further must gain 3% more.
         found = {name: gains[name] / (1 + best.tau * (name == PLAN)) for name in steps}
-        taken = max(found, key=lambda name: found[name])
-        if found[taken] < LEAST_GAIN:
-            taken = FULL
+        taken = FULL
+        for name in (EXACT, PLAN):
+            if found.get(name, 0.0) >= LEAST_GAIN * found[taken]:
+                taken = name
         choice = {EXACT: exact, PLAN: best}.get(taken)
         nets = np.maximum.accumulate([full_ms / x.cost for x in choices])
         return Plan(
@@ -243,7 +253,7 @@ class _Planner:
         )
 
     def _measure(
-        self, candidates: Sequence[GradientMethod]
+        self, candidates: Sequence[GradientMethod], full_ms: float
     ) -> tuple[Variances, dict[int, LayerTimes]]:
         """Variances of the layers that are trained, and times of their gradients."""
         model = self._model
@@ -269,7 +279,7 @@ class _Planner:
         variances = meter.measure_extra(
             variances,
             self._minibatches[:_MINIBATCHES_OF_EXTRA],
-            {i: faster_methods(found) for i, found in times.items()},
+            {i: faster_methods(x, _LEAST_SAVED * full_ms) for i, x in times.items()},
         )
         self._bar.remove_task(task)
         return variances, times

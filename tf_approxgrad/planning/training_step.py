@@ -11,11 +11,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_approxgrad import _compat
 from tf_approxgrad.layers.policy import LayerPolicy
 from tf_approxgrad.measure.backward_pass import backpropagate, preserved_state
 from tf_approxgrad.measure.capture import temporary_policies
 from tf_approxgrad.methods import ExactGradient, FullGradient, GradientMethod
 from tf_approxgrad.planning.minibatches import Minibatch, specs_of
+from tf_approxgrad.planning.variances import normalises
 
 # Runs a training step, and waits for it.
 Step = Callable[[Minibatch], None]
@@ -41,14 +43,14 @@ def training_step(
     """Traces a training step that updates copies of the model's weights.
 
     Args:
-        model: A built model. Its optimizer is copied; Adam if it has none.
+        model: A built model. Its optimizer is copied; Adam or SGD if it can't be.
         layers: Convertible layers, by layer index.
         methods: Their methods; `None` means gradients by TensorFlow's ops.
         compute_loss: Called like the model's `compute_loss`, which is the default.
         batch: A minibatch, for shapes and dtypes.
 
     Returns:
-        The step. The model's state is as before after each call.
+        The step. It changes the model's statistics of normalisation and the like.
     """
     steps = _Steps()
     policies = {}
@@ -83,8 +85,7 @@ def training_step(
         traced = step.get_concrete_function(*map(specs_of, batch))
 
     def run(batch: Minibatch) -> None:
-        with preserved_state(model):
-            traced(*batch).numpy()
+        traced(*batch).numpy()
 
     return run
 
@@ -97,17 +98,27 @@ def is_compiled_by_xla(model: keras.Model) -> bool:
 def _copy_of(
     optimizer: keras.optimizers.Optimizer | None,
 ) -> keras.optimizers.Optimizer:
-    if optimizer is None:
-        return keras.optimizers.Adam()
-    return keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    try:
+        if optimizer is not None:
+            return keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    # Such as a schedule of the user's own without get_config. Its time is the same.
+    except (NotImplementedError, TypeError, ValueError):
+        pass
+    return keras.optimizers.Adam() if normalises(optimizer) else keras.optimizers.SGD()
 
 
 @contextlib.contextmanager
 def preserved_random_state() -> Iterator[None]:
-    """Restores the random states of Python and NumPy, which Keras' seeds come from."""
+    """Restores the random states of Python, NumPy and Keras.
+
+    That of Keras is of layers that draw without a seed generator of their own.
+    """
     of_python, of_numpy = random.getstate(), np.random.get_state()
+    generator = _compat.global_seed_generator()
+    of_keras = tf.identity(generator.state)
     try:
         yield
     finally:
         random.setstate(of_python)
         np.random.set_state(of_numpy)
+        generator.state.assign(of_keras)

@@ -50,7 +50,8 @@ class Variances:
 
         Args:
             index: Layer index.
-            method: One of the measured methods; exact ones have none.
+            method: One of the measured methods; exact ones have none. Where a layer's
+                minibatch variance is 0, others have infinitely much.
             by_layer: Whether each layer counts by its own variance ratio and its number
                 of weights, as for optimizers that normalise gradients. Otherwise the
                 variances of all weights are summed, as for SGD.
@@ -58,12 +59,12 @@ class Variances:
         if method.is_exact:
             return 0.0
         layer = self.layers[index]
-        extra = layer.extra[method]
-        if extra == 0:
-            return 0.0
+        # A gradient that is zero now may not stay so.
+        if layer.minibatch == 0:
+            return np.inf
         base = layer.minibatch if by_layer else self.minibatch
         share = layer.weights / self.weights if by_layer else 1.0
-        return share * extra / base if base > 0 else np.inf
+        return share * layer.extra[method] / base
 
     @property
     def noise_batch(self) -> float:

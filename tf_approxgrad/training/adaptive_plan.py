@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import os
 import statistics
 import time
@@ -12,30 +12,39 @@ from typing import Any
 
 import keras
 
-from tf_approxgrad import methods as gradient_methods
-from tf_approxgrad.conversion.step_binding import bind_step
+from tf_approxgrad.conversion.step_binding import (
+    bind_step,
+    require_approximated_layers,
+)
 from tf_approxgrad.layers.base import ApproximateLayer
 from tf_approxgrad.methods import MethodLike
-from tf_approxgrad.planning.adaptation import Adaptation, Decision
+from tf_approxgrad.planning.adaptation import Adaptation
 from tf_approxgrad.planning.candidates import parse_candidates
+from tf_approxgrad.planning.decisions import (
+    Decision,
+    read_decisions,
+    write_decisions,
+)
 from tf_approxgrad.training.callback import ApproximationCallback
 from tf_approxgrad.utils.checks import check_finite, check_integer
-from tf_approxgrad.utils.files import write_whole
 
 # Backward passes over which variances are measured.
 _PASSES = 8
+# The most that measuring at each epoch takes of the time.
+_LARGEST_SHARE = 0.01
 
 
 class AdaptivePlan(ApproximationCallback):
     """Approximates filter gradients where that pays, and decides again while training.
 
     Gradients become more concentrated in training, so that little is approximated in
-    the first epochs, and more later. At the beginning of each epoch, or every n steps,
+    the first epochs, and more later. At the beginning of an epoch, or every n steps,
     the layers compute 8 gradients exactly and measure two variances: that of the
     minibatch, and the one that each method would add. Then each layer's method is
     chosen for the least time to the same loss, T * (1 + tau), with tau at most
     `max_extra_variance`. Where nothing gains 3%, the gradients are exact. The choice is
-    a variable in the graph: nothing is traced again.
+    a variable in the graph: nothing is traced again. Epochs are skipped while measuring
+    would take more than 1% of the time.
 
     The times of the methods are measured once, after the first 8 steps, on random
     tensors of the layers' sizes. Layers stay exact if their sizes aren't known before
@@ -48,15 +57,17 @@ class AdaptivePlan(ApproximationCallback):
     `plan_tau` and `plan_net`, which is `plan_speed_up / (1 + plan_tau)`.
 
     The model must be converted, by `approximate_gradients(model)` without a schedule.
-    `AdaptivePlan` does what `ApproximationCallback` does. In a custom loop, call
-    `attach` before the training step is traced, and `update` after each step.
+    `AdaptivePlan` does what `ApproximationCallback` does. After training the model's
+    gradients are exact; after an interrupted `fit` they may not be, until the next. In
+    a custom loop, call `attach` before the training step is traced, and `update` after
+    each step.
 
     Args:
         max_extra_variance: Bound of tau, at least 0.
         every: `"epoch"`, or an integer n, at least 16, to decide every n steps.
         methods: Methods to choose from, as for `tf_approxgrad.plan`. `None` means
-            `RowSampledGradient` with `probability="product"` and `keep_largest`, at
-            six shares from 3/4 to 1/8.
+            `TileSampledGradient`, and `RowSampledGradient` with `probability="product"`
+            and `keep_largest`, at six shares from 3/4 to 1/8.
         path: Path of a JSON file in which the decisions are kept, with their steps. If
             it exists, training goes on with the one that holds at the optimizer's step.
             `None` keeps none: training that is resumed starts exact.
@@ -111,13 +122,20 @@ class AdaptivePlan(ApproximationCallback):
     def begin_anew(self) -> None:
         super().begin_anew()
         self._adaptation: Adaptation | None = None
+        self._optimizer: keras.optimizers.Optimizer | None = None
         self._decisions: list[Decision] = []
+        self._is_resumed = False
         self._is_measuring = False
+        self._scale: float | None = None
+        # Steps since measuring began, their times, and those of other steps.
+        self._steps = 0
+        self._measured_seconds: list[float] = []
         self._seconds: list[float] = []
         self._last_batch = -1
-        self._steps = 0
         self._started = 0.0
-        self._optimizer: keras.optimizers.Optimizer | None = None
+        # When measuring ended, and the seconds that it took beyond other steps.
+        self._decided = -math.inf
+        self._overhead = 0.0
 
     @property
     def decision(self) -> Decision | None:
@@ -144,15 +162,16 @@ class AdaptivePlan(ApproximationCallback):
                 "every='epoch' of AdaptivePlan needs fit: pass an integer >= 16 for a "
                 "custom training loop."
             )
-        self.set_model(model)
         optimizer = optimizer or getattr(model, "optimizer", None)
         if optimizer is None:
             raise ValueError(
                 f"model {model.name!r} isn't compiled: pass the optimizer that trains "
                 "it."
             )
-        self._prepare(optimizer)
+        self.set_model(model)
+        self._prepare(optimizer, require_approximated_layers(model))
         bind_step(model, optimizer)
+        self._begin()
 
     def update(self) -> Decision | None:
         """Counts a training step; for custom training loops.
@@ -167,15 +186,13 @@ class AdaptivePlan(ApproximationCallback):
         self._advance(1)
         return self.decision
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._prepare(self.model.optimizer)
-        super().on_train_begin(logs)
+    def prepare_layers(self, layers: Sequence[ApproximateLayer]) -> None:
+        self._prepare(self.model.optimizer, layers)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._last_batch = -1
-        self._started = time.perf_counter()
-        if self.every == "epoch":
-            self._measure()
+        # Callbacks that restore a checkpoint have done so.
+        self._begin()
 
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
@@ -186,8 +203,8 @@ class AdaptivePlan(ApproximationCallback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         super().on_epoch_end(epoch, logs)
-        decision = self.decision
-        if logs is not None and decision is not None:
+        if logs is not None:
+            decision = self.decision or Decision(0, {}, 1.0, 0.0)
             logs["plan_speed_up"] = decision.speed_up
             logs["plan_tau"] = decision.tau
             logs["plan_net"] = decision.net
@@ -196,114 +213,106 @@ class AdaptivePlan(ApproximationCallback):
         """Leaves the model with exact gradients."""
         if self._adaptation is not None:
             self._adaptation.apply(None, self._step())
-            self._is_measuring = False
 
     def describe(self, layers: Sequence[ApproximateLayer]) -> str:
         choices = [x for x in layers if x.gradient_policy.choice is not None]
-        labels = ", ".join(method.label for method in self.methods)
+        labels = ", ".join(dict.fromkeys(method.name for method in self.methods))
         return (
             f"Filter gradients of {len(choices)} of {len(layers)} convolutions by a "
             f"plan that adapts: exact, {labels}."
         )
 
-    def _prepare(self, optimizer: keras.optimizers.Optimizer) -> None:
+    def _prepare(
+        self,
+        optimizer: keras.optimizers.Optimizer,
+        layers: Sequence[ApproximateLayer],
+    ) -> None:
+        """Attaches the choices to the layers, before they are traced."""
+        for layer in layers:
+            policy = layer.gradient_policy
+            if policy.choice is None and policy.approximates():
+                raise ValueError(
+                    f"layer {layer.name!r} follows {policy.schedule!r}, which "
+                    "approximates: convert the model with "
+                    "tf_approxgrad.approximate_gradients(model), without a schedule, "
+                    "for AdaptivePlan to choose."
+                )
+            if policy.input_method is not None and not policy.input_method.is_exact:
+                raise ValueError(
+                    f"input_gradient={policy.input_method!r} of layer {layer.name!r} "
+                    "must be exact under AdaptivePlan: convert the model with "
+                    "tf_approxgrad.approximate_gradients(model)."
+                )
         self._optimizer = optimizer
+        self._is_measuring = False
         if self._adaptation is None or not self._adaptation.fits(optimizer):
-            adaptation = Adaptation(
+            self._adaptation = Adaptation(
                 self.model, optimizer, self.methods, self.max_extra_variance
             )
-            self._decisions = self._decisions or self._read(self._step())
-            self._adaptation = adaptation
         self._adaptation.attach()
-        self._adaptation.apply(self.decision, self._step())
-        self._started = time.perf_counter()
-        if self.every != "epoch" and not self._decisions:
+
+    def _begin(self) -> None:
+        """Begins an epoch, or a custom training loop."""
+        assert self._adaptation is not None
+        if not self._is_resumed and self.path is not None:
+            step = self._step()
+            found = read_decisions(self.path, self.methods)
+            self._decisions = [x for x in found if x.step <= step]
+        self._is_resumed = True
+        if not self._is_measuring:
+            self._adaptation.apply(self.decision, self._step())
+        elapsed = time.perf_counter() - self._decided
+        is_due = self.every == "epoch" and self._overhead <= _LARGEST_SHARE * elapsed
+        if not self._is_measuring and (is_due or not self._decisions):
             self._measure()
+        self._started = time.perf_counter()
 
     def _advance(self, steps: int) -> None:
-        adaptation = self._adaptation
-        assert adaptation is not None
         now = time.perf_counter()
-        self._seconds += [(now - self._started) / steps] * steps
+        seconds = self._measured_seconds if self._is_measuring else self._seconds
+        seconds += [(now - self._started) / steps] * steps
         self._started = now
         self._steps += steps
         if self._is_measuring:
-            if adaptation.passes >= _PASSES:
+            if self._steps >= _PASSES:
                 self._decide()
         elif isinstance(self.every, int) and self._steps >= self.every:
             self._measure()
 
     def _measure(self) -> None:
         assert self._adaptation is not None
-        if not self._is_measuring:
-            self._is_measuring, self._steps = True, 0
-            self._adaptation.measure(self._step())
+        self._is_measuring, self._steps = True, 0
+        self._measured_seconds = []
+        self._scale = self._loss_scale()
+        self._adaptation.measure(self._step())
 
     def _decide(self) -> None:
         """Decides, at the end of the measured steps."""
-        adaptation = self._adaptation
-        assert adaptation is not None
-        step_ms = 1e3 * statistics.median(self._seconds)
-        decision = adaptation.decide(self._step(), step_ms, self.decision)
-        adaptation.apply(decision, decision.step)
+        assert self._adaptation is not None
+        measured = statistics.median(self._measured_seconds)
+        usual = statistics.median(self._seconds or self._measured_seconds)
+        decision = None
+        if self._loss_scale() == self._scale:
+            decision = self._adaptation.decide(
+                self._step(), self._steps, 1e3 * usual, self.decision
+            )
+        if decision is None:
+            # Gradients of different scales, or that overflowed, say nothing.
+            self._measure()
+            return
+        self._adaptation.apply(decision, decision.step)
         self._decisions.append(decision)
-        self._is_measuring = False
-        self._seconds.clear()
-        self._started = time.perf_counter()
-        self._write()
+        if self.path is not None:
+            write_decisions(self.path, self._decisions)
+        self._is_measuring, self._seconds = False, []
+        self._decided = self._started = time.perf_counter()
+        self._overhead = self._steps * max(measured - usual, 0.0)
 
     def _step(self) -> int:
         assert self._optimizer is not None
         return int(keras.ops.convert_to_numpy(self._optimizer.iterations))
 
-    def _write(self) -> None:
-        if self.path is None:
-            return
-        records = [
-            {
-                "step": decision.step,
-                "methods": {
-                    str(index): keras.saving.serialize_keras_object(method)
-                    for index, method in decision.methods.items()
-                },
-                "speed_up": decision.speed_up,
-                "tau": decision.tau,
-            }
-            for decision in self._decisions
-        ]
-        write_whole(self.path, json.dumps(records, indent=1))
-
-    def _read(self, step: int) -> list[Decision]:
-        """The decisions up to a step in the file, if there is one."""
-        if self.path is None or not self.path.exists():
-            return []
-        try:
-            decisions = [
-                Decision(
-                    int(record["step"]),
-                    {
-                        int(index): gradient_methods.get(config)
-                        for index, config in record["methods"].items()
-                    },
-                    float(record["speed_up"]),
-                    float(record["tau"]),
-                )
-                for record in json.loads(self.path.read_text(encoding="utf-8"))
-            ]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(
-                f"path={str(self.path)!r} must be a file of AdaptivePlan's decisions, "
-                f"or a new one: {error}"
-            ) from error
-        unknown = [
-            method
-            for decision in decisions
-            for method in decision.methods.values()
-            if method not in self.methods
-        ]
-        if unknown:
-            raise ValueError(
-                f"path={str(self.path)!r} holds {unknown[0]!r}, which isn't one of "
-                "methods: pass the methods of the run that wrote it, or a new path."
-            )
-        return [decision for decision in decisions if decision.step <= step]
+    def _loss_scale(self) -> float | None:
+        """That of an optimizer for float16, which moves; else `None`."""
+        scale = getattr(self._optimizer, "dynamic_scale", None)
+        return None if scale is None else float(keras.ops.convert_to_numpy(scale))

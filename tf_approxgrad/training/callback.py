@@ -72,8 +72,18 @@ class ApproximationCallback(ModelCallback):
         self._trace_check = TraceCheck()
         self._step_check = StepCheck()
 
+    def prepare_layers(self, layers: Sequence[ApproximateLayer]) -> None:
+        """Prepares the model's converted layers, before anything is checked.
+
+        Args:
+            layers: The layers. They leave an `AdaptivePlan` that they followed.
+        """
+        for layer in layers:
+            layer.gradient_policy.choice = None
+
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         layers = require_approximated_layers(self.model)
+        self.prepare_layers(layers)
         approximates = self.schedule is not None or any(
             layer.gradient_policy.approximates() for layer in layers
         )

@@ -6,7 +6,7 @@ import pytest
 
 import tf_approxgrad as tfag
 from tf_approxgrad.gradients.observer import RecordedCall
-from tf_approxgrad.planning import planner, timings
+from tf_approxgrad.planning import plan_maker, timings
 from tf_approxgrad.planning.timings import LayerTimes
 
 # Milliseconds of a filter gradient by a method.
@@ -17,7 +17,7 @@ Pretend = Callable[[TimeOf, Mapping[str, float]], None]
 @pytest.fixture(autouse=True)
 def few_repetitions(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test depends on a speed."""
-    monkeypatch.setattr(planner, "_ROUNDS", 1)
+    monkeypatch.setattr(plan_maker, "_ROUNDS", 1)
     monkeypatch.setattr(timings, "_REPEATS", 1)
 
 
@@ -41,7 +41,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Pretend:
         ) -> dict[Hashable, list[float]]:
             return {name: [seconds[str(name)]] * rounds for name in functions}
 
-        monkeypatch.setattr(planner, "time_layer", time_layer)
-        monkeypatch.setattr(planner, "time_in_turns", time_in_turns)
+        monkeypatch.setattr(plan_maker, "time_layer", time_layer)
+        monkeypatch.setattr(plan_maker, "time_in_turns", time_in_turns)
 
     return pretend

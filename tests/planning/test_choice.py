@@ -150,7 +150,7 @@ def test_best_choice_keeps_the_bound_and_costs_least(
     layers: Layers, bound: float
 ) -> None:
     choices = efficient_choices(5, layers)
-    best = best_choice(choices, bound)
+    best = best_choice(choices[0], choices, bound)
     assert best.tau <= bound
     if best is choices[0]:
         # Another would have to gain 3%.
@@ -169,7 +169,7 @@ def test_candidate_of_infinite_or_large_tau_is_never_chosen(tau: float) -> None:
     layers = [layer((10, 0.0), (1, tau)), layer((10, 0.0), (8, 0.01))]
     choices = efficient_choices(0, layers)
     assert [choice.candidates[0].method for choice in choices] == [EXACT, EXACT]
-    assert best_choice(choices, math.inf).tau == 0.01
+    assert best_choice(choices[0], choices, math.inf).tau == 0.01
 
 
 def test_taus_that_exceed_the_grid_together_are_not_chosen_together() -> None:
@@ -194,7 +194,7 @@ def test_a_bound_between_the_costs_decides() -> None:
         Choice(7.9, 0.08, ()),
     ]
     bounds = (0.0, 0.01, 0.02, 0.03, 0.04, 1.0)
-    found = [best_choice(choices, bound).step_ms for bound in bounds]
+    found = [best_choice(choices[0], choices, bound).step_ms for bound in bounds]
     assert found == [10, 10, 9, 9, 8, 8]
 
 
@@ -206,7 +206,8 @@ def test_many_layers_are_chosen_for_as_the_continuous_optimum_would() -> None:
         shares = (0.75, 0.5, 0.25, 0.125)
         pairs = [(ms * share, variance * (1 / share - 1)) for share in shares]
         layers.append(layer((ms, 0.0), *pairs))
-    best = best_choice(efficient_choices(100, layers), 0.05)
+    choices = efficient_choices(100, layers)
+    best = best_choice(choices[0], choices, 0.05)
     assert 0.045 < best.tau <= 0.05
     # No single change of a layer costs less within the bound.
     for place, candidates in enumerate(layers):

@@ -15,7 +15,7 @@ from marks import slowly
 from planned_models import CROSSENTROPY, X, Y, classifier, compiled, make_plan
 
 import tf_approxgrad as tfag
-from tf_approxgrad.planning import alternatives, planner, training_step, variances
+from tf_approxgrad.planning import alternatives, meter, plan_maker, training_step
 
 SCHEDULE = tfag.EveryNthStep("random", n=2)
 
@@ -148,14 +148,14 @@ def test_names_of_later_layers_are_as_without_a_plan() -> None:
 
 # Where an error may be raised.
 PLACES = {
-    "first trace": (variances, "backpropagate"),
-    "minibatches": (variances, "_added"),
-    "layers": (planner, "time_layer"),
+    "first trace": (meter, "backpropagate"),
+    "minibatches": (meter, "square_sum"),
+    "layers": (plan_maker, "time_layer"),
     "trace of a step": (training_step, "backpropagate"),
-    "steps": (planner, "time_in_turns"),
-    "choice": (planner, "efficient_choices"),
-    "alternatives": (planner, "alternative_steps"),
-    "end": (planner, "explain_verdict"),
+    "steps": (plan_maker, "time_in_turns"),
+    "choice": (plan_maker, "efficient_choices"),
+    "alternatives": (plan_maker, "alternative_steps"),
+    "end": (plan_maker, "explain_verdict"),
 }
 
 

@@ -14,8 +14,8 @@ from unbiasedness import uneven_problem
 
 import tf_approxgrad as tfag
 from tf_approxgrad.gradients.conv_arguments import ConvArguments
-from tf_approxgrad.gradients.inputs import GradientInputs
 from tf_approxgrad.gradients.extra_variance import row_sampled_variances
+from tf_approxgrad.gradients.inputs import GradientInputs
 
 SHARES = (0.75, 0.3, 0.05)
 # Whether the arguments of a method change, its variance is compared.

@@ -10,8 +10,9 @@ from model_zoo import conv
 import tf_approxgrad as tfag
 from tf_approxgrad.conversion.traversal import convertible_layers
 from tf_approxgrad.measure.backward_pass import loss_function
+from tf_approxgrad.planning.meter import VarianceMeter
 from tf_approxgrad.planning.minibatches import Minibatch
-from tf_approxgrad.planning.variances import VarianceMeter, Variances
+from tf_approxgrad.planning.variances import Variances
 
 ROWS = tfag.RowSampledGradient(0.5, probability="product", keep_largest=True)
 LARGEST = tfag.MaxGradient(k=3, scale=1.0)
@@ -40,8 +41,10 @@ def measure(
 ) -> tuple[Variances, VarianceMeter]:
     layers = dict(enumerate(convertible_layers(model), start=1))
     layers = {index: x for index, x in layers.items() if x.trainable_weights}
-    meter = VarianceMeter(model, layers, methods, loss_function(model, loss))
-    return meter.measure(batches), meter
+    meter = VarianceMeter(model, layers, loss_function(model, loss))
+    found = meter.measure_minibatches(batches)
+    candidates = {index: list(methods) for index in found.layers}
+    return meter.measure_extra(found, batches, candidates), meter
 
 
 def gradients_of(

@@ -100,7 +100,11 @@ def efficient_choices(
             chosen.append(candidate)
         chosen.reverse()
         tau = sum(candidate.tau for candidate in chosen)
-        choices.append(Choice(_step_ms(other_ms, chosen), tau, tuple(chosen)))
+        choice = Choice(_step_ms(other_ms, chosen), tau, tuple(chosen))
+        # By rounding on the grid, a faster choice may have less.
+        while choices and choices[-1].tau >= choice.tau:
+            choices.pop()
+        choices.append(choice)
     return choices
 
 

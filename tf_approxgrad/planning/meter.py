@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -31,7 +32,8 @@ class VarianceMeter:
 
     Args:
         model: A built model.
-        layers: Convertible layers that are trained, by layer index.
+        layers: All convertible layers, by layer index. Those that aren't trained have
+            no variances.
         compute_loss: Called like the model's `compute_loss`, which is the default.
 
     Attributes:
@@ -66,9 +68,10 @@ class VarianceMeter:
         squares = []
         with preserved_state(self._model):
             for number, batch in enumerate(minibatches):
-                if function is None:
-                    function = self._trace(batch, self._minibatch_gradients)
-                gradients, tensors = function(*batch)
+                with self._explained():
+                    if function is None:
+                        function = self._trace(batch, self._minibatch_gradients)
+                    gradients, tensors = function(*batch)
                 squares.append([float(square_sum(gradient)) for gradient in gradients])
                 if not np.isfinite(squares[-1]).all():
                     raise ValueError(
@@ -79,8 +82,10 @@ class VarianceMeter:
                     )
                 if number == 0:
                     sums = gradients
-                    for geometry, values in tensors.items():
-                        self.calls[geometry].tensors = values
+                    for recorded, values in zip(
+                        self.calls.values(), tensors, strict=True
+                    ):
+                        recorded.tensors = values
                 else:
                     sums = [a + b for a, b in zip(sums, gradients, strict=True)]
         return self._summarised(size_of(batch), sums, np.array(squares))
@@ -164,6 +169,18 @@ class VarianceMeter:
             *arguments, *[tf.constant(0, tf.int64)][: 4 - len(arguments)]
         )
 
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Says of errors of a training step that the data may not fit."""
+        try:
+            yield
+        except (TypeError, ValueError, tf.errors.OpError) as error:
+            message = error.message if isinstance(error, tf.errors.OpError) else error
+            raise ValueError(
+                f"x, y and loss must fit model {self._model.name!r}, but a training "
+                f"step failed: {message}"
+            ) from error
+
     def _minibatch_gradients(
         self,
         filter_calls: Mapping[int, Sequence[RecordedCall]],
@@ -173,6 +190,9 @@ class VarianceMeter:
     ) -> Any:
         """The gradients, and tensors to time the layers' gradients with."""
         del step
+        # A function that creates variables is traced twice.
+        self.calls.clear()
+        self.geometries.clear()
         weights = self._model.trainable_weights
         trained = [
             (weight, tf.convert_to_tensor(gradient))
@@ -181,7 +201,6 @@ class VarianceMeter:
         ]
         self._trained = [weight for weight, _ in trained]
         known = set(map(id, self._trained))
-        tensors = {}
         for index, calls in filter_calls.items():
             is_trained = id(filters_of(self._layers[index])) in known
             if not calls or not is_trained or not all(map(is_reachable, calls)):
@@ -194,7 +213,7 @@ class VarianceMeter:
             self.geometries[index] = key
             if key not in self.calls:
                 self.calls[key] = RecordedGeometry(calls, of_input)
-                tensors[key] = self.calls[key].tensors
+        tensors = [recorded.tensors for recorded in self.calls.values()]
         return [gradient for _, gradient in trained], tensors
 
     def _summarised(

@@ -101,6 +101,13 @@ def _holds_arrays(x: Any) -> bool:
 
 
 def _of_arrays(data: tuple[Any, Any, Any], batch_size: int) -> Iterator[Minibatch]:
+    for name, part in zip(Minibatch._fields, data, strict=True):
+        for leaf in [] if part is None else keras.tree.flatten(part):
+            if not getattr(leaf, "shape", ()):
+                raise TypeError(
+                    f"{name} must be an array of examples, or a list or dict of these, "
+                    f"as x is, but holds {leaf!r}."
+                )
     lengths = [
         (name, len(leaf))
         for name, part in zip(Minibatch._fields, data, strict=True)
@@ -134,7 +141,7 @@ def _rows_of(leaf: Any, chosen: np.ndarray) -> Any:
 
 def _of_iterable(x: Any, batch_size: int | None) -> Iterator[Minibatch]:
     if isinstance(x, keras.utils.PyDataset):
-        x = (x[index] for index in range(x.num_batches or 0))
+        x = map(x.__getitem__, range(x.num_batches or 0))
     if not isinstance(x, Iterable):
         raise TypeError(
             "x must be an array, a list or dict of arrays, a tf.data.Dataset, a "

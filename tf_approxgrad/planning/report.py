@@ -52,11 +52,11 @@ def _layers(plan: PlanFigures) -> rich.table.Table:
 
 
 def _summary(plan: PlanFigures) -> str:
-    full = f"{plan.full_step_ms:.0f}"
+    full = f"{plan.full_step_ms:.3g}"
     if are_full(layer.method for layer in plan.layers):
         return f" A step of plain Keras takes {full} ms."
     text = (
-        f" A step takes {plan.full_step_ms / plan.speed_up:.0f} ms in place of {full}: "
+        f" A step takes {plan.full_step_ms / plan.speed_up:.3g} ms in place of {full}: "
         f"speed-up {plan.speed_up:.2f}x ({plan.predicted_speed_up:.2f}x predicted), "
         f"tau {plan.tau:.3f}, net gain {plan.net:.2f}x"
     )

@@ -51,7 +51,7 @@ class Variances:
         Args:
             index: Layer index.
             method: One of the measured methods; exact ones have none. Where a layer's
-                minibatch variance is 0, others have infinitely much.
+                gradient is zero, others have infinitely much.
             by_layer: Whether each layer counts by its own variance ratio and its number
                 of weights, as for optimizers that normalise gradients. Otherwise the
                 variances of all weights are summed, as for SGD.
@@ -59,12 +59,12 @@ class Variances:
         if method.is_exact:
             return 0.0
         layer = self.layers[index]
-        # A gradient that is zero now may not stay so.
-        if layer.minibatch == 0:
-            return np.inf
+        extra = layer.extra[method]
         base = layer.minibatch if by_layer else self.minibatch
         share = layer.weights / self.weights if by_layer else 1.0
-        return share * layer.extra[method] / base
+        # A gradient that is zero now may not stay so.
+        is_dead = layer.minibatch == 0 and extra == 0
+        return np.inf if is_dead or base == 0 else share * extra / base
 
     @property
     def noise_batch(self) -> float:

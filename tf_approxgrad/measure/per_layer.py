@@ -117,6 +117,7 @@ def milliseconds(
     step: int,
     repeats: int,
     jit_compile: bool = False,
+    between: Callable[[], object] = lambda: None,
 ) -> dict[GradientMethod, float]:
     """The median time of a layer's gradient by each method, in milliseconds.
 
@@ -126,6 +127,7 @@ def milliseconds(
         step: The step.
         repeats: Number of measurements; 0 gives NaN.
         jit_compile: Whether XLA compiles the gradient.
+        between: Called before each measurement.
     """
     distinct = list(dict.fromkeys(methods))
     if not repeats:
@@ -143,5 +145,5 @@ def milliseconds(
 
     at_step = tf.constant(step, tf.int64)
     functions = {method: compiled(method) for method in distinct}
-    seconds = time_in_turns(functions, repeats)
+    seconds = time_in_turns(functions, repeats, between)
     return {method: 1e3 * statistics.median(seconds[method]) for method in distinct}

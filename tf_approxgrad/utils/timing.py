@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
 
 
 def time_in_turns(
-    functions: dict[Key, Callable[[], object]], rounds: int
+    functions: Mapping[Key, Callable[[], object]],
+    rounds: int,
+    between: Callable[[], object] = lambda: None,
 ) -> dict[Key, list[float]]:
     """Measures functions in interleaved rounds.
 
@@ -20,6 +22,7 @@ def time_in_turns(
     Args:
         functions: The functions by key.
         rounds: Number of measurements of each function.
+        between: Called before each measurement.
 
     Returns:
         Seconds of each call by key, one for each round.
@@ -32,6 +35,7 @@ def time_in_turns(
     for round_number in range(rounds):
         first = round_number % len(names)
         for name in names[first:] + names[:first]:
+            between()
             start = time.perf_counter()
             functions[name]()
             seconds[name].append(time.perf_counter() - start)

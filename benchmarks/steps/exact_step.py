@@ -2,10 +2,10 @@ r"""Times whole training steps with exact gradients by the fastest kernels.
 
     python -m benchmarks.steps.exact_step --networks=vgg19,unet --csv=exact_step.csv
 
-Of each network four models train on the same made-up batch, their steps in turns: the
-plain one in float32, the same converted by `approximate_gradients(model)`, and both
-under Keras' `mixed_bfloat16` policy, which a user would try first. The last two are
-left out without AVX-512 and without oneDNN (`TF_ENABLE_ONEDNN_OPTS=0`), where
+Of each network three models train on the same made-up batch, their steps in turns: the
+plain one in float32, the same converted by `approximate_gradients(model)`, and the
+plain one under Keras' `mixed_bfloat16` policy, which a user would try first. The last
+is left out without AVX-512 and without oneDNN (`TF_ENABLE_ONEDNN_OPTS=0`), where
 TensorFlow's bfloat16 is many times slower than float32. A ratio is the median of the
 ratios of neighbouring steps.
 """
@@ -41,10 +41,8 @@ class Row:
         full_ms: Median time of a plain step.
         exact_ms: That with exact gradients by the fastest kernels.
         bfloat16_ms: That of a plain step under `mixed_bfloat16`; NaN if left out.
-        both_ms: That with exact gradients under `mixed_bfloat16`; NaN if left out.
         exact_ratio: How many times as fast as full exact is.
         bfloat16_ratio: How many times as fast as full bfloat16 is.
-        both_ratio: How many times as fast as full both are.
     """
 
     network: str
@@ -53,10 +51,8 @@ class Row:
     full_ms: float
     exact_ms: float
     bfloat16_ms: float
-    both_ms: float
     exact_ratio: float
     bfloat16_ratio: float
-    both_ratio: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +87,6 @@ def make_steps(
     functions = {"full": make("float32", False), "exact": make("float32", True)}
     if with_bfloat16:
         functions["bfloat16"] = make("mixed_bfloat16", False)
-        functions["both"] = make("mixed_bfloat16", True)
     return functions
 
 
@@ -101,28 +96,23 @@ def measure(name: str, network: Network, steps: int, with_bfloat16: bool) -> Row
     times = PairedTimes(list(functions), 1, _WARM_UP_STEPS)
     for _ in range(_WARM_UP_STEPS + steps):
         times.run(functions)
-
-    def ms(name: str) -> float:
-        return times.step_ms(name) if name in functions else math.nan
-
-    def ratio(name: str) -> float:
-        return times.times_as_fast(name, "full") if name in functions else math.nan
-
+    bfloat16_ms = bfloat16_ratio = math.nan
+    if with_bfloat16:
+        bfloat16_ms = times.step_ms("bfloat16")
+        bfloat16_ratio = times.times_as_fast("bfloat16", "full")
     return Row(
         network=name,
         batch=network.batch,
         image="x".join(map(str, network.image)),
-        full_ms=ms("full"),
-        exact_ms=ms("exact"),
-        bfloat16_ms=ms("bfloat16"),
-        both_ms=ms("both"),
-        exact_ratio=ratio("exact"),
-        bfloat16_ratio=ratio("bfloat16"),
-        both_ratio=ratio("both"),
+        full_ms=times.step_ms("full"),
+        exact_ms=times.step_ms("exact"),
+        bfloat16_ms=bfloat16_ms,
+        exact_ratio=times.times_as_fast("exact", "full"),
+        bfloat16_ratio=bfloat16_ratio,
     )
 
 
-_FORM = "{:16} {:>5} {:12} {:>8} {:>8} {:>8} {:>8} {:>7} {:>7} {:>7}"
+_FORM = "{:16} {:>5} {:12} {:>9} {:>9} {:>9} {:>10} {:>13}"
 
 
 def format_row(row: Row) -> str:
@@ -133,10 +123,8 @@ def format_row(row: Row) -> str:
         f"{row.full_ms:.1f}",
         f"{row.exact_ms:.1f}",
         f"{row.bfloat16_ms:.1f}",
-        f"{row.both_ms:.1f}",
         f"{row.exact_ratio:.3f}x",
         f"{row.bfloat16_ratio:.3f}x",
-        f"{row.both_ratio:.3f}x",
     )
 
 
@@ -155,8 +143,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     set_threads(args.threads)
     machine = measure_machine(args.threads)
     print(f"{machine}; ms a step\n")
-    titles = ("network", "batch", "image", "full", "exact", "bfloat16", "both")
-    print(_FORM.format(*titles, "exact", "bf16", "both"))
+    titles = ("network", "batch", "image", "full", "exact", "bfloat16")
+    print(_FORM.format(*titles, "full/exact", "full/bfloat16"))
     without_onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0"
     rows = []
     for name in names:

@@ -140,7 +140,7 @@ def exact_steps() -> str:
 
 def exact_bfloat16() -> str:
     """Steps under mixed_bfloat16 beside exact ones in float32."""
-    header = ("Network, batch, image", "exact", "mixed_bfloat16", "both")
+    header = ("Network, batch, image", "exact", "mixed_bfloat16")
     return markdown(
         header,
         (
@@ -148,7 +148,6 @@ def exact_bfloat16() -> str:
                 _name(row),
                 times(row["exact_ratio"]),
                 times(row["bfloat16_ratio"]),
-                times(row["both_ratio"]),
             )
             for _, row in _steps()
         ),

@@ -19,6 +19,7 @@ def few_repetitions(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test depends on a speed."""
     monkeypatch.setattr(plan_maker, "_ROUNDS", 1)
     monkeypatch.setattr(timings, "_REPEATS", 1)
+    monkeypatch.setattr(timings, "_CACHED_BYTES", 4)
 
 
 @pytest.fixture
@@ -37,7 +38,9 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Pretend:
             return LayerTimes(times, {})
 
         def time_in_turns(
-            functions: Mapping[Hashable, Callable[[], object]], rounds: int
+            functions: Mapping[Hashable, Callable[[], object]],
+            rounds: int,
+            **others: object,
         ) -> dict[Hashable, list[float]]:
             return {name: [seconds[str(name)]] * rounds for name in functions}
 

@@ -184,8 +184,8 @@ def test_plain_keras_is_kept_where_whole_steps_are_not_faster(planned: Any) -> N
     assert methods_of(plan) == {FULL}
     assert (plan.speed_up, plan.tau) == (1, 0)
     assert plan.verdict == (
-        "Train as before: layer by layer other gradients looked faster, but whole steps "
-        "didn't gain 3%."
+        "Train as before: layer by layer other gradients looked faster, but whole "
+        "steps didn't gain 3%."
     )
     exact = plan.alternatives[0]
     assert (exact.name, exact.note) == (EXACT_ALTERNATIVE, "")

@@ -1,64 +1,19 @@
 """A plan that is made again while training."""
 
 import json
+import time
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from adaptive_models import BATCH, data, labels, make_model
 
 import tf_approxgrad as tfag
-from tf_approxgrad.planning import adaptation
-from tf_approxgrad.planning.timings import LayerTimes
 from tf_approxgrad.training import adaptive_plan
 
-SIZE, BATCH = 8, 8
-
-
-def data(count: int = 96) -> tuple[np.ndarray, np.ndarray]:
-    generator = np.random.default_rng(0)
-    x = generator.normal(size=(count, SIZE, SIZE, 2)).astype("float32")
-    return x, np.arange(count) % 3
-
-
-def make_model(optimizer: object = "adam", **options: object) -> keras.Model:
-    layers = keras.layers
-    model = keras.Sequential(
-        [
-            keras.Input((SIZE, SIZE, 2)),
-            layers.Conv2D(4, 3, padding="same", activation="relu", name="first"),
-            layers.Conv2D(4, 3, padding="same", activation="relu", name="second"),
-            layers.GlobalAveragePooling2D(),
-            layers.Dense(3),
-        ]
-    )
-    model = tfag.approximate_gradients(model)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer, loss, **options)
-    return model
-
-
-@pytest.fixture(autouse=True)
-def _sampling_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fixed times, by which shares of layers pay; measuring takes no time."""
-
-    def times(filter_calls, input_calls, exact, candidates, jit_compile) -> LayerTimes:
-        del filter_calls, input_calls, jit_compile
-        found = dict.fromkeys(exact, 1e6)
-        found |= {method: 1e6 * method.share**2 for method in candidates}
-        return LayerTimes(found, {})
-
-    monkeypatch.setattr(adaptation, "time_layer", times)
-    monkeypatch.setattr(adaptive_plan, "_LARGEST_SHARE", np.inf)
-
-
-def labels(model: keras.Model) -> list[str]:
-    return [
-        layer.gradient_policy.method_at(0).label
-        for layer in model.layers
-        if hasattr(layer, "gradient_policy")
-    ]
+pytestmark = pytest.mark.usefixtures("sampling_is_fast")
 
 
 def test_fit_approximates_within_the_bound_and_logs_it() -> None:
@@ -245,23 +200,78 @@ def test_custom_loop() -> None:
     assert decisions[-1] is not decisions[7]
 
 
-def test_layers_that_are_called_twice_and_frozen_ones_stay_exact() -> None:
-    layers = keras.layers
-    inputs = keras.Input((SIZE, SIZE, 2))
-    twice = layers.Conv2D(2, 3, padding="same")
-    frozen = layers.Conv2D(2, 3, padding="same", trainable=False)
-    once = layers.Conv2D(2, 3, padding="same")
-    also = layers.Conv2D(2, 3, padding="same")
-    x = also(once(frozen(twice(twice(inputs)))))
-    model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
-    tfag.approximate_gradients(model)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile("adam", loss)
+class Stop(keras.callbacks.Callback):
+    """Raises at a batch."""
+
+    def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+        if batch == 3:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_fit_can_go_on() -> None:
+    model = make_model()
     adaptive = tfag.AdaptivePlan(max_extra_variance=0.5)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(*data(), BATCH, callbacks=[adaptive, Stop()], verbose=0)
     model.fit(*data(), BATCH, callbacks=[adaptive], verbose=0)
     assert adaptive.decision is not None
-    assert set(adaptive.decision.methods) <= {3, 4}
     assert adaptive.decision.methods
+
+
+def test_another_callback_leaves_the_plan() -> None:
+    model = make_model()
+    adaptive = tfag.AdaptivePlan(max_extra_variance=0.5)
+    model.fit(*data(), BATCH, callbacks=[adaptive], verbose=0)
+    callback = tfag.ApproximationCallback(tfag.Constant("zero"))
+    before = model.layers[0].kernel.numpy()
+    model.fit(*data(), BATCH, callbacks=[callback], verbose=0)
+    np.testing.assert_allclose(model.layers[0].kernel.numpy(), before, atol=1e-2)
+    assert labels(model) == ["zero", "zero"]
+
+
+def test_a_schedule_that_approximates_is_refused() -> None:
+    model = make_model()
+    tfag.approximate_gradients(model, tfag.EveryNthLayer("max", n=2))
+    with pytest.raises(
+        ValueError, match=r"'second'.*EveryNthLayer.*without a schedule"
+    ):
+        model.fit(*data(), callbacks=[tfag.AdaptivePlan()], verbose=0)
+
+
+def test_approximate_input_gradients_are_refused() -> None:
+    model = make_model()
+    tfag.approximate_gradients(model, tfag.Constant("exact"), input_gradient="sampled")
+    with pytest.raises(ValueError, match=r"input_gradient=.*must be exact"):
+        model.fit(*data(), callbacks=[tfag.AdaptivePlan()], verbose=0)
+
+
+def test_epochs_are_skipped_while_measuring_takes_too_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(adaptive_plan, "_LARGEST_SHARE", 0.0)
+    # Measured steps take longer by a sleep.
+    model = make_model()
+    adaptive = tfag.AdaptivePlan(max_extra_variance=0.5)
+
+    def sleep(batch: int, logs: object) -> None:
+        if adaptive._is_measuring:
+            time.sleep(0.02)
+
+    slow = keras.callbacks.LambdaCallback(on_train_batch_begin=sleep)
+    model.fit(*data(), BATCH, epochs=3, callbacks=[adaptive, slow], verbose=0)
+    # The first measurement knows no other steps, and is followed by a second.
+    assert len(adaptive._decisions) == 2
+
+
+def test_epochs_before_a_decision_are_logged_as_exact() -> None:
+    model = make_model()
+    adaptive = tfag.AdaptivePlan(max_extra_variance=0.5)
+    history = model.fit(
+        *data(32), BATCH, epochs=3, callbacks=[adaptive], verbose=0
+    ).history
+    assert history["plan_speed_up"][0] == 1
+    assert history["plan_tau"][0] == 0
+    assert len(history["plan_net"]) == 3
 
 
 def test_bad_arguments_are_refused() -> None:

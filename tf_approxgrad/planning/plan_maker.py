@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -88,10 +89,7 @@ class PlanMaker:
     def plan(self, candidates: Sequence[GradientMethod], bound: float) -> Plan:
         """Measures, and makes the plan of least time to the same loss."""
         full = self._traced(None)
-        full_ms = 1e3 * statistics.median(
-            time_in_turns({FULL: lambda: full(self._batch)}, 3)[FULL]
-        )
-        variances, times = self._measure(candidates, full_ms)
+        variances, times, full_ms = self._measure(candidates, full)
         options = [
             layer_candidates(
                 times[index],
@@ -145,14 +143,22 @@ class PlanMaker:
         )
 
     def _measure(
-        self, candidates: Sequence[GradientMethod], full_ms: float
-    ) -> tuple[Variances, dict[int, LayerTimes]]:
-        """Variances of the layers that are trained, and times of their gradients."""
+        self, candidates: Sequence[GradientMethod], full: Step
+    ) -> tuple[Variances, dict[int, LayerTimes], float]:
+        """Variances, times of the layers' gradients, and that of a plain step in ms."""
         model = self._model
         meter = VarianceMeter(model, self._layers, self._compute_loss)
         variances = meter.measure_minibatches(
             self._bar.track(self._minibatches, description="Minibatch variances")
         )
+
+        def step_ms(warm_up: int = 0) -> float:
+            calls = {FULL: lambda: full(self._batch)}
+            return 1e3 * time_in_turns(calls, 1, warm_up=warm_up)[FULL][0]
+
+        # A machine is now faster, now slower: a plain step stands on both sides of each
+        # layer's times, which are those at the median of the steps.
+        of_steps = [step_ms(warm_up=2)]
         by_geometry = {}
         for key in self._bar.track(list(meter.calls), description="Times of layers"):
             # Its tensors are needed no longer.
@@ -164,6 +170,11 @@ class PlanMaker:
                 candidates,
                 is_compiled_by_xla(model),
             )
+            of_steps.append(step_ms())
+        full_ms = statistics.median(of_steps)
+        around = itertools.pairwise(of_steps)
+        for (key, found), pair in zip(by_geometry.items(), around, strict=True):
+            by_geometry[key] = found.scaled(full_ms / statistics.fmean(pair))
         times = {i: by_geometry[key] for i, key in meter.geometries.items()}
         task = self._bar.add_task("Extra variances", total=None)
         variances = meter.measure_extra(
@@ -172,7 +183,7 @@ class PlanMaker:
             {i: faster_methods(x, _LEAST_SAVED * full_ms) for i, x in times.items()},
         )
         self._bar.remove_task(task)
-        return variances, times
+        return variances, times, full_ms
 
     def _methods(
         self, measured: Iterable[int], choice: Choice

@@ -52,11 +52,11 @@ def _layers(plan: PlanFigures) -> rich.table.Table:
 
 
 def _summary(plan: PlanFigures) -> str:
-    full = f"{plan.full_step_ms:.3g}"
+    full = _ms(plan.full_step_ms)
     if are_full(layer.method for layer in plan.layers):
         return f" A step of plain Keras takes {full} ms."
     text = (
-        f" A step takes {plan.full_step_ms / plan.speed_up:.3g} ms in place of {full}: "
+        f" A step takes {_ms(plan.full_step_ms / plan.speed_up)} ms in place of {full}: "
         f"speed-up {plan.speed_up:.2f}x ({plan.predicted_speed_up:.2f}x predicted), "
         f"tau {plan.tau:.3f}, net gain {plan.net:.2f}x"
     )
@@ -66,6 +66,10 @@ def _summary(plan: PlanFigures) -> str:
         f"{text}: as noisy as if the batch were {plan.effective_batch:.0f} instead of "
         f"{plan.batch_size}."
     )
+
+
+def _ms(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _alternatives(plan: PlanFigures) -> rich.table.Table:

@@ -40,6 +40,13 @@ class LayerTimes:
     filter: Mapping[GradientMethod, float]
     input: Mapping[GradientMethod, float]
 
+    def scaled(self, factor: float) -> LayerTimes:
+        """The times on a machine that is slower by a factor."""
+        return LayerTimes(
+            {method: factor * ms for method, ms in self.filter.items()},
+            {method: factor * ms for method, ms in self.input.items()},
+        )
+
     def of(self, method: GradientMethod) -> float:
         """Time of both gradients in a plan where the layer has a method."""
         is_full = isinstance(method, FullGradient)

@@ -55,8 +55,9 @@ def _summary(plan: PlanFigures) -> str:
     full = _ms(plan.full_step_ms)
     if are_full(layer.method for layer in plan.layers):
         return f" A step of plain Keras takes {full} ms."
+    own = _ms(plan.full_step_ms / plan.speed_up)
     text = (
-        f" A step takes {_ms(plan.full_step_ms / plan.speed_up)} ms in place of {full}: "
+        f" A step takes {own} ms in place of {full}: "
         f"speed-up {plan.speed_up:.2f}x ({plan.predicted_speed_up:.2f}x predicted), "
         f"tau {plan.tau:.3f}, net gain {plan.net:.2f}x"
     )

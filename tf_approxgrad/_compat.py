@@ -70,11 +70,24 @@ record_backward_pass = _function(
 
 # The generator of keras.random functions without a seed has no public name. Since Keras
 # 3.0.
-global_seed_generator = _function(
-    "keras.src.random.seed_generator",
-    "global_seed_generator",
-    "leave random numbers as they are",
+_get_global, _set_global = (
+    _function(
+        "keras.src.backend.common.global_state",
+        f"{verb}_global_attribute",
+        "leave random numbers as they are",
+    )
+    for verb in ("get", "set")
 )
+
+
+def global_seed_generator() -> Any:
+    """Keras' global seed generator; `None` if nobody has drawn from it."""
+    return _get_global("global_seed_generator")
+
+
+def forget_global_seed_generator() -> None:
+    """Lets the next draw make Keras' global seed generator, as the first one does."""
+    _set_global("global_seed_generator", None)
 
 
 def is_recorded(tensor: tf.Tensor) -> bool:

@@ -40,7 +40,6 @@ def measure(
     loss: Any = "mse",
 ) -> tuple[Variances, VarianceMeter]:
     layers = dict(enumerate(convertible_layers(model), start=1))
-    layers = {index: x for index, x in layers.items() if x.trainable_weights}
     meter = VarianceMeter(model, layers, loss_function(model, loss))
     found = meter.measure_minibatches(batches)
     candidates = {index: list(methods) for index in found.layers}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -24,6 +23,7 @@ from tf_approxgrad.planning.recorded_layers import (
     is_reachable,
     needs_input_gradient,
 )
+from tf_approxgrad.planning.training_step import explained
 from tf_approxgrad.planning.variances import LayerVariances, Variances
 
 
@@ -68,7 +68,7 @@ class VarianceMeter:
         squares = []
         with preserved_state(self._model):
             for number, batch in enumerate(minibatches):
-                with self._explained():
+                with explained(self._model):
                     if function is None:
                         function = self._trace(batch, self._minibatch_gradients)
                     gradients, tensors = function(*batch)
@@ -168,18 +168,6 @@ class VarianceMeter:
         return lambda *arguments: function(
             *arguments, *[tf.constant(0, tf.int64)][: 4 - len(arguments)]
         )
-
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Says of errors of a training step that the data may not fit."""
-        try:
-            yield
-        except (TypeError, ValueError, tf.errors.OpError) as error:
-            message = error.message if isinstance(error, tf.errors.OpError) else error
-            raise ValueError(
-                f"x, y and loss must fit model {self._model.name!r}, but a training "
-                f"step failed: {message}"
-            ) from error
 
     def _minibatch_gradients(
         self,

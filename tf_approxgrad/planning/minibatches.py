@@ -46,6 +46,8 @@ def read_minibatches(
         ValueError: If the data hold fewer than two minibatches, or the arguments don't
             fit each other.
     """
+    if x is None:
+        raise TypeError("x must be an array or batches of arrays, got None.")
     if batch_size is not None:
         batch_size = check_integer("batch_size", batch_size, 1)
     if _holds_arrays(x):
@@ -157,6 +159,11 @@ def _of_iterable(x: Any, batch_size: int | None) -> Iterator[Minibatch]:
                 for part in parts
             )
         )
+        if any(leaf.shape.rank == 0 for leaf in keras.tree.flatten(batch.x)):
+            raise TypeError(
+                "x must be an array, or a list or dict of arrays, or yield batches of "
+                f"these, but holds {elements!r:.60}."
+            )
         size = size_of(batch)
         if batch_size is None:
             batch_size = size

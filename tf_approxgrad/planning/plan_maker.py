@@ -45,6 +45,7 @@ from tf_approxgrad.planning.plan import Plan
 from tf_approxgrad.planning.timings import LayerTimes, time_layer
 from tf_approxgrad.planning.training_step import (
     Step,
+    explained,
     is_compiled_by_xla,
     training_step,
 )
@@ -88,7 +89,9 @@ class PlanMaker:
 
     def plan(self, candidates: Sequence[GradientMethod], bound: float) -> Plan:
         """Measures, and makes the plan of least time to the same loss."""
-        full = self._traced(None)
+        with explained(self._model):
+            full = self._traced(None)
+            full(self._batch)
         variances, times, full_ms = self._measure(candidates, full)
         options = [
             layer_candidates(

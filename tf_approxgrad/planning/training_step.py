@@ -102,9 +102,22 @@ def _copy_of(
         if optimizer is not None:
             return keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     # Such as a schedule of the user's own without get_config. Its time is the same.
-    except (NotImplementedError, TypeError, ValueError):
+    except (AttributeError, NotImplementedError, TypeError, ValueError):
         pass
     return keras.optimizers.Adam() if normalises(optimizer) else keras.optimizers.SGD()
+
+
+@contextlib.contextmanager
+def explained(model: keras.Model) -> Iterator[None]:
+    """Says of errors of a training step that the data may not fit."""
+    try:
+        yield
+    except (TypeError, ValueError, tf.errors.OpError) as error:
+        message = error.message if isinstance(error, tf.errors.OpError) else error
+        raise ValueError(
+            f"x, y and loss must fit model {model.name!r}, but a training step failed: "
+            f"{message}"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -115,10 +128,13 @@ def preserved_random_state() -> Iterator[None]:
     """
     of_python, of_numpy = random.getstate(), np.random.get_state()
     generator = _compat.global_seed_generator()
-    of_keras = tf.identity(generator.state)
+    of_keras = None if generator is None else tf.identity(generator.state)
     try:
         yield
     finally:
         random.setstate(of_python)
         np.random.set_state(of_numpy)
-        generator.state.assign(of_keras)
+        if generator is None:
+            _compat.forget_global_seed_generator()
+        else:
+            generator.state.assign(of_keras)

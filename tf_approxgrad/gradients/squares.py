@@ -12,7 +12,7 @@ from tf_approxgrad.gradients.xla import context as xla
 def squares_of_positions(inputs: GradientInputs) -> tuple[tf.Tensor, tf.Tensor]:
     """Squared norms of dY and of the patches at every position, float64 `[N,Ho,Wo]`."""
     of_output, of_input = (
-        _square_sums(tensor, inputs.arguments.channel_axis)
+        square_sums(tensor, inputs.arguments.channel_axis)
         for tensor in (inputs.out_backprop, inputs.input)
     )
     # A convolution with ones adds up the squares under the filter.
@@ -22,7 +22,8 @@ def squares_of_positions(inputs: GradientInputs) -> tuple[tf.Tensor, tf.Tensor]:
     return of_output, of_patches
 
 
-def _square_sums(tensor: tf.Tensor, channel_axis: int) -> tf.Tensor:
+def square_sums(tensor: tf.Tensor, channel_axis: int) -> tf.Tensor:
+    """The sum of the squares over the channels, float64 `[N, H, W]`."""
     if xla.is_compiling() or may_be_on_gpu(tensor):
         wide = tf.cast(tensor, tf.float64)
         return tf.reduce_sum(tf.square(wide), axis=channel_axis)

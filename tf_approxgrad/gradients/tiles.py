@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from tf_approxgrad.gradients import exact, fast_exact, op_library
@@ -15,7 +17,8 @@ from tf_approxgrad.gradients.conv_arguments import accumulator_dtype
 from tf_approxgrad.gradients.inputs import GradientInputs, required_step
 from tf_approxgrad.gradients.kernel_choice import WINOGRAD
 from tf_approxgrad.gradients.op_inputs import number_to_draw
-from tf_approxgrad.gradients.squares import squares_of_positions
+from tf_approxgrad.gradients.squares import square_sums
+from tf_approxgrad.gradients.xla.patches import PatchGeometry
 from tf_approxgrad.gradients.xla.philox import uniforms
 from tf_approxgrad.gradients.xla.rows import draw_places, lower_largest
 from tf_approxgrad.methods import ExactGradient, TileSampledGradient
@@ -71,8 +74,9 @@ class _DrawnTiles:
 
     @classmethod
     def draw(cls, method: TileSampledGradient, inputs: GradientInputs) -> _DrawnTiles:
-        of_output, of_patches = map(_in_tiles, squares_of_positions(inputs))
-        size = tf.sqrt(tf.reshape(of_output * of_patches, [-1]))
+        of_output, of_patches = _tile_squares(inputs)
+        product = tf.cast(of_output, tf.float64) * tf.cast(of_patches, tf.float64)
+        size = tf.sqrt(tf.reshape(product, [-1]))
         is_finite = tf.math.is_finite(tf.reduce_sum(size))
         sizes = of_output.shape
         count = sizes.num_elements()
@@ -122,19 +126,75 @@ class _DrawnTiles:
         return tf.where(self.is_finite, gradient, tf.cast(math.nan, gradient.dtype))
 
 
-def _in_tiles(squares: tf.Tensor) -> tf.Tensor:
-    """Sums over the tiles of `[N, Ho, Wo]`, `[N, tile rows, tile columns]`."""
-    for axis in (1, 2):
-        size = squares.shape[axis]
-        missing = -(tf.shape(squares)[axis] if size is None else size) % _TILE
-        pads = [[0, 0], [0, 0], [0, 0]]
-        pads[axis] = [0, missing]
-        squares = tf.pad(squares, pads)
-        size = squares.shape[axis]
-        parts = tf.shape(squares)[axis] // _TILE if size is None else size // _TILE
-        sizes = [*_sizes(squares)[:axis], parts, _TILE, *_sizes(squares)[axis + 1 :]]
-        squares = tf.reduce_sum(tf.reshape(squares, sizes), axis=axis + 1)
-    return squares
+def _tile_squares(inputs: GradientInputs) -> tuple[tf.Tensor, tf.Tensor]:
+    """Sums over each tile of the squares of dY and of the patches under it.
+
+    A pixel of X counts as often as patches of the tile have it: along each axis, as
+    often as a position of the tile and a tap of the filter meet there.
+
+    Returns:
+        Two tensors `[N, tile rows, tile columns]`, float32.
+    """
+    geometry = PatchGeometry.make(
+        inputs.input, inputs.filter_sizes, inputs.out_backprop, inputs.arguments
+    )
+    channel_axis = inputs.arguments.channel_axis
+    of_output, of_input = (
+        tf.cast(square_sums(tensor, channel_axis), tf.float32)
+        for tensor in (inputs.out_backprop, inputs.input)
+    )
+    kernel = tf.get_static_value(inputs.filter_sizes, partial=True)
+    tiles = [-(-size // _TILE) for size in _sizes(of_output)[1:]]
+    counts = [
+        _meetings(kernel[axis], geometry.strides[axis], geometry.dilations[axis])
+        for axis in (0, 1)
+    ]
+    before = tf.unstack(tf.cast(tf.convert_to_tensor(geometry.before), tf.int32))
+    whole = _Windows([np.ones(_TILE)] * 2, [_TILE] * 2, [0, 0], tiles)
+    patches = _Windows(counts, [_TILE * s for s in geometry.strides], before, tiles)
+    return whole.sums(of_output), patches.sums(of_input)
+
+
+def _meetings(taps: int, stride: int, dilation: int) -> np.ndarray:
+    """How often a tile's positions and a filter's taps meet, pixel by pixel."""
+    positions = np.zeros((_TILE - 1) * stride + 1)
+    positions[::stride] = 1
+    pixels = np.zeros((taps - 1) * dilation + 1)
+    pixels[::dilation] = 1
+    return np.convolve(positions, pixels)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Windows:
+    """Weighted windows of a map, one for each tile.
+
+    Attributes:
+        weights: Weights along the two axes.
+        strides: From one window to the next.
+        before: Where the first begins, ahead of the map.
+        counts: Number of windows.
+    """
+
+    weights: Sequence[np.ndarray]
+    strides: Sequence[int]
+    before: Sequence[int | tf.Tensor]
+    counts: Sequence[int | tf.Tensor]
+
+    def sums(self, values: tf.Tensor) -> tf.Tensor:
+        """The sums of `[N, H, W]` in the windows; zeros lie outside the map."""
+        sizes = _sizes(values)[1:]
+        pads = [[0, 0]]
+        for weights, stride, before, count, size in zip(
+            self.weights, self.strides, self.before, self.counts, sizes, strict=True
+        ):
+            reach = (count - 1) * stride + len(weights)
+            pads.append([before, tf.maximum(reach - before - size, 0)])
+        padded = tf.pad(values, pads)[..., None]
+        weights = np.outer(*self.weights)[..., None, None]
+        found = tf.nn.conv2d(
+            padded, tf.constant(weights, tf.float32), list(self.strides), "VALID"
+        )
+        return found[:, : self.counts[0], : self.counts[1], 0]
 
 
 def _sizes(tensor: tf.Tensor) -> list[int | tf.Tensor]:

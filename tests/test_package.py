@@ -15,7 +15,8 @@ PUBLIC_NAMES = re.findall(
     r"\w+",
     """
     FullGradient ZeroGradient RandomGradient MaxGradient SampledGradient
-    RowSampledGradient ExactGradient WinogradGradient GradientMethod
+    RowSampledGradient TileSampledGradient ExactGradient WinogradGradient
+    GradientMethod
     register_filter_gradient
     conv2d conv2d_backprop_filter
     Schedule EveryNthLayer Alternate EveryNthStep TableSchedule Constant Combined
@@ -23,7 +24,7 @@ PUBLIC_NAMES = re.findall(
     ApproxConv2D ApproxConv1D ApproxConv2DTranspose ApproxSeparableConv2D
     approximate_gradients strip_approximation conversion_report ConversionReport
     bind_step ApproximationCallback SwitchToFullOnPlateau ApproximationSummaries
-    fidelity FidelityReport models
+    fidelity FidelityReport plan Plan AdaptivePlan models
     """,
 )
 METHOD_NAMES = ["preview", "plot", "fraction"]

@@ -30,7 +30,7 @@ from exact import EXACT_TABLES
 from frontier import FRONTIER_TABLES
 from gains import GAIN_TABLES
 from kernels import KERNEL_TABLES
-from plans import PLAN_TABLES
+from plan_tables import PLAN_TABLES
 from smaller_batch import SMALLER_BATCH_TABLES
 from tables import RESULTS
 

@@ -287,7 +287,7 @@ def test_sample_weights_count() -> None:
     for weights in (None, np.arange(24) % 5):
         keras.utils.set_random_seed(5)
         model = classifier()
-        model.get_layer("dropout").rate = 0.0
+        model.layers[4].rate = 0.0
         plan = make_plan(model, x, y, loss=CROSSENTROPY, sample_weight=weights)
         noise.append(plan.noise_batch)
     assert noise[0] < 1e-3 < noise[1]

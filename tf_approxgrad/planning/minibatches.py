@@ -47,7 +47,7 @@ def read_minibatches(
             fit each other.
     """
     if x is None:
-        raise TypeError("x must be an array or batches of arrays, got None.")
+        raise _other_type(x)
     if batch_size is not None:
         batch_size = check_integer("batch_size", batch_size, 1)
     if _holds_arrays(x):
@@ -145,11 +145,7 @@ def _of_iterable(x: Any, batch_size: int | None) -> Iterator[Minibatch]:
     if isinstance(x, keras.utils.PyDataset):
         x = map(x.__getitem__, range(x.num_batches or 0))
     if not isinstance(x, Iterable):
-        raise TypeError(
-            "x must be an array, a list or dict of arrays, a tf.data.Dataset, a "
-            f"keras.utils.PyDataset or a generator of batches, got a "
-            f"{type(x).__name__}."
-        )
+        raise _other_type(x)
     is_first = True
     for elements in x:
         parts = keras.utils.unpack_x_y_sample_weight(elements)
@@ -175,6 +171,13 @@ def _of_iterable(x: Any, batch_size: int | None) -> Iterator[Minibatch]:
         is_first = False
         if size == batch_size:
             yield batch
+
+
+def _other_type(x: Any) -> TypeError:
+    return TypeError(
+        "x must be an array, a list or dict of arrays, a tf.data.Dataset, a "
+        f"keras.utils.PyDataset or a generator of batches, got a {type(x).__name__}."
+    )
 
 
 def _as_tensor(value: Any) -> tf.Tensor:

@@ -234,6 +234,7 @@ def tile_sampling() -> str:
         "All gradients, ms",
         "Sampled, ms",
         "Net gain",
+        "Layers that gain",
     )
     return markdown(
         header,
@@ -246,6 +247,7 @@ def tile_sampling() -> str:
                 f"{float(row['winograd_ms']):.0f}",
                 f"{float(row['sampled_ms']):.0f}",
                 f"{float(row['net']):.2f}",
+                f"{row['layers_that_gain']} of {row['layers']}",
             )
             for row in read("tile_sampling")
         ),

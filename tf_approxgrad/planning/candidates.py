@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from tf_approxgrad import methods as gradient_methods
 from tf_approxgrad.methods import (
@@ -17,26 +17,30 @@ from tf_approxgrad.planning.choice import Candidate
 from tf_approxgrad.planning.timings import LayerTimes
 from tf_approxgrad.utils.checks import as_tuple
 
-_SHARES = (0.75, 0.625, 0.5, 0.375, 0.25, 0.125)
 
-
-def default_candidates(*probabilities: str) -> list[GradientMethod]:
-    """Unbiased methods, by the probabilities of `RowSampledGradient`."""
+def default_candidates(
+    probabilities: Sequence[str], shares: Sequence[float]
+) -> list[GradientMethod]:
+    """Unbiased methods, by the probabilities of `RowSampledGradient`, and shares."""
     rows = [
         RowSampledGradient(share, probability=probability, keep_largest=True)
         for probability in probabilities
-        for share in _SHARES
+        for share in shares
     ]
-    return [*(TileSampledGradient(share) for share in _SHARES), *rows]
+    return [*(TileSampledGradient(share) for share in shares), *rows]
 
 
 def parse_candidates(
     methods: MethodLike | Iterable[MethodLike] | None,
-    probabilities: tuple[str, ...] = ("product", "norm"),
+    probabilities: Sequence[str] = ("product", "norm"),
+    shares: Sequence[float] = (0.75, 0.625, 0.5, 0.375, 0.25, 0.125),
 ) -> list[GradientMethod]:
-    """The argument `methods` of a plan, without exact methods."""
+    """The argument `methods` of a plan, without exact methods.
+
+    `None` means `default_candidates` of the other arguments.
+    """
     if methods is None:
-        return default_candidates(*probabilities)
+        return default_candidates(probabilities, shares)
     if isinstance(methods, GradientMethod | str | dict):
         methods = [methods]
     parsed = map(gradient_methods.get, as_tuple("methods", "gradient methods", methods))

@@ -71,7 +71,7 @@ class VarianceMeter:
                 with explained(self._model):
                     if function is None:
                         function = self._trace(batch, self._minibatch_gradients)
-                    gradients, tensors = function(*batch)
+                    gradients, tensors = function(*batch, tf.constant(number, tf.int64))
                 squares.append([float(square_sum(gradient)) for gradient in gradients])
                 if not np.isfinite(squares[-1]).all():
                     raise ValueError(
@@ -162,12 +162,9 @@ class VarianceMeter:
             preserved_state(self._model),
             temporary_policies(self._layers, policies),
         ):
-            function = tf.function(measure, autograph=False).get_concrete_function(
+            return tf.function(measure, autograph=False).get_concrete_function(
                 *map(specs_of, batch), tf.TensorSpec([], tf.int64)
             )
-        return lambda *arguments: function(
-            *arguments, *[tf.constant(0, tf.int64)][: 4 - len(arguments)]
-        )
 
     def _minibatch_gradients(
         self,

@@ -47,7 +47,8 @@ class AdaptivePlan(ApproximationCallback):
     would take more than 1% of the time.
 
     The times of the methods are measured once, after the first 8 steps, on random
-    tensors of the layers' sizes. Layers stay exact if their sizes aren't known before
+    tensors of the layers' sizes, which takes about as long as a hundred steps. Layers
+    stay exact if their sizes aren't known before
     training, if they are called more than once in a step, or are transposed or
     separable. With SGD, tau is over the minibatch variance of the layers that adapt,
     which is less than that of all weights.
@@ -67,7 +68,7 @@ class AdaptivePlan(ApproximationCallback):
         every: `"epoch"`, or an integer n, at least 16, to decide every n steps.
         methods: Methods to choose from, as for `tf_approxgrad.plan`. `None` means
             `TileSampledGradient`, and `RowSampledGradient` with `probability="product"`
-            and `keep_largest`, at six shares from 3/4 to 1/8.
+            and `keep_largest`, at shares of 1/2, 1/4 and 1/8.
         path: Path of a JSON file in which the decisions are kept, with their steps. If
             it exists, training goes on with the one that holds at the optimizer's step.
             `None` keeps none: training that is resumed starts exact.
@@ -110,7 +111,8 @@ class AdaptivePlan(ApproximationCallback):
         else:
             every = check_integer("every", every, 2 * _PASSES)
         self.every = every
-        self.methods = parse_candidates(methods, probabilities=("product",))
+        # Fewer than a plan chooses from: all are measured in training.
+        self.methods = parse_candidates(methods, ["product"], [0.5, 0.25, 0.125])
         if not self.methods:
             raise ValueError(
                 f"methods={methods!r} must hold a method that isn't exact, or be None."

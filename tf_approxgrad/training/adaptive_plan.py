@@ -48,10 +48,9 @@ class AdaptivePlan(ApproximationCallback):
 
     The times of the methods are measured once, after the first 8 steps, on random
     tensors of the layers' sizes, which takes about as long as a hundred steps. Layers
-    stay exact if their sizes aren't known before
-    training, if they are called more than once in a step, or are transposed or
-    separable. With SGD, tau is over the minibatch variance of the layers that adapt,
-    which is less than that of all weights.
+    stay exact if their sizes aren't known before training, if they are called more than
+    once in a step, or are transposed or separable. With SGD, tau is over the minibatch
+    variance of the layers that adapt, which is less than that of all weights.
 
     After each epoch the logs, and so the progress bar, `History` and TensorBoard, have
     `plan_speed_up`, over exact gradients by the fastest kernels and as predicted,

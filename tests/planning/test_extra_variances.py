@@ -14,7 +14,7 @@ from row_reference import row_sampled_variance
 
 import tf_approxgrad as tfag
 from tf_approxgrad.conversion.traversal import convertible_layers
-from tf_approxgrad.planning.meter import filters_of
+from tf_approxgrad.planning.figures import filters_of
 
 ops = keras.ops
 

@@ -13,12 +13,7 @@ from tf_approxgrad.gradients.inputs import GradientFunction, GradientInputs
 from tf_approxgrad.gradients.observer import RecordedCall
 from tf_approxgrad.gradients.step_switch import branch_function
 from tf_approxgrad.gradients.xla import context as xla
-from tf_approxgrad.methods import (
-    ExactGradient,
-    GradientMethod,
-    RowSampledGradient,
-    TileSampledGradient,
-)
+from tf_approxgrad.methods import ExactGradient, GradientMethod, by_share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,8 +107,10 @@ class MethodChoice:
     ) -> tf.Tensor:
         """The gradient by the chosen method."""
         assert inputs.choice is not None
-        families = self._families()
+        families = [[method] for method in self.methods]
         if not xla.is_compiling():
+            # The least share stands for all: a share of 1 is computed by another op.
+            families = by_share(self.methods)
             shares = [getattr(method, "share", 1.0) for method in self.methods]
             share = tf.gather(tf.constant([*shares, 1.0], tf.float64), inputs.choice)
             inputs = dataclasses.replace(inputs, share=share)
@@ -125,22 +122,6 @@ class MethodChoice:
         return tf.switch_case(
             tf.gather(tf.constant(numbers, tf.int32), inputs.choice), branches
         )
-
-    def _families(self) -> list[list[GradientMethod]]:
-        """The methods, together where they differ by a share that is an input."""
-        families: dict[GradientMethod, list[GradientMethod]] = {}
-        is_input = not xla.is_compiling()
-        for method in self.methods:
-            key = method
-            if is_input and isinstance(
-                method, RowSampledGradient | TileSampledGradient
-            ):
-                key = dataclasses.replace(method, share=1.0)
-            families.setdefault(key, []).append(method)
-        # The least share stands for all: a share of 1 is computed by another op.
-        for family in families.values():
-            family.sort(key=lambda method: getattr(method, "share", 0.0))
-        return list(families.values())
 
     def _measured(
         self, compute: GradientFunction, method: GradientMethod, inputs: GradientInputs

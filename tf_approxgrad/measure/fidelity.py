@@ -26,7 +26,7 @@ from tf_approxgrad.schedules.layer_selectors import (
     parse_references,
     resolve_references,
 )
-from tf_approxgrad.utils.checks import as_tuple, check_integer
+from tf_approxgrad.utils.checks import check_integer
 
 
 def fidelity(
@@ -190,10 +190,7 @@ def _parse_methods(
 ) -> list[GradientMethod]:
     if methods is None:
         return list(gradient_methods.defaults())
-    if isinstance(methods, GradientMethod | str | dict):
-        methods = [methods]
-    parsed = map(gradient_methods.get, as_tuple("methods", "gradient methods", methods))
-    distinct = list(dict.fromkeys(parsed))
+    distinct = gradient_methods.get_all("methods", methods)
     if not distinct:
         raise ValueError(
             "methods must be None, for all methods, or hold at least one method, "

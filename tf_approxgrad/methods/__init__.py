@@ -19,8 +19,10 @@ from tf_approxgrad.methods.paper import MaxGradient, RandomGradient, ZeroGradien
 from tf_approxgrad.methods.registry import (
     MethodLike,
     are_full,
+    by_share,
     defaults,
     get,
+    get_all,
     parse,
     register_method,
 )
@@ -43,8 +45,10 @@ __all__ = [
     "WinogradGradient",
     "ZeroGradient",
     "are_full",
+    "by_share",
     "defaults",
     "get",
+    "get_all",
     "parse",
     "register_method",
 ]

@@ -90,6 +90,15 @@ def check_k(k: Any) -> int | float:
     return share
 
 
+def check_share(share: Any) -> float:
+    """A share as a float, greater than 0 and at most 1; raises otherwise."""
+    allowed = "a number greater than 0 and at most 1"
+    number = check_finite("share", share, allowed)
+    if not 0 < number <= 1:
+        raise ValueError(f"share must be {allowed}, got {share!r}")
+    return number
+
+
 def check_scale(scale: Any) -> float | str:
     """Returns `scale` as a float, or unchanged if it is "batch", or raises."""
     allowed = '"batch" (1/N) or a finite number'

@@ -1,5 +1,6 @@
 """Gradient methods by name."""
 
+import dataclasses
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
@@ -15,6 +16,7 @@ from tf_approxgrad.methods.paper import MaxGradient, RandomGradient, ZeroGradien
 from tf_approxgrad.methods.row_sampled import RowSampledGradient
 from tf_approxgrad.methods.sampled import SampledGradient
 from tf_approxgrad.methods.tile_sampled import TileSampledGradient
+from tf_approxgrad.utils.checks import as_tuple
 
 # The types of an argument `method`: see `get`.
 MethodLike: TypeAlias = GradientMethod | str | dict[str, Any]
@@ -95,6 +97,34 @@ def get(identifier: MethodLike) -> GradientMethod:
     MaxGradient(k=1, scale='batch')
     """
     return parse(identifier, "method must be")
+
+
+def get_all(
+    name: str, identifiers: MethodLike | Iterable[MethodLike]
+) -> list[GradientMethod]:
+    """The distinct methods of an argument that takes one method or several.
+
+    Args:
+        name: The argument's name.
+        identifiers: A method as for `get`, or an iterable of these.
+    """
+    if isinstance(identifiers, GradientMethod | str | dict):
+        identifiers = [identifiers]
+    several = as_tuple(name, "gradient methods", identifiers)
+    return list(dict.fromkeys(map(get, several)))
+
+
+def by_share(methods: Iterable[GradientMethod]) -> list[list[GradientMethod]]:
+    """Methods that differ by the share alone, together, by rising share."""
+    families: dict[GradientMethod, list[GradientMethod]] = {}
+    for method in methods:
+        key = method
+        if isinstance(method, RowSampledGradient | TileSampledGradient):
+            key = dataclasses.replace(method, share=1.0)
+        families.setdefault(key, []).append(method)
+    for family in families.values():
+        family.sort(key=lambda method: getattr(method, "share", 0.0))
+    return list(families.values())
 
 
 def parse(identifier: MethodLike, requirement: str) -> GradientMethod:

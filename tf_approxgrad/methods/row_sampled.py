@@ -9,8 +9,9 @@ from tf_approxgrad.methods.base import (
     INT64_MIN,
     GradientMethod,
     check_scale,
+    check_share,
 )
-from tf_approxgrad.utils.checks import check_finite, check_integer
+from tf_approxgrad.utils.checks import check_integer
 
 
 @keras.saving.register_keras_serializable(package="tf_approxgrad")
@@ -76,11 +77,7 @@ class RowSampledGradient(GradientMethod):
     needs_step = True
 
     def __post_init__(self) -> None:
-        allowed = "a number greater than 0 and at most 1"
-        share = check_finite("share", self.share, allowed)
-        if not 0 < share <= 1:
-            raise ValueError(f"share must be {allowed}, got {self.share!r}")
-        object.__setattr__(self, "share", share)
+        object.__setattr__(self, "share", check_share(self.share))
         object.__setattr__(self, "scale", check_scale(self.scale))
         seed = check_integer("seed", self.seed, INT64_MIN, INT64_MAX)
         object.__setattr__(self, "seed", seed)

@@ -4,8 +4,13 @@ import dataclasses
 
 import keras
 
-from tf_approxgrad.methods.base import INT64_MAX, INT64_MIN, GradientMethod
-from tf_approxgrad.utils.checks import check_finite, check_integer
+from tf_approxgrad.methods.base import (
+    INT64_MAX,
+    INT64_MIN,
+    GradientMethod,
+    check_share,
+)
+from tf_approxgrad.utils.checks import check_integer
 
 
 @keras.saving.register_keras_serializable(package="tf_approxgrad")
@@ -56,10 +61,6 @@ class TileSampledGradient(GradientMethod):
     needs_step = True
 
     def __post_init__(self) -> None:
-        allowed = "a number greater than 0 and at most 1"
-        share = check_finite("share", self.share, allowed)
-        if not 0 < share <= 1:
-            raise ValueError(f"share must be {allowed}, got {self.share!r}")
-        object.__setattr__(self, "share", share)
+        object.__setattr__(self, "share", check_share(self.share))
         seed = check_integer("seed", self.seed, INT64_MIN, INT64_MAX)
         object.__setattr__(self, "seed", seed)

@@ -23,7 +23,7 @@ from tf_approxgrad.methods import ExactGradient, GradientMethod, TileSampledGrad
 from tf_approxgrad.planning.candidates import faster_methods, layer_candidates
 from tf_approxgrad.planning.choice import best_choice, efficient_choices, exact_choice
 from tf_approxgrad.planning.decisions import Decision
-from tf_approxgrad.planning.meter import filters_of
+from tf_approxgrad.planning.figures import filters_of
 from tf_approxgrad.planning.timings import LayerTimes, time_layer
 from tf_approxgrad.planning.training_step import (
     is_compiled_by_xla,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from tf_approxgrad import methods as gradient_methods
 from tf_approxgrad.methods import (
     ExactGradient,
     FullGradient,
@@ -12,10 +11,10 @@ from tf_approxgrad.methods import (
     MethodLike,
     RowSampledGradient,
     TileSampledGradient,
+    get_all,
 )
 from tf_approxgrad.planning.choice import Candidate
 from tf_approxgrad.planning.timings import LayerTimes
-from tf_approxgrad.utils.checks import as_tuple
 
 
 def default_candidates(
@@ -41,10 +40,7 @@ def parse_candidates(
     """
     if methods is None:
         return default_candidates(probabilities, shares)
-    if isinstance(methods, GradientMethod | str | dict):
-        methods = [methods]
-    parsed = map(gradient_methods.get, as_tuple("methods", "gradient methods", methods))
-    return [method for method in dict.fromkeys(parsed) if not method.is_exact]
+    return [method for method in get_all("methods", methods) if not method.is_exact]
 
 
 def fastest_exact(times: LayerTimes) -> GradientMethod:

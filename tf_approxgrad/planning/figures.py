@@ -122,8 +122,13 @@ class PlanFigures:
         return self.batch_size / (1 + self.tau)
 
 
+def filters_of(layer: Any) -> Any:
+    """The weight of a convolution whose gradient methods compute; `None` if unknown."""
+    is_separable = isinstance(layer, keras.layers.SeparableConv2D)
+    return getattr(layer, "pointwise_kernel" if is_separable else "kernel", None)
+
+
 def filters_shape(layer: Any) -> tuple[int, ...]:
     """Shape of the filters whose gradient methods compute; empty if unknown."""
-    is_separable = isinstance(layer, keras.layers.SeparableConv2D)
-    weight = getattr(layer, "pointwise_kernel" if is_separable else "kernel", None)
+    weight = filters_of(layer)
     return () if weight is None else tuple(weight.shape)

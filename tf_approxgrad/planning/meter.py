@@ -16,6 +16,7 @@ from tf_approxgrad.layers.policy import LayerPolicy
 from tf_approxgrad.measure.backward_pass import backpropagate, preserved_state
 from tf_approxgrad.measure.capture import temporary_policies
 from tf_approxgrad.methods import ExactGradient, GradientMethod
+from tf_approxgrad.planning.figures import filters_of
 from tf_approxgrad.planning.minibatches import Minibatch, size_of, specs_of
 from tf_approxgrad.planning.recorded_layers import (
     RecordedGeometry,
@@ -223,9 +224,3 @@ class VarianceMeter:
             max(float(of_means.sum()) - total / count, 0.0),
             layers,
         )
-
-
-def filters_of(layer: keras.layers.Layer) -> Any:
-    """The weight of a convolution whose gradient methods compute."""
-    is_separable = isinstance(layer, keras.layers.SeparableConv2D)
-    return layer.pointwise_kernel if is_separable else layer.kernel

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import keras
@@ -87,10 +88,15 @@ def specs_of(part: Any) -> Any:
 
 def part_of(batch: Minibatch, size: int) -> Minibatch:
     """The first examples of a minibatch."""
+    return _mapped(lambda tensor: tensor[:size], batch)
+
+
+def _mapped(function: Callable[[Any], Any], parts: Iterable[Any]) -> Minibatch:
+    """A minibatch of a function of the leaves of x, y and sample weights."""
     return Minibatch(
         *(
-            None if part is None else keras.tree.map_structure(lambda t: t[:size], part)
-            for part in batch
+            None if part is None else keras.tree.map_structure(function, part)
+            for part in parts
         )
     )
 
@@ -103,19 +109,19 @@ def _holds_arrays(x: Any) -> bool:
 
 
 def _of_arrays(data: tuple[Any, Any, Any], batch_size: int) -> Iterator[Minibatch]:
-    for name, part in zip(Minibatch._fields, data, strict=True):
-        for leaf in [] if part is None else keras.tree.flatten(part):
-            if not getattr(leaf, "shape", ()):
-                raise TypeError(
-                    f"{name} must be an array of examples, or a list or dict of these, "
-                    f"as x is, but holds {leaf!r}."
-                )
-    lengths = [
-        (name, len(leaf))
+    leaves = [
+        (name, leaf)
         for name, part in zip(Minibatch._fields, data, strict=True)
         if part is not None
         for leaf in keras.tree.flatten(part)
     ]
+    for name, leaf in leaves:
+        if not getattr(leaf, "shape", ()):
+            raise TypeError(
+                f"{name} must be an array of examples, or a list or dict of these, "
+                f"as x is, but holds {leaf!r}."
+            )
+    lengths = [(name, len(leaf)) for name, leaf in leaves]
     if len({length for _, length in lengths}) > 1:
         found = ", ".join(f"{name} {length}" for name, length in lengths)
         raise ValueError(f"the arrays must have equally many examples, got {found}.")
@@ -123,22 +129,14 @@ def _of_arrays(data: tuple[Any, Any, Any], batch_size: int) -> Iterator[Minibatc
     order = np.random.default_rng(_SEED).permutation(lengths[0][1])
     for begin in range(0, len(order) - batch_size + 1, batch_size):
         chosen = np.sort(order[begin : begin + batch_size])
-        yield Minibatch(
-            *(
-                None
-                if part is None
-                else keras.tree.map_structure(
-                    lambda leaf, chosen=chosen: _as_tensor(_rows_of(leaf, chosen)), part
-                )
-                for part in data
-            )
-        )
+        yield _mapped(functools.partial(_rows_of, chosen), data)
 
 
-def _rows_of(leaf: Any, chosen: np.ndarray) -> Any:
+def _rows_of(chosen: np.ndarray, leaf: Any) -> tf.Tensor:
     if isinstance(leaf, tf.Tensor):
-        return tf.gather(leaf, chosen)
-    return leaf.iloc[chosen].to_numpy() if hasattr(leaf, "iloc") else leaf[chosen]
+        return _as_tensor(tf.gather(leaf, chosen))
+    has_labels = hasattr(leaf, "iloc")
+    return _as_tensor(leaf.iloc[chosen].to_numpy() if has_labels else leaf[chosen])
 
 
 def _of_iterable(x: Any, batch_size: int | None) -> Iterator[Minibatch]:
@@ -149,12 +147,7 @@ def _of_iterable(x: Any, batch_size: int | None) -> Iterator[Minibatch]:
     is_first = True
     for elements in x:
         parts = keras.utils.unpack_x_y_sample_weight(elements)
-        batch = Minibatch(
-            *(
-                None if part is None else keras.tree.map_structure(_as_tensor, part)
-                for part in parts
-            )
-        )
+        batch = _mapped(_as_tensor, parts)
         if any(leaf.shape.rank == 0 for leaf in keras.tree.flatten(batch.x)):
             raise TypeError(
                 "x must be an array, or a list or dict of arrays, or yield batches of "

@@ -19,10 +19,7 @@ from tf_approxgrad.methods import (
     are_full,
 )
 from tf_approxgrad.planning.alternatives import alternative_steps
-from tf_approxgrad.planning.candidates import (
-    faster_methods,
-    layer_candidates,
-)
+from tf_approxgrad.planning.candidates import faster_methods, layer_candidates
 from tf_approxgrad.planning.choice import (
     LEAST_GAIN,
     Choice,

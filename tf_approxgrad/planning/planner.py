@@ -69,8 +69,8 @@ def plan(
         methods: Methods to choose from, besides the exact ones: a method or its name,
             or a list of these. `None` means `TileSampledGradient`, and
             `RowSampledGradient` with `keep_largest` by both probabilities, at six
-            shares from 3/4 to 1/8. The bias of
-            biased methods counts as variance, which it isn't: it doesn't average out.
+            shares from 3/4 to 1/8. The bias of biased methods counts as variance, which
+            it isn't: it doesn't average out.
         verbose: Whether to show a progress bar.
 
     Returns:

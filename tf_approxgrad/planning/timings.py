@@ -18,8 +18,8 @@ from tf_approxgrad.methods import (
     ExactGradient,
     FullGradient,
     GradientMethod,
-    RowSampledGradient,
     TileSampledGradient,
+    by_share,
 )
 
 _REPEATS = 5
@@ -77,7 +77,7 @@ def time_layer(
     kernel = _exact_kernel(filter_calls, jit_compile)
     if kernel != WINOGRAD:
         candidates = [x for x in candidates if not isinstance(x, TileSampledGradient)]
-    families = _families(candidates)
+    families = by_share(x for x in candidates if not x.is_exact)
     measure = functools.partial(_measure, summed_gradient, filter_calls, jit_compile)
     times = measure([*_distinct(exact, kernel), *(family[0] for family in families)])
     for method in exact:
@@ -129,18 +129,3 @@ def _measure(
         jit_compile,
         between=lambda: tf.reduce_sum(others).numpy(),
     )
-
-
-def _families(candidates: Sequence[GradientMethod]) -> list[list[GradientMethod]]:
-    """The candidates by all settings but the share, in the order of their shares."""
-    families: dict[GradientMethod, list[GradientMethod]] = {}
-    for method in candidates:
-        if method.is_exact:
-            continue
-        key = method
-        if isinstance(method, RowSampledGradient | TileSampledGradient):
-            key = dataclasses.replace(method, share=1.0)
-        families.setdefault(key, []).append(method)
-    for family in families.values():
-        family.sort(key=lambda method: getattr(method, "share", 0.0))
-    return list(families.values())

@@ -26,13 +26,15 @@ class Network:
     image: tuple[int, int, int]
 
 
-def resnet18(image: tuple[int, int, int], width: int = 32) -> keras.Model:
+def resnet18(
+    image: tuple[int, int, int], width: int = 32, momentum: float = 0.99
+) -> keras.Model:
     """ResNet-18 of half width: convolutions of 32 to 256 channels."""
     layers = keras.layers
 
     def convolved(x: Any, filters: int, stride: int = 1, size: int = 3) -> Any:
         x = layers.Conv2D(filters, size, stride, padding="same", use_bias=False)(x)
-        return layers.BatchNormalization()(x)
+        return layers.BatchNormalization(momentum=momentum)(x)
 
     inputs = keras.Input(image)
     x = layers.ReLU()(convolved(inputs, width))

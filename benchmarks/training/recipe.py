@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import tf_approxgrad as tfag
 from benchmarks.arguments import at_least
+from benchmarks.steps.networks import resnet18
 from benchmarks.training import datasets
 from benchmarks.training.settings import NETWORKS, Setting
 
@@ -77,7 +78,11 @@ def make_model(
         "batch_norm_momentum": recipe.batch_norm_momentum,
         "seed": seed,
     }
-    if setting.network.startswith("resnet"):
+    if setting.network == "resnet18_half":
+        keras.utils.set_random_seed(seed)
+        momentum = recipe.batch_norm_momentum
+        model = resnet18(image_shape, round(32 * recipe.width), momentum)
+    elif setting.network.startswith("resnet"):
         depth = int(setting.network.removeprefix("resnet"))
         model = tfag.models.resnet(depth, **arguments)
     else:

@@ -16,7 +16,7 @@ from typing import Any
 
 import tf_approxgrad as tfag
 
-NETWORKS = ("cnn2", "resnet20", "resnet14", "vgg19")
+NETWORKS = ("cnn2", "resnet20", "resnet14", "vgg19", "resnet18_half")
 SYNTAX = (
     "full, a network, or METHOD or METHOD@SCHEDULE, such as max:k=4@all-but-first, "
     "schedule2, every_nth_layer:n=2:start=2 or constant:layers=2-8"

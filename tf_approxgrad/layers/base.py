@@ -203,7 +203,7 @@ class ApproximateLayer(_compat.SavesUntracked):
 
     @contextlib.contextmanager
     def _training_is(self, training: bool | None) -> Iterator[None]:
-        """Sets the result of `_approximates` during a call of the layer."""
+        """Sets the result of `_makes_gradients` during a call of the layer."""
         training = self._resolved(training)
         # An observed backward pass isn't training.
         if current_observer() is None:
@@ -256,6 +256,6 @@ class ApproximateLayer(_compat.SavesUntracked):
             return self._training_unrecorded
         return training
 
-    def _approximates(self) -> bool:
-        """Whether the layer is in training and its gradients aren't always exact."""
-        return _training.get() and not self._gradient_policy.is_exact()
+    def _makes_gradients(self) -> bool:
+        """Whether the layer is in training and its gradients aren't always full."""
+        return _training.get() and not self._gradient_policy.is_full()

@@ -65,7 +65,7 @@ class ApproxConv2D(ApproximateLayer, keras.layers.Conv2D):
             return super().call(inputs)
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
-        if not self._approximates():
+        if not self._makes_gradients():
             return super().convolution_op(inputs, kernel)
         arguments = ConvArguments.parse(
             self.strides, self.padding.upper(), _data_format(self), self.dilation_rate
@@ -94,7 +94,7 @@ class _ConvolvingLayer(ApproximateLayer):
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         with self._training_is(training):
-            if not self._approximates() or (
+            if not self._makes_gradients() or (
                 not self._has_exact_kernels and self._gradient_policy.is_dense()
             ):
                 return super().call(inputs)  # type: ignore[misc]

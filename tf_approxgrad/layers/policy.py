@@ -116,8 +116,8 @@ class LayerPolicy:
             for own in self.row()
         )
 
-    def is_exact(self) -> bool:
-        """Whether the gradients are always exact and not observed."""
+    def is_full(self) -> bool:
+        """Whether the method is always full, and no gradient is observed."""
         return current_observer() is None and are_full(self.row())
 
     def approximates(self) -> bool:

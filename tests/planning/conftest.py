@@ -18,6 +18,7 @@ Pretend = Callable[[TimeOf, Mapping[str, float]], None]
 def few_repetitions(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test depends on a speed."""
     monkeypatch.setattr(plan_maker, "_ROUNDS", 1)
+    monkeypatch.setattr(plan_maker, "_MOST_ROUNDS", 1)
     monkeypatch.setattr(timings, "_REPEATS", 1)
     monkeypatch.setattr(timings, "_CACHED_BYTES", 4)
 

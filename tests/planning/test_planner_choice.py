@@ -79,6 +79,21 @@ def test_methods_that_save_time_for_little_variance_are_chosen(planned: Any) -> 
     assert nets == pytest.approx((40 / 30, 40 / 26 / 1.01, 40 / 22 / 1.02))
 
 
+def test_savings_are_scaled_to_what_exact_kernels_save_in_whole_steps(
+    planned: Any,
+) -> None:
+    # By themselves the kernels save 10 ms, in a step 5.
+    plan = planned({}, {"exact": 0.035})
+    assert plan.exact_step_ms == pytest.approx(35)
+    assert plan.predicted_step_ms == pytest.approx(20 + 2 * (10 - (10 - 1) / 2))
+    assert methods_of(plan) == {ROWS}
+
+
+def test_savings_by_themselves_stand_where_steps_save_more(planned: Any) -> None:
+    plan = planned({}, {"exact": 0.025})
+    assert plan.exact_step_ms == pytest.approx(30)
+
+
 def test_alternatives_are_those_measured(planned: Any) -> None:
     plan = planned({})
     exact, half, bfloat16 = plan.alternatives

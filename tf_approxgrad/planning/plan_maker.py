@@ -19,7 +19,11 @@ from tf_approxgrad.methods import (
     are_full,
 )
 from tf_approxgrad.planning.alternatives import alternative_steps
-from tf_approxgrad.planning.candidates import faster_methods, layer_candidates
+from tf_approxgrad.planning.candidates import (
+    faster_methods,
+    fastest_exact,
+    layer_candidates,
+)
 from tf_approxgrad.planning.choice import (
     LEAST_GAIN,
     Choice,
@@ -46,7 +50,7 @@ from tf_approxgrad.planning.training_step import (
     is_compiled_by_xla,
     training_step,
 )
-from tf_approxgrad.planning.variances import Variances, normalises
+from tf_approxgrad.planning.variances import normalises
 from tf_approxgrad.utils.machine import machine_name
 from tf_approxgrad.utils.timing import time_in_turns
 
@@ -54,8 +58,9 @@ from tf_approxgrad.utils.timing import time_in_turns
 MINIBATCHES, _MINIBATCHES_OF_EXTRA = 8, 3
 # The least share of a step that a method must save in a layer.
 _LEAST_SAVED = 1e-3
-# Rounds in which the whole steps take turns.
-_ROUNDS = 5
+# Rounds in which the whole steps take turns: more where a step takes less than a fifth
+# of these seconds.
+_ROUNDS, _MOST_ROUNDS, _SECONDS = 5, 25, 2.0
 _POINTS_OF_CURVE = 60
 
 
@@ -89,7 +94,31 @@ class PlanMaker:
         with explained(self._model):
             full = self._traced(None)
             full(self._batch)
-        variances, times, full_ms = self._measure(candidates, full)
+        meter = VarianceMeter(self._model, self._layers, self._compute_loss)
+        variances = meter.measure_minibatches(
+            self._bar.track(self._minibatches, description="Minibatch variances")
+        )
+        times, full_ms = self._time_layers(meter, candidates, full)
+        steps = {FULL: full}
+        fastest = {index: fastest_exact(found) for index, found in times.items()}
+        saved_ms = sum(
+            found.of(FullGradient()) - found.of(fastest[index])
+            for index, found in times.items()
+        )
+        if full_ms >= LEAST_GAIN * (full_ms - saved_ms):
+            steps[EXACT] = self._traced(self._for_all(fastest))
+            # A kernel by itself can save more than within a step, whose other
+            # operations find less of their tensors in the caches.
+            gain = self._gains(self._calls(steps))[EXACT]
+            part = full_ms * (1 - 1 / gain) / saved_ms
+            times = {i: x.saving(min(max(part, 0.0), 1.0)) for i, x in times.items()}
+        task = self._bar.add_task("Extra variances", total=None)
+        variances = meter.measure_extra(
+            variances,
+            self._minibatches[:_MINIBATCHES_OF_EXTRA],
+            {i: faster_methods(x, _LEAST_SAVED * full_ms) for i, x in times.items()},
+        )
+        self._bar.remove_task(task)
         options = [
             layer_candidates(
                 times[index],
@@ -103,12 +132,10 @@ class PlanMaker:
         choices = efficient_choices(other_ms, options, bound)
         exact = exact_choice(other_ms, options)
         best = best_choice(exact, choices, bound)
-        steps = {FULL: full}
-        if full_ms >= LEAST_GAIN * best.cost:
-            if not are_full(candidate.method for candidate in exact.candidates):
-                steps[EXACT] = self._traced(self._methods(times, exact))
-            if best is not exact:
-                steps[PLAN] = self._traced(self._methods(times, best))
+        if best is not exact and full_ms >= LEAST_GAIN * best.cost:
+            if EXACT not in steps and not are_full(fastest.values()):
+                steps[EXACT] = self._traced(self._for_all(fastest))
+            steps[PLAN] = self._traced(self._methods(times, best))
         gains, reasons = self._compare(steps)
         # In the order of preference: a method that departs further must gain 3% more.
         found = {name: gains[name] / (1 + best.tau * (name == PLAN)) for name in steps}
@@ -142,15 +169,13 @@ class PlanMaker:
             ),
         )
 
-    def _measure(
-        self, candidates: Sequence[GradientMethod], full: Step
-    ) -> tuple[Variances, dict[int, LayerTimes], float]:
-        """Variances, times of the layers' gradients, and that of a plain step in ms."""
-        model = self._model
-        meter = VarianceMeter(model, self._layers, self._compute_loss)
-        variances = meter.measure_minibatches(
-            self._bar.track(self._minibatches, description="Minibatch variances")
-        )
+    def _time_layers(
+        self,
+        meter: VarianceMeter,
+        candidates: Sequence[GradientMethod],
+        full: Step,
+    ) -> tuple[dict[int, LayerTimes], float]:
+        """Times of the layers' gradients, and that of a plain step, in milliseconds."""
 
         def step_ms(warm_up: int = 0) -> float:
             calls = {FULL: lambda: full(self._batch)}
@@ -168,32 +193,26 @@ class PlanMaker:
                 geometry.recorded(of_input=True),
                 [FullGradient(), ExactGradient()],
                 candidates,
-                is_compiled_by_xla(model),
+                is_compiled_by_xla(self._model),
             )
             of_steps.append(step_ms())
         full_ms = statistics.median(of_steps)
         around = itertools.pairwise(of_steps)
         for (key, found), pair in zip(by_geometry.items(), around, strict=True):
             by_geometry[key] = found.scaled(full_ms / statistics.fmean(pair))
-        times = {i: by_geometry[key] for i, key in meter.geometries.items()}
-        task = self._bar.add_task("Extra variances", total=None)
-        variances = meter.measure_extra(
-            variances,
-            self._minibatches[:_MINIBATCHES_OF_EXTRA],
-            {i: faster_methods(x, _LEAST_SAVED * full_ms) for i, x in times.items()},
-        )
-        self._bar.remove_task(task)
-        return variances, times, full_ms
+        return {i: by_geometry[key] for i, key in meter.geometries.items()}, full_ms
 
     def _methods(
         self, measured: Iterable[int], choice: Choice
     ) -> dict[int, GradientMethod]:
-        methods: dict[int, GradientMethod] = dict.fromkeys(
-            self._layers, ExactGradient()
-        )
-        for index, candidate in zip(measured, choice.candidates, strict=True):
-            methods[index] = candidate.method
-        return methods
+        methods = [candidate.method for candidate in choice.candidates]
+        return self._for_all(dict(zip(measured, methods, strict=True)))
+
+    def _for_all(
+        self, methods: Mapping[int, GradientMethod]
+    ) -> dict[int, GradientMethod]:
+        """The methods of all layers, exact ones where none is given."""
+        return {**dict.fromkeys(self._layers, ExactGradient()), **methods}
 
     def _traced(self, methods: Mapping[int, GradientMethod] | None) -> Step:
         return training_step(
@@ -207,19 +226,28 @@ class PlanMaker:
         others, reasons = alternative_steps(
             self._model, steps[FULL], self._compute_loss, self._batch
         )
-        calls: dict[str, Callable[[], object]] = {
+        return self._gains(self._calls(steps) | others), reasons
+
+    def _calls(self, steps: Mapping[str, Step]) -> dict[str, Callable[[], object]]:
+        return {
             name: functools.partial(step, self._batch) for name, step in steps.items()
         }
+
+    def _gains(self, calls: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+        """How many times as fast as full each is."""
         task = self._bar.add_task("Whole steps", total=None)
-        seconds = time_in_turns(calls | others, _ROUNDS)
+        seconds = time_in_turns(calls, _ROUNDS)
+        rounds = min(int(_SECONDS / statistics.median(seconds[FULL])), _MOST_ROUNDS)
+        if rounds > _ROUNDS:
+            others = time_in_turns(calls, rounds - _ROUNDS, warm_up=0)
+            seconds = {name: [*seconds[name], *others[name]] for name in calls}
         self._bar.remove_task(task)
-        gains = {
+        return {
             name: statistics.median(
                 full / other for full, other in zip(seconds[FULL], taken, strict=True)
             )
             for name, taken in seconds.items()
         }
-        return gains, reasons
 
     def _layer_plans(
         self,

@@ -47,6 +47,15 @@ class LayerTimes:
             {method: factor * ms for method, ms in self.input.items()},
         )
 
+    def saving(self, part: float) -> LayerTimes:
+        """The times if only a part of what is saved over `FullGradient` were."""
+
+        def moved(times: Mapping[GradientMethod, float]) -> dict[GradientMethod, float]:
+            full = times.get(FullGradient(), 0.0)
+            return {method: full - part * (full - ms) for method, ms in times.items()}
+
+        return LayerTimes(moved(self.filter), moved(self.input))
+
     def of(self, method: GradientMethod) -> float:
         """Time of both gradients in a plan where the layer has a method."""
         is_full = isinstance(method, FullGradient)

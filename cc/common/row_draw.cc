@@ -9,7 +9,6 @@
 namespace tf_approxgrad {
 namespace {
 
-constexpr uint64_t kStream = uint64_t{0x524F5753} << 32;
 constexpr int64_t kPartsOfBlock = kRowBlock / kRowPart;
 constexpr int64_t kPartsOfGroup = kRowGroup / kRowPart;
 
@@ -41,12 +40,11 @@ double AddLanes(double* lanes) {
 
 }  // namespace
 
-double UniformOf(uint64_t seed, uint32_t layer, uint64_t step) {
-  const uint64_t key = seed ^ kStream;
-  uint32_t key0 = static_cast<uint32_t>(key);
-  uint32_t key1 = static_cast<uint32_t>(key >> 32);
-  uint32_t words[4] = {0, layer, static_cast<uint32_t>(step),
-                       static_cast<uint32_t>(step >> 32)};
+double UniformOf(const RandomStream& stream, uint32_t key) {
+  uint32_t key0 = static_cast<uint32_t>(stream.seed);
+  uint32_t key1 = static_cast<uint32_t>(stream.seed >> 32) ^ key;
+  uint32_t words[4] = {0, stream.layer, static_cast<uint32_t>(stream.step),
+                       static_cast<uint32_t>(stream.step >> 32)};
   using namespace TF_APPROXGRAD_TARGET;
   for (int round = 0; round < 10; ++round) {
     PhiloxRound(key0, key1, &words[0], &words[1], &words[2], &words[3]);

@@ -65,11 +65,17 @@ double LimitOfLargest(const double* size, int64_t rows, int64_t draws) {
       const int64_t end = std::min((group + 1) * kRowGroup, rows);
       for (int64_t row = group * kRowGroup; row < end; row += kRowBlock) {
         const int64_t count = std::min(kRowBlock, end - row);
+        // Two loops, of which the compiler makes vectors: in one, it branched,
+        // and nobody can foresee a size.
+        int64_t whole = 0;
         for (int64_t lane = 0; lane < count; ++lane) {
-          const bool is_whole = size[row + lane] >= limit;
-          found.whole += is_whole;
-          lanes[lane] += is_whole ? 0.0 : size[row + lane];
+          whole += size[row + lane] >= limit;
         }
+        for (int64_t lane = 0; lane < count; ++lane) {
+          const double one = size[row + lane];
+          lanes[lane] += one >= limit ? 0.0 : one;
+        }
+        found.whole += whole;
       }
       group_lanes[group % kRowBlock] += AddLanes(lanes);
     }

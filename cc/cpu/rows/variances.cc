@@ -126,13 +126,16 @@ void RowVariances<T>::Compute(const T* input, const T* out_backprop,
       double sum = 0;
       for (int64_t row = first; row < last; ++row) {
         const double expected = std::min(size[row], rate.limit) * rate.rate;
-        double fraction = expected - std::floor(expected);
-        if (sampling.keep_largest && expected > 1 - kRounding) fraction = 0;
+        const double inverse = expected > 0 ? 1 / expected : 0;
         const double product = own.products[row];
-        if (expected > 0) {
-          sum += fraction / expected * (1 - fraction) *
-                 (product * (product / expected));
+        double fraction = expected;
+        if (!sampling.keep_largest) {
+          fraction -= static_cast<double>(static_cast<int64_t>(expected));
+        } else if (expected > 1 - kRounding) {
+          fraction = 0;
         }
+        sum += (fraction * inverse) * (1 - fraction) *
+               (product * (product * inverse));
       }
       own.sums[begin] = sum;
     });

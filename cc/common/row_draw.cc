@@ -9,7 +9,6 @@
 namespace tf_approxgrad {
 namespace {
 
-constexpr uint64_t kStream = uint64_t{0x524F5753} << 32;
 constexpr int64_t kPartsOfBlock = kRowBlock / kRowPart;
 constexpr int64_t kPartsOfGroup = kRowGroup / kRowPart;
 
@@ -41,12 +40,11 @@ double AddLanes(double* lanes) {
 
 }  // namespace
 
-double UniformOf(uint64_t seed, uint32_t layer, uint64_t step) {
-  const uint64_t key = seed ^ kStream;
-  uint32_t key0 = static_cast<uint32_t>(key);
-  uint32_t key1 = static_cast<uint32_t>(key >> 32);
-  uint32_t words[4] = {0, layer, static_cast<uint32_t>(step),
-                       static_cast<uint32_t>(step >> 32)};
+double UniformOf(const RandomStream& stream, uint32_t key) {
+  uint32_t key0 = static_cast<uint32_t>(stream.seed);
+  uint32_t key1 = static_cast<uint32_t>(stream.seed >> 32) ^ key;
+  uint32_t words[4] = {0, stream.layer, static_cast<uint32_t>(stream.step),
+                       static_cast<uint32_t>(stream.step >> 32)};
   using namespace TF_APPROXGRAD_TARGET;
   for (int round = 0; round < 10; ++round) {
     PhiloxRound(key0, key1, &words[0], &words[1], &words[2], &words[3]);
@@ -67,11 +65,17 @@ double LimitOfLargest(const double* size, int64_t rows, int64_t draws) {
       const int64_t end = std::min((group + 1) * kRowGroup, rows);
       for (int64_t row = group * kRowGroup; row < end; row += kRowBlock) {
         const int64_t count = std::min(kRowBlock, end - row);
+        // Two loops, of which the compiler makes vectors: in one, it branched,
+        // and nobody can foresee a size.
+        int64_t whole = 0;
         for (int64_t lane = 0; lane < count; ++lane) {
-          const bool is_whole = size[row + lane] >= limit;
-          found.whole += is_whole;
-          lanes[lane] += is_whole ? 0.0 : size[row + lane];
+          whole += size[row + lane] >= limit;
         }
+        for (int64_t lane = 0; lane < count; ++lane) {
+          const double one = size[row + lane];
+          lanes[lane] += one >= limit ? 0.0 : one;
+        }
+        found.whole += whole;
       }
       group_lanes[group % kRowBlock] += AddLanes(lanes);
     }

@@ -1,6 +1,7 @@
 // Which rows the row-sampled method draws: the arithmetic of the draw, in
 // double precision and in an order that neither threads nor instruction sets
-// change. A row is one position of one example, r = n * Ho * Wo + p.
+// change. A row is one position of one example, r = n * Ho * Wo + p; tiles are
+// drawn as rows are.
 //
 // With size[r] >= 0 a row's size, Q the sum of all and C[r] their running sum,
 // `draws` rows are drawn by systematic sampling: row r owns the places from
@@ -22,6 +23,7 @@
 #include <cstdint>
 
 #include "cc/common/host_device.h"
+#include "cc/common/random_stream.h"
 
 namespace tf_approxgrad {
 
@@ -56,10 +58,15 @@ TF_APPROXGRAD_HOST_DEVICE inline int64_t RowGroups(int64_t rows) {
   return (rows + kRowGroup - 1) / kRowGroup;
 }
 
-// The number in [0, 1) that (seed, layer, step) stands for: the first 53 bits
-// of block 0 of Philox4x32-10 (normal_numbers.h) under a key whose high word
-// differs by "ROWS" from that of the normal numbers.
-double UniformOf(uint64_t seed, uint32_t layer, uint64_t step);
+// "ROWS" and "TILE", as in tf_approxgrad/gradients: each draw has numbers of
+// its own.
+constexpr uint32_t kRowsKey = 0x524F5753;
+constexpr uint32_t kTilesKey = 0x54494C45;
+
+// The number in [0, 1) that a stream stands for: the first 53 bits of block 0
+// of Philox4x32-10 (normal_numbers.h) under a key whose high word differs by
+// `key` from that of the normal numbers.
+double UniformOf(const RandomStream& stream, uint32_t key);
 
 // The limit at which no row would be drawn more than once: the rows of at least
 // the limit drawn once each, the others share what remains of the draws. Each
@@ -97,6 +104,15 @@ struct RowDraw {
   TF_APPROXGRAD_HOST_DEVICE double weight() const {
     return total / static_cast<double>(draws);
   }
+};
+
+// The rows that a call has drawn, in ascending order, a row as often as it was.
+struct DrawnRows {
+  const double* size = nullptr;
+  const int64_t* drawn = nullptr;
+  int64_t count = 0;
+  // A drawn row's weight is this over its size.
+  double weight = 0;
 };
 
 // What a pass that lowers the limit of the largest rows finds.

@@ -37,6 +37,23 @@ inline absl::Status ReadStep(const tensorflow::Tensor& step,
   return absl::OkStatus();
 }
 
+// Those of an op that draws, the inputs 3 and 4.
+inline absl::Status CheckStepAndDraws(tensorflow::OpKernelContext* context) {
+  const tensorflow::Tensor& step = context->input(3);
+  const tensorflow::Tensor& draws = context->input(4);
+  if (step.dims() == 0 && draws.dims() == 0) return absl::OkStatus();
+  return InvalidArgument(
+      "step and draws have the shapes ", step.shape().DebugString(), " and ",
+      draws.shape().DebugString(), ", but they must be scalars");
+}
+
+// `most` is the number of what is drawn from, as `name` says.
+inline absl::Status CheckDraws(int64_t draws, int64_t most, const char* name) {
+  if (draws >= 1 && draws <= most) return absl::OkStatus();
+  return InvalidArgument("draws is ", draws, ", but it must be from 1 to ",
+                         most, ", the number of ", name);
+}
+
 }  // namespace tf_approxgrad
 
 #endif  // TF_APPROXGRAD_CC_KERNELS_RANDOM_STREAM_OP_H_

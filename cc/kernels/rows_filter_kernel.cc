@@ -26,7 +26,7 @@ class RowsFilterOp : public RowsOp {
     ConvGeometry geometry;
     OP_REQUIRES_OK(context,
                    FilterBackpropGeometry(attributes(), context, &geometry));
-    OP_REQUIRES_OK(context, CheckScalars(context));
+    OP_REQUIRES_OK(context, CheckStepAndDraws(context));
     Tensor* output;
     OP_REQUIRES_OK(context, AllocateFilter(context, geometry, &output));
     if (output->NumElements() == 0) return;

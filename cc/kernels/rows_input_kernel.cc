@@ -29,7 +29,7 @@ class RowsInputOp : public RowsOp {
     OP_REQUIRES_OK(context, ReadSizesOf("input", context->input(0), &input));
     OP_REQUIRES_OK(context, InputBackpropGeometry(attributes(), "input", input,
                                                   context, &geometry));
-    OP_REQUIRES_OK(context, CheckScalars(context));
+    OP_REQUIRES_OK(context, CheckStepAndDraws(context));
     Tensor* output;
     OP_REQUIRES_OK(context,
                    context->allocate_output(0, TensorShape(input), &output));

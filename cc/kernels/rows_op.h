@@ -30,16 +30,8 @@ class RowsOp : public ConvOp {
   }
 
  protected:
-  absl::Status CheckScalars(tensorflow::OpKernelContext* context) const {
-    const tensorflow::Tensor& step = context->input(3);
-    const tensorflow::Tensor& draws = context->input(4);
-    if (step.dims() == 0 && draws.dims() == 0) return absl::OkStatus();
-    return InvalidArgument(
-        "step and draws have the shapes ", step.shape().DebugString(), " and ",
-        draws.shape().DebugString(), ", but they must be scalars");
-  }
-
-  // After CheckScalars. There may be no row to draw where something is empty.
+  // After CheckStepAndDraws. There may be no row to draw where something is
+  // empty.
   absl::Status ReadSampling(tensorflow::OpKernelContext* context,
                             const ConvGeometry& geometry,
                             RowSampling* sampling) const {
@@ -49,17 +41,14 @@ class RowsOp : public ConvOp {
     const int64_t rows = geometry.batch * geometry.positions();
     const bool is_empty =
         geometry.output_size() == 0 || geometry.input_size() == 0;
-    if (sampling->draws >= 1 && (sampling->draws <= rows || is_empty)) {
-      return absl::OkStatus();
-    }
-    return InvalidArgument("draws is ", sampling->draws,
-                           ", but it must be from 1 to ", rows,
-                           ", the number of rows");
+    if (is_empty && sampling->draws >= 1) return absl::OkStatus();
+    return CheckDraws(sampling->draws, rows, "rows");
   }
 
   double uniform(tensorflow::OpKernelContext* context) const {
-    const int64_t step = context->input(3).scalar<int64_t>()();
-    return UniformOf(stream_.seed, stream_.layer, static_cast<uint64_t>(step));
+    RandomStream stream = stream_;
+    stream.step = static_cast<uint64_t>(context->input(3).scalar<int64_t>()());
+    return UniformOf(stream, kRowsKey);
   }
 
  private:

@@ -33,7 +33,7 @@ class SampleRowsOp : public RowsOp {
     SampleRowsCall call;
     OP_REQUIRES_OK(
         context, FilterBackpropGeometry(attributes(), context, &call.geometry));
-    OP_REQUIRES_OK(context, CheckScalars(context));
+    OP_REQUIRES_OK(context, CheckStepAndDraws(context));
     OP_REQUIRES_OK(context,
                    ReadSampling(context, call.geometry, &call.sampling));
     call.uniform = uniform(context);

@@ -134,7 +134,8 @@ absl::Status ShapeOfInputBackprop(InferenceContext* c, const char* input_name,
   return absl::OkStatus();
 }
 
-// Inputs 0 to 2 are input, filter_sizes and out_backprop.
+}  // namespace
+
 absl::Status ShapeOfFilterBackprop(InferenceContext* c) {
   ConvAttributes attributes;
   TF_RETURN_IF_ERROR(ReadConvAttributes(c, &attributes));
@@ -160,21 +161,8 @@ absl::Status ShapeOfFilterBackprop(InferenceContext* c) {
   return absl::OkStatus();
 }
 
-}  // namespace
-
 absl::Status BackpropFilterShape(InferenceContext* c) {
   TF_RETURN_IF_ERROR(CheckStep(c));
-  return ShapeOfFilterBackprop(c);
-}
-
-absl::Status DrawnTilesFilterShape(InferenceContext* c) {
-  ShapeHandle tiles;
-  ShapeHandle weights;
-  TF_RETURN_IF_ERROR(CheckRank(c, 3, "tiles", 1, &tiles));
-  TF_RETURN_IF_ERROR(CheckRank(c, 4, "weights", 1, &weights));
-  TF_RETURN_IF_ERROR(CheckDimensions(c, "the length of weights",
-                                     c->Dim(weights, 0), "that of tiles",
-                                     c->Dim(tiles, 0)));
   return ShapeOfFilterBackprop(c);
 }
 
@@ -184,12 +172,12 @@ absl::Status BackpropInputShape(InferenceContext* c) {
   return ShapeOfInputBackprop(c, "input_sizes", input);
 }
 
-absl::Status RowSampledFilterShape(InferenceContext* c) {
+absl::Status DrawnFilterShape(InferenceContext* c) {
   TF_RETURN_IF_ERROR(CheckStepAndDraws(c));
   return BackpropFilterShape(c);
 }
 
-absl::Status RowSampledInputShape(InferenceContext* c) {
+absl::Status DrawnInputShape(InferenceContext* c) {
   TF_RETURN_IF_ERROR(CheckStepAndDraws(c));
   ShapeHandle input;
   TF_RETURN_IF_ERROR(CheckRank(c, 0, "input", 4, &input));

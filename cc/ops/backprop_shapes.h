@@ -16,21 +16,18 @@ namespace tf_approxgrad {
 absl::Status BackpropFilterShape(
     tensorflow::shape_inference::InferenceContext* c);
 
+// The same, whatever input 3 is.
+absl::Status ShapeOfFilterBackprop(
+    tensorflow::shape_inference::InferenceContext* c);
+
 // Of input_sizes, filter and out_backprop.
 absl::Status BackpropInputShape(
     tensorflow::shape_inference::InferenceContext* c);
 
-// Of input, filter_sizes and out_backprop, with vectors of drawn tiles and
-// their weights as inputs 3 and 4.
-absl::Status DrawnTilesFilterShape(
-    tensorflow::shape_inference::InferenceContext* c);
-
-// The same for the row-sampled method, whose step and draws are scalars, and
-// which takes the input itself for its sizes.
-absl::Status RowSampledFilterShape(
-    tensorflow::shape_inference::InferenceContext* c);
-absl::Status RowSampledInputShape(
-    tensorflow::shape_inference::InferenceContext* c);
+// The same for methods that draw rows or tiles, whose step and draws are
+// scalars, and which take the input itself for its sizes.
+absl::Status DrawnFilterShape(tensorflow::shape_inference::InferenceContext* c);
+absl::Status DrawnInputShape(tensorflow::shape_inference::InferenceContext* c);
 
 }  // namespace tf_approxgrad
 

@@ -2,6 +2,7 @@
 // documentation.
 
 #include <string>
+#include <vector>
 
 #include "cc/ops/backprop_shapes.h"
 #include "cc/ops/conv_attributes.h"
@@ -29,7 +30,7 @@ REGISTER_ROWS_OP("ApproxRowSampledConv2DBackpropFilter")
     .Output("output: T")
     .Attr("scale: float = 1.0")
     .Attr("mean_over_batch: bool = false")
-    .SetShapeFn(RowSampledFilterShape)
+    .SetShapeFn(DrawnFilterShape)
     .Doc(std::string(R"doc(
 Estimates the gradients of a convolution with respect to the filter from a random
 sample of rows.
@@ -77,7 +78,7 @@ REGISTER_ROWS_OP("ApproxRowSampledConv2DBackpropInput")
     .Output("output: T")
     .Attr("scale: float = 1.0")
     .Attr("mean_over_batch: bool = false")
-    .SetShapeFn(RowSampledInputShape)
+    .SetShapeFn(DrawnInputShape)
     .Doc(std::string(R"doc(
 Estimates the gradients of a convolution with respect to the input from a random
 sample of rows.
@@ -120,7 +121,7 @@ absl::Status SampleRowsShape(InferenceContext* c) {
   TF_RETURN_IF_ERROR(c->GetAttr("T", &type));
   TF_RETURN_IF_ERROR(c->GetAttr("accumulator", &accumulator));
   TF_RETURN_IF_ERROR(CheckAccumulator(type, accumulator));
-  TF_RETURN_IF_ERROR(RowSampledFilterShape(c));
+  TF_RETURN_IF_ERROR(DrawnFilterShape(c));
   const ShapeHandle filter = c->output(0);
   DimensionHandle draws, patch;
   TF_RETURN_IF_ERROR(c->MakeDimForScalarInput(4, &draws));
@@ -170,6 +171,46 @@ keep_largest: Whether to lower the largest sizes to the limit at which no row wo
   drawn more than once, and `draws` to the number of rows whose size isn't 0.
 seed: Any integer.
 layer: Index of the layer, less than 2^32.
+)doc");
+
+absl::Status RowVariancesShape(InferenceContext* c) {
+  std::vector<std::string> probabilities;
+  TF_RETURN_IF_ERROR(c->GetAttr("probabilities", &probabilities));
+  TF_RETURN_IF_ERROR(ShapeOfFilterBackprop(c));
+  c->set_output(0, c->Vector(static_cast<int64_t>(probabilities.size())));
+  return absl::OkStatus();
+}
+
+TF_APPROXGRAD_REGISTER_CONV_OP("ApproxRowVariances")
+    .Input("input: T")
+    .Input("filter_sizes: int32")
+    .Input("out_backprop: T")
+    .Input("draws: int64")
+    .Output("variances: double")
+    .Attr("probabilities: list({'norm', 'product'})")
+    .Attr("keep_largest: list(bool)")
+    .SetShapeFn(RowVariancesShape)
+    .Doc(std::string(R"doc(
+Computes the variance of the results of ApproxRowSampledConv2DBackpropFilter, for many
+ways to draw in one reading of `input` and `out_backprop`.
+
+Rows count as drawn independently: one with the expected number of draws
+`e = draws * q / Q` is drawn floor(e) times or once more, with variance f * (1 - f), f
+the fraction of e. So a variance is the sum over all rows of
+`f * (1 - f) / e^2 * |vector|^2 * |patch|^2`. Where a norm isn't finite, it is NaN. Sums
+are made in float64 and don't depend on the number of threads.
+
+input: 4-D with shape `[batch, in_height, in_width, in_channels]` (NHWC).
+filter_sizes: 1-D with the shape of the filter,
+  `[filter_height, filter_width, in_channels, out_channels]`.
+out_backprop: 4-D with shape `[batch, out_height, out_width, out_channels]`
+  (NHWC). Gradients with respect to the output of the convolution.
+draws: 1-D, the rows to draw in each way, from 1 to `batch * out_height * out_width`.
+variances: 1-D, the variance for each way, summed over the elements of the gradient.)doc") +
+         kConvOpDoc + R"doc(
+probabilities: What q is, for each way: the norm of `out_backprop` at the row, or its
+  product with the norm of the patch.
+keep_largest: Whether to lower the largest q, for each way.
 )doc");
 
 }  // namespace

@@ -11,11 +11,10 @@ from reference import GEOMETRIES, Problem, from_nhwc, to_nhwc
 from unbiasedness import gradients, is_unbiased
 
 import tf_approxgrad as tfag
-from tf_approxgrad.gradients import op_library
 
 # Enough channels for Winograd's kernel, and maps with tiles that aren't whole.
 PROBLEM = Problem(n=3, size=(11, 7), ci=13, co=17)
-OP = "ApproxDrawnTilesConv2DBackpropFilter"
+OP = "ApproxTileSampledConv2DBackpropFilter"
 
 
 def uneven(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
@@ -200,43 +199,3 @@ def test_a_gradient_of_zero_is_zero() -> None:
 def test_there_is_no_input_gradient() -> None:
     with pytest.raises(TypeError, match="has no input gradient"):
         tfag.ApproxConv2D(4, 3, method="full", input_gradient="tile-sampled")
-
-
-@pytest.mark.parametrize(
-    ("tiles", "weights", "message"),
-    [
-        ([6], [1.0], "tiles.*6.*from 0 to 5"),
-        ([0, -1], [1.0, 1.0], "tiles.*-1.*from 0 to 5"),
-        ([0, 1], [1.0], "weights.*1.*tiles.*2"),
-        ([[0]], [[1.0]], "tiles.*1,1.*1 axis"),
-    ],
-)
-def test_the_op_refuses_what_is_no_tile(
-    tiles: object, weights: object, message: str
-) -> None:
-    with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=message):
-        tf.function(op_library.approx_drawn_tiles_conv2d_backprop_filter)(
-            input=tf.ones([1, 9, 5, 2]),
-            filter_sizes=[3, 3, 2, 4],
-            out_backprop=tf.ones([1, 9, 5, 4]),
-            tiles=tf.constant(tiles, tf.int32),
-            weights=tf.constant(weights, tf.float32),
-            strides=[1, 1, 1, 1],
-            padding="SAME",
-        )
-
-
-@pytest.mark.parametrize("data_format", ["NHWC", "NCHW"])
-@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "half"])
-def test_square_sums_are_those_of_numpy(dtype: str, data_format: str) -> None:
-    problem = Problem(n=3, size=(17, 23), ci=37, dtype=dtype, data_format=data_format)
-    x, _ = problem.arrays()
-    found = op_library.approx_square_sums(input=x, data_format=data_format)
-    axis = 3 if data_format == "NHWC" else 1
-    expected = np.sum(np.asarray(x, np.float64) ** 2, axis=axis)
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
-
-
-def test_square_sums_of_a_matrix_are_refused() -> None:
-    with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="4 axes"):
-        op_library.approx_square_sums(input=tf.ones([2, 2]))

@@ -13,6 +13,7 @@ from row_reference import VARIANTS, row_sampled_variance
 from unbiasedness import uneven_problem
 
 import tf_approxgrad as tfag
+from tf_approxgrad.gradients import extra_variance
 from tf_approxgrad.gradients.conv_arguments import ConvArguments
 from tf_approxgrad.gradients.extra_variance import row_sampled_variances
 from tf_approxgrad.gradients.inputs import GradientInputs
@@ -80,6 +81,41 @@ def test_variances_of_other_dtypes_are_those_of_the_reference(
     x, dy = problem.arrays()
     found = variances(problem, x, dy)
     np.testing.assert_allclose(found, expected_variances(problem, x, dy), rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_variances_beside_a_gpu_are_those_of_the_reference(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extra_variance, "may_be_on_gpu", lambda _: True)
+    problem = GEOMETRIES[name]
+    x, dy = problem.arrays()
+    found = variances(problem, x, dy)
+    np.testing.assert_allclose(found, expected_variances(problem, x, dy), rtol=1e-9)
+
+
+def test_variances_under_xla_are_those_of_the_reference() -> None:
+    problem, x, dy = uneven_problem(by_rows=True)
+    inputs = inputs_of(problem, x, dy)
+    compiled = tf.function(
+        lambda: row_sampled_variances(inputs, METHODS), jit_compile=True
+    )
+    np.testing.assert_allclose(
+        compiled(), expected_variances(problem, x, dy), rtol=1e-9
+    )
+
+
+@pytest.mark.parametrize("beside_a_gpu", [False, True])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("in_dy", [False, True])
+def test_what_is_not_finite_shows(
+    in_dy: bool, value: float, beside_a_gpu: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extra_variance, "may_be_on_gpu", lambda _: beside_a_gpu)
+    problem = Problem()
+    x, dy = problem.arrays()
+    (dy if in_dy else x)[1, 2, 3, 1] = value
+    assert not np.isfinite(variances(problem, x, dy)).any()
 
 
 @pytest.mark.parametrize("kind", KINDS)

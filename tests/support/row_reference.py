@@ -12,7 +12,7 @@ import tensorflow as tf
 from philox import philox
 from reference import Problem
 
-STREAM = 0x524F5753  # "ROWS"
+ROWS, TILES = 0x524F5753, 0x54494C45  # "ROWS" and "TILE"
 
 # The method's arguments for each way to draw.
 VARIANTS = {
@@ -23,11 +23,11 @@ VARIANTS = {
 }
 
 
-def uniform(seed: int, layer: int, step: int) -> float:
+def uniform(seed: int, layer: int, step: int, stream: int = ROWS) -> float:
     """The number in [0, 1) that a call draws."""
     step %= 2**64
     counter = np.array([0, layer, step % 2**32, step >> 32], np.uint64)
-    words = philox(seed % 2**64 ^ STREAM << 32, counter)
+    words = philox(seed % 2**64 ^ stream << 32, counter)
     return ((int(words[0]) << 32 | int(words[1])) >> 11) / 2**53
 
 
@@ -61,11 +61,42 @@ def row_weights(
     probability: str = "norm",
     keep_largest: bool = False,
 ) -> np.ndarray:
-    """The weight [N*P] of every row, zero where it isn't drawn.
+    """The weight [N*P] of every row, zero where it isn't drawn."""
+    size = row_sizes(problem, x, dy, probability)
+    return drawn_weights(size, share, number, keep_largest)
+
+
+def tile_weights(
+    problem: Problem, x: np.ndarray, dy: np.ndarray, share: float, number: float
+) -> np.ndarray:
+    """The weight [N*P] of every row, that of its tile of 4x4."""
+    squares = [
+        np.sum(np.square(values), axis=-1).reshape(problem.n, *problem.output_size)
+        for values in (
+            problem.channels(dy),
+            problem.patches(x).reshape(problem.n, problem.positions, -1),
+        )
+    ]
+    rows, cols = problem.output_size
+    starts = np.arange(0, rows, 4), np.arange(0, cols, 4)
+    of_output, of_patches = (
+        np.add.reduceat(np.add.reduceat(s, starts[0], axis=1), starts[1], axis=2)
+        for s in squares
+    )
+    weights = drawn_weights(
+        np.sqrt(of_output * of_patches).ravel(), share, number, True
+    )
+    of_maps = weights.reshape(of_output.shape).repeat(4, axis=1).repeat(4, axis=2)
+    return of_maps[:, :rows, :cols].ravel()
+
+
+def drawn_weights(
+    size: np.ndarray, share: float, number: float, keep_largest: bool
+) -> np.ndarray:
+    """The weights of what is drawn by its size q, zero of the rest.
 
     Row r is drawn floor(M*C[r]/Q + u) - floor(M*C[r-1]/Q + u) times.
     """
-    size = row_sizes(problem, x, dy, probability)
     draws = max(1, math.floor(share * size.size))
     if keep_largest:
         size = lower_largest(size, draws)

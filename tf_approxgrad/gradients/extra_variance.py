@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from tf_approxgrad.gradients import op_library
 from tf_approxgrad.gradients.filter_gradient import filter_gradient
-from tf_approxgrad.gradients.inputs import GradientInputs
+from tf_approxgrad.gradients.inputs import GradientInputs, may_be_on_gpu
 from tf_approxgrad.gradients.observer import RecordedCall, summed_gradient
-from tf_approxgrad.gradients.op_inputs import number_to_draw
+from tf_approxgrad.gradients.op_inputs import rows_to_draw
 from tf_approxgrad.gradients.squares import squares_of_positions
+from tf_approxgrad.gradients.xla import context as xla
 from tf_approxgrad.gradients.xla.rows import lower_largest
 from tf_approxgrad.methods import ExactGradient, GradientMethod, RowSampledGradient
 
@@ -65,40 +67,59 @@ def row_sampled_variances(
     Returns:
         A float64 vector, an element for each method.
     """
+    draws = tf.stack(
+        [rows_to_draw(x.share, inputs.out_backprop, inputs.arguments) for x in methods]
+    )
+    if xla.is_compiling() or may_be_on_gpu(inputs.input):
+        found = _composed_variances(inputs, methods, draws)
+    else:
+        found = op_library.approx_row_variances(
+            input=inputs.input,
+            filter_sizes=inputs.filter_sizes,
+            out_backprop=inputs.out_backprop,
+            draws=draws,
+            probabilities=[x.probability for x in methods],
+            keep_largest=[x.keep_largest for x in methods],
+            **inputs.arguments.for_op(),
+        )
+    # A share of 1 is the exact gradient itself.
+    is_sample = tf.constant([float(x.share < 1) for x in methods], tf.float64)
+    return tf.math.multiply_no_nan(found, is_sample)
+
+
+def _composed_variances(
+    inputs: GradientInputs, methods: Sequence[RowSampledGradient], draws: tf.Tensor
+) -> tf.Tensor:
+    """The variances by TensorFlow's ops, before those of exact methods are zero."""
     squares = squares_of_positions(inputs)
     of_rows, of_patches = (tf.reshape(x, [-1]) for x in squares)
     of_terms = of_rows * of_patches
-    count = of_rows.shape[0]
-    if count is None:
-        count = tf.size(of_rows, tf.int64)
-    families: dict[tuple[str, bool], list[RowSampledGradient]] = {}
-    for method in methods:
+    families: dict[tuple[str, bool], list[int]] = {}
+    for number, method in enumerate(methods):
         key = (method.probability, method.keep_largest)
-        families.setdefault(key, []).append(method)
-    found: dict[RowSampledGradient, tf.Tensor] = {}
+        families.setdefault(key, []).append(number)
+    found: dict[int, tf.Tensor] = {}
     for (probability, keeps_largest), family in families.items():
         size = tf.sqrt(of_terms if probability == "product" else of_rows)[None]
-        draws = tf.stack([number_to_draw(x.share, count) for x in family])[:, None]
+        places = tf.gather(draws, family)[:, None]
         if keeps_largest:
-            size = lower_largest(size, draws)
+            size = lower_largest(size, places)
             drawable = tf.math.count_nonzero(
                 size, axis=1, keepdims=True, dtype=tf.int64
             )
-            draws = tf.minimum(draws, drawable)
+            places = tf.minimum(places, drawable)
         total = tf.reduce_sum(size, axis=1, keepdims=True)
-        expected = tf.cast(draws, tf.float64) * tf.math.divide_no_nan(size, total)
+        expected = tf.cast(places, tf.float64) * tf.math.divide_no_nan(size, total)
         fraction = expected - tf.floor(expected)
         if keeps_largest:
             # Of rows that are kept, rounding leaves e[r] beside 1.
             is_kept = expected > 1 - 1e-9
             fraction = tf.where(is_kept, tf.zeros_like(fraction), fraction)
-        # A share of 1 is the exact gradient itself.
-        is_sample = tf.constant([[float(x.share < 1)] for x in family], tf.float64)
-        of_draws = is_sample * fraction * (1 - fraction)
+        of_draws = fraction * (1 - fraction)
         parts = tf.math.divide_no_nan(of_draws * of_terms, tf.square(expected))
         variances = tf.unstack(tf.reduce_sum(parts, axis=1))
         found.update(zip(family, variances, strict=True))
-    return tf.stack([found[method] for method in methods])
+    return tf.stack([found[number] for number in range(len(methods))])
 
 
 def _has_formula(method: RowSampledGradient, calls: Sequence[RecordedCall]) -> bool:

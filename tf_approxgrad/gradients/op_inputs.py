@@ -46,19 +46,22 @@ def _count_attributes(k: int | float) -> dict[str, Any]:
 
 
 def rows_to_draw(
-    share: float | tf.Tensor, out_backprop: tf.Tensor, arguments: ConvArguments
+    share: float | tf.Tensor,
+    out_backprop: tf.Tensor,
+    arguments: ConvArguments,
+    tile: int = 1,
 ) -> tf.Tensor:
-    """M = max(1, floor(share * N*Ho*Wo)), an int64 scalar; constant if possible."""
-    channel = arguments.channel_axis
+    """M = max(1, floor(share * N*Ho*Wo)), an int64 scalar; constant if possible.
+
+    With `tile`, squares of so many rows are drawn, and less at the ends of a map.
+    """
     shape = out_backprop.shape
-    if shape.rank is not None:
-        sizes = [size for axis, size in enumerate(shape) if axis != channel]
-        if None not in sizes:
-            return number_to_draw(share, math.prod(sizes))
-    every = tf.shape(out_backprop, tf.int64)
-    return number_to_draw(
-        share, tf.reduce_prod(every[:channel]) * tf.reduce_prod(every[channel + 1 :])
-    )
+    axes = [axis for axis in range(4) if axis != arguments.channel_axis]
+    sizes: Any = None if shape.rank is None else [shape[axis] for axis in axes]
+    if sizes is None or None in sizes:
+        sizes = tf.unstack(tf.gather(tf.shape(out_backprop, tf.int64), axes))
+    examples, rows, cols = sizes
+    return number_to_draw(share, examples * -(-rows // tile) * -(-cols // tile))
 
 
 def number_to_draw(share: float | tf.Tensor, count: int | tf.Tensor) -> tf.Tensor:

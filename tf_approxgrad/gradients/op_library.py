@@ -63,18 +63,18 @@ _ops = _load(_LIBRARY)
 approx_await_backprop = _ops.approx_await_backprop
 approx_conv2d_backprop_filter = _ops.approx_conv2d_backprop_filter
 approx_conv2d_backprop_input = _ops.approx_conv2d_backprop_input
-approx_drawn_tiles_conv2d_backprop_filter = (
-    _ops.approx_drawn_tiles_conv2d_backprop_filter
-)
 approx_random_filter_gradient = _ops.approx_random_filter_gradient
 approx_row_sampled_conv2d_backprop_filter = (
     _ops.approx_row_sampled_conv2d_backprop_filter
 )
 approx_row_sampled_conv2d_backprop_input = _ops.approx_row_sampled_conv2d_backprop_input
+approx_row_variances = _ops.approx_row_variances
 approx_sample_rows = _ops.approx_sample_rows
 approx_sampled_conv2d_backprop_filter = _ops.approx_sampled_conv2d_backprop_filter
 approx_sampled_conv2d_backprop_input = _ops.approx_sampled_conv2d_backprop_input
-approx_square_sums = _ops.approx_square_sums
+approx_tile_sampled_conv2d_backprop_filter = (
+    _ops.approx_tile_sampled_conv2d_backprop_filter
+)
 approx_winograd_conv2d_backprop_filter = _ops.approx_winograd_conv2d_backprop_filter
 approx_winograd_conv2d_backprop_input = _ops.approx_winograd_conv2d_backprop_input
 
@@ -139,13 +139,13 @@ def _refuse_gradient(op: tf.Operation, *gradients: Any) -> NoReturn:
 for _name in (
     "ApproxAwaitBackprop",
     "ApproxConv2DBackpropInput",
-    "ApproxDrawnTilesConv2DBackpropFilter",
     "ApproxRandomFilterGradient",
     "ApproxRowSampledConv2DBackpropFilter",
     "ApproxRowSampledConv2DBackpropInput",
+    "ApproxRowVariances",
     "ApproxSampleRows",
     "ApproxSampledConv2DBackpropFilter",
     "ApproxSampledConv2DBackpropInput",
-    "ApproxSquareSums",
+    "ApproxTileSampledConv2DBackpropFilter",
 ):
     tf.RegisterGradient(_name)(_refuse_gradient)

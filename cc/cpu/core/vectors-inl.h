@@ -108,6 +108,17 @@ inline void StoreVector(V vector, Accumulator* values) {
   __builtin_memcpy(values, &vector, sizeof(vector));
 }
 
+// The first `count` lanes; there may be fewer.
+inline void StoreLanes(Vector<float> vector, int64_t count, float* values) {
+  if (count >= kLanes<float>) {
+    StoreVector(vector, values);
+  } else {
+    float lanes[kLanes<float>];
+    StoreVector(vector, lanes);
+    for (int64_t lane = 0; lane < count; ++lane) values[lane] = lanes[lane];
+  }
+}
+
 // Rounds each lane to the type of `out`.
 template <typename T, typename Accumulator>
 inline void StoreAs(Vector<Accumulator> vector, T* out) {

@@ -37,7 +37,7 @@ DrawnRows GatheredRows<T>::Compute(double uniform, const T* input,
               sampler.is_finite()
                   ? Accumulator{0}
                   : std::numeric_limits<Accumulator>::quiet_NaN());
-  if (!sampler.is_finite()) return {own.size, own.drawn, 0, 0};
+  if (!sampler.is_finite()) return {};
   const DrawnRows rows = sampler.drawn_rows(1);
   const bool is_nhwc = g.layout == Layout::kNHWC;
   const int64_t pixels = g.in_rows * g.in_cols;

@@ -27,7 +27,7 @@ class GatheredRows {
 
   // Writes the drawn rows' `patches` of X, [draws, KH * KW * Ci], and their
   // weighted rows of dY, [draws, Co]. Places that nothing was drawn for are
-  // zero. Returns what was drawn, in the scratch: nothing if a size isn't
+  // zero. Returns what was drawn, in the scratch; nothing if a size isn't
   // finite, which makes `weighted` NaN.
   DrawnRows Compute(double uniform, const T* input, const T* out_backprop,
                     void* scratch, Accumulator* patches,

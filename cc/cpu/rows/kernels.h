@@ -28,6 +28,7 @@
 
 #include "cc/common/float_types.h"
 #include "cc/common/geometry.h"
+#include "cc/common/row_draw.h"
 #include "cc/cpu/core/packed_filter.h"
 
 namespace tf_approxgrad {
@@ -51,15 +52,6 @@ struct ProductPlan {
   int64_t in_chunks = 1;
   int64_t out_chunks = 1;
   int64_t units() const { return pieces * in_chunks * out_chunks; }
-};
-
-// The rows that a call has drawn, in ascending order, a row as often as it was.
-struct DrawnRows {
-  const double* size;
-  const int64_t* drawn;
-  int64_t count;
-  // A drawn row's weight is this over its size.
-  double weight;
 };
 
 // A call, for the product.

@@ -1,31 +1,34 @@
-// Which rows the row-sampled method draws, from dY and X: their sizes, then the
-// draw of row_draw.h, spread over the threads of a call.
+// Which rows the row-sampled method draws, from dY and X.
 
 #ifndef TF_APPROXGRAD_CC_CPU_ROWS_SAMPLER_H_
 #define TF_APPROXGRAD_CC_CPU_ROWS_SAMPLER_H_
 
+#include <cmath>
 #include <cstdint>
 
 #include "cc/common/geometry.h"
 #include "cc/common/row_draw.h"
 #include "cc/cpu/core/scratch_layout.h"
-#include "cc/cpu/core/unit_queue.h"
+#include "cc/cpu/core/systematic_draw.h"
 #include "cc/cpu/rows/kernels.h"
+#include "cc/cpu/rows/row_squares.h"
 
 namespace tf_approxgrad {
 
-// Scratch of a draw; `drawn` lists the rows in ascending order.
 struct RowSamplerScratch {
-  double* size;        // [rows]
-  double* part_sums;   // [parts]
-  double* group_sums;  // [groups + 1]
+  DrawScratch draw;
   double* pixel_sums;  // [N * H * W] if by_product
-  int64_t* drawn;      // [draws]
 };
 
-RowSamplerScratch LayOutRowSampler(const ConvGeometry& geometry,
-                                   const RowSampling& sampling,
-                                   ScratchLayout* layout);
+inline RowSamplerScratch LayOutRowSampler(const ConvGeometry& g,
+                                          const RowSampling& sampling,
+                                          ScratchLayout* layout) {
+  RowSamplerScratch own;
+  own.draw = LayOutDraw(g.batch * g.positions(), sampling.draws, layout);
+  layout->Place(&own.pixel_sums,
+                sampling.by_product ? g.batch * g.in_rows * g.in_cols : 0);
+  return own;
+}
 
 // One draw. All its arguments must outlive it.
 template <typename T>
@@ -34,40 +37,33 @@ class RowSampler {
   // `input` is read if sampling.by_product alone.
   RowSampler(const ConvGeometry& geometry, const RowSampling& sampling,
              const RowsKernels<T>& kernels, const RowSamplerScratch& scratch,
-             double uniform, const T* input, const T* out_backprop);
+             double uniform, const T* input, const T* out_backprop)
+      : by_product_(sampling.by_product),
+        squares_(geometry, kernels, input, out_backprop,
+                 by_product_ ? scratch.pixel_sums : nullptr),
+        draw_(geometry.batch * geometry.positions(), sampling.draws,
+              sampling.keep_largest, uniform, scratch.draw) {}
 
   // Called by every thread of the call; returns when all rows are drawn.
-  void Run();
-
-  // After Run. Nothing is drawn if a size isn't finite.
-  bool is_finite() const { return draw_.is_finite; }
-  // With weights that make `scale` times the estimate.
-  DrawnRows drawn_rows(double scale) const {
-    return {scratch_.size, scratch_.drawn, draw_.drawn(),
-            scale * draw_.weight()};
+  void Run() {
+    squares_.MeasurePixels();
+    draw_.Run([&](int64_t begin, int64_t end, double* size) {
+      squares_.MeasureRows(begin, end, size);
+      if (by_product_) squares_.MultiplyByPatches(begin, end, size);
+      for (int64_t row = begin; row < end; ++row) {
+        size[row] = std::sqrt(size[row]);
+      }
+    });
   }
+
+  // After Run.
+  bool is_finite() const { return draw_.is_finite(); }
+  DrawnRows drawn_rows(double scale) const { return draw_.drawn_rows(scale); }
 
  private:
-  int64_t rows() const { return geometry_.batch * geometry_.positions(); }
-  int64_t input_pixels() const {
-    return geometry_.batch * geometry_.in_rows * geometry_.in_cols;
-  }
-  // Sizes of the rows of the blocks [begin, end), and the sums of their parts.
-  void MeasureRows(int64_t begin, int64_t end) const;
-  // All that must be known before the rows are drawn.
-  void PrepareDraw();
-
-  const ConvGeometry& geometry_;
-  const RowSampling& sampling_;
-  const RowsKernels<T>& kernels_;
-  const RowSamplerScratch& scratch_;
-  const T* input_;
-  const T* out_backprop_;
-  RowDraw draw_;
-  UnitQueue squares_;
-  UnitQueue measuring_;
-  UnitQueue preparing_;
-  UnitQueue drawing_;
+  bool by_product_;
+  RowSquares<T> squares_;
+  SystematicDraw draw_;
 };
 
 }  // namespace tf_approxgrad

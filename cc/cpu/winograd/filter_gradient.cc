@@ -61,7 +61,7 @@ void WinogradFilterGradient::Compute(const float* input,
                                      const float* out_backprop, void* scratch,
                                      float* filter_backprop,
                                      const RunWorkers& run_workers,
-                                     const DrawnTiles& drawn) const {
+                                     const DrawnRows* drawn) const {
   if (is_empty()) {
     std::fill_n(filter_backprop, geometry_.filter_size() * geometry_.out_depth,
                 0.0f);

@@ -19,7 +19,7 @@ class WinogradFilterGradient {
  public:
   // WinogradApplies(geometry) must hold. `threads` is how many there are, at
   // least 1; a small gradient takes fewer. `drawn_tiles` is the number of
-  // tiles, of CountTiles(geometry), that the gradient is made of.
+  // drawn tiles that the gradient is made of.
   WinogradFilterGradient(
       const ConvGeometry& geometry, int64_t threads,
       InstructionSet instruction_set = ChosenInstructionSet(),
@@ -32,7 +32,7 @@ class WinogradFilterGradient {
   // bits on any number of threads.
   void Compute(const float* input, const float* out_backprop, void* scratch,
                float* filter_backprop, const RunWorkers& run_workers,
-               const DrawnTiles& drawn = {}) const;
+               const DrawnRows* drawn = nullptr) const;
 
  private:
   struct Scratch {

@@ -98,7 +98,6 @@ template <typename Rows, typename Cols>
 inline __attribute__((always_inline)) void WritePixels(const TileProducts& tile,
                                                        int64_t channel,
                                                        int64_t place) {
-  constexpr int kWidth = kLanes<float>;
   Vector<float> half[Rows::kInputs][kPoints];
 #pragma GCC unroll 6
   for (int col = Cols::kBegin; col < Cols::kEnd; ++col) {
@@ -119,14 +118,7 @@ inline __attribute__((always_inline)) void WritePixels(const TileProducts& tile,
     Cols::ApplyTransposed(half[row], pixels);
 #pragma GCC unroll 4
     for (int col = 0; col < Cols::kInputs; ++col) {
-      float* out = tile.pixels[row * kPoints + col] + channel;
-      if (left >= kWidth) {
-        StoreVector(pixels[col], out);
-      } else {
-        float values[kWidth];
-        StoreVector(pixels[col], values);
-        for (int64_t lane = 0; lane < left; ++lane) out[lane] = values[lane];
-      }
+      StoreLanes(pixels[col], left, tile.pixels[row * kPoints + col] + channel);
     }
   }
 }
@@ -181,9 +173,7 @@ void ComputeBlock(const WinogradInputTask& task, int64_t block, float* panels) {
   const ConvGeometry& g = task.g;
   const WinogradInputPlan& plan = task.plan;
   const int64_t first = block * plan.block_tiles;
-  const int64_t end = first + plan.block_tiles < plan.tiles
-                          ? first + plan.block_tiles
-                          : plan.tiles;
+  const int64_t end = EndOfBlock(plan, block);
   float* transformed = panels;
   float* products = panels + kPlanes * plan.in_plane();
   int64_t rows[kPlanes];
@@ -210,9 +200,7 @@ void ComputeBlock(const WinogradInputTask& task, int64_t block, float* panels) {
   pixels.ReadOutput(first, end, steps);
   const int64_t later = first + plan.blocks_ahead * plan.block_tiles;
   if (later < plan.tiles) {
-    const int64_t later_end = later + plan.block_tiles;
-    pixels.ReadInput(later, later_end < plan.tiles ? later_end : plan.tiles,
-                     steps);
+    pixels.ReadInput(later, EndOfBlock(plan, block + plan.blocks_ahead), steps);
   }
   for (int plane = 0; plane < kPlanes; ++plane) {
     MultiplyPlaneOfTiles(task, transformed + plane * plan.in_plane(),

@@ -33,8 +33,8 @@ WinogradInputGradient::WinogradInputGradient(const ConvGeometry& geometry,
     : geometry_(OfOutBackprop(geometry)),
       kernels_(KernelsFor<WinogradKernels>(instruction_set)) {
   if (is_empty()) return;
-  workers_ =
-      UsefulWorkers(WinogradWork(geometry_, CountTiles(geometry_)), threads);
+  workers_ = UsefulWorkers(
+      WinogradWork(geometry_, CutIntoTiles(geometry_).tiles), threads);
   plan_ = PlanWinogradInput(geometry_, kernels_.panel_width, kernels_.tile_rows,
                             workers_);
   workers_ = std::min(workers_, plan_.blocks);

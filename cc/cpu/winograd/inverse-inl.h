@@ -21,7 +21,6 @@ namespace {
 // A vector of output channels of one input channel.
 inline void WriteTaps(const float* sums, int64_t plane_stride, int64_t left,
                       int64_t tap_stride, float* out) {
-  constexpr int kWidth = kLanes<float>;
   Vector<float> half[kTaps][kPoints];
 #pragma GCC unroll 6
   for (int col = 0; col < kPoints; ++col) {
@@ -39,13 +38,7 @@ inline void WriteTaps(const float* sums, int64_t plane_stride, int64_t left,
     Vector<float> taps[kTaps];
     InverseTransform(half[row], taps);
     for (int col = 0; col < kTaps; ++col) {
-      if (left >= kWidth) {
-        StoreVector(taps[col], out);
-      } else {
-        float values[kWidth];
-        StoreVector(taps[col], values);
-        for (int64_t lane = 0; lane < left; ++lane) out[lane] = values[lane];
-      }
+      StoreLanes(taps[col], left, out);
       out += tap_stride;
     }
   }

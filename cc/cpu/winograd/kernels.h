@@ -23,16 +23,10 @@
 #include <cstdint>
 
 #include "cc/common/geometry.h"
+#include "cc/common/row_draw.h"
 #include "cc/cpu/winograd/plan.h"
 
 namespace tf_approxgrad {
-
-// Tiles of which a filter gradient is made, in any order, each with the factor
-// of its part. Without, all tiles.
-struct DrawnTiles {
-  const int32_t* tiles = nullptr;
-  const float* weights = nullptr;
-};
 
 // A filter gradient.
 struct WinogradTask {
@@ -43,7 +37,9 @@ struct WinogradTask {
   // As many as Ci, and as Co.
   const float* zeros;
   float* filter_backprop;
-  DrawnTiles drawn;
+  // The tiles that it is made of, each with the factor of its part; null means
+  // all tiles.
+  const DrawnRows* drawn;
 };
 
 // An input gradient. The geometry is that of the convolution of dY: its input

@@ -44,18 +44,6 @@ constexpr int64_t kMostInputTiles = 128;
 // A transformed vector costs about as much as this many multiply-adds.
 constexpr int64_t kTransformWork = 64;
 
-WinogradTiles CutIntoTiles(const ConvGeometry& g) {
-  WinogradTiles tiles;
-  tiles.tile_rows = DivideUp(g.out_rows, kTilePixels);
-  tiles.tile_cols = DivideUp(g.out_cols, kTilePixels);
-  tiles.tiles = g.batch * tiles.tile_rows * tiles.tile_cols;
-  tiles.last_rows =
-      static_cast<int>(g.out_rows - (tiles.tile_rows - 1) * kTilePixels);
-  tiles.last_cols =
-      static_cast<int>(g.out_cols - (tiles.tile_cols - 1) * kTilePixels);
-  return tiles;
-}
-
 void CutIntoChunks(WinogradPlan* plan) {
   plan->chunk_in_blocks = std::min(plan->in_blocks, kChunkChannels / kInBlock);
   plan->chunk_out_panels =
@@ -86,7 +74,17 @@ bool WinogradApplies(const ConvGeometry& g) {
          g.dilation_rows == 1 && g.dilation_cols == 1;
 }
 
-int64_t CountTiles(const ConvGeometry& g) { return CutIntoTiles(g).tiles; }
+WinogradTiles CutIntoTiles(const ConvGeometry& g) {
+  WinogradTiles tiles;
+  tiles.tile_rows = DivideUp(g.out_rows, kTilePixels);
+  tiles.tile_cols = DivideUp(g.out_cols, kTilePixels);
+  tiles.tiles = g.batch * tiles.tile_rows * tiles.tile_cols;
+  tiles.last_rows =
+      static_cast<int>(g.out_rows - (tiles.tile_rows - 1) * kTilePixels);
+  tiles.last_cols =
+      static_cast<int>(g.out_cols - (tiles.tile_cols - 1) * kTilePixels);
+  return tiles;
+}
 
 double WinogradWork(const ConvGeometry& g, int64_t tiles) {
   const double channels =

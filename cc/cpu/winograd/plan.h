@@ -119,8 +119,8 @@ struct WinogradInputPlan : WinogradTiles {
 // dilation 1, NHWC.
 bool WinogradApplies(const ConvGeometry& geometry);
 
-// Number of tiles of all maps of a batch.
-int64_t CountTiles(const ConvGeometry& geometry);
+// The tiles of the convolution's output.
+WinogradTiles CutIntoTiles(const ConvGeometry& geometry);
 
 // Of either gradient by a number of tiles, for UsefulWorkers.
 double WinogradWork(const ConvGeometry& geometry, int64_t tiles);

@@ -16,6 +16,12 @@ namespace tf_approxgrad {
 namespace TF_APPROXGRAD_TARGET {
 namespace {
 
+template <typename Plan>
+inline int64_t EndOfBlock(const Plan& plan, int64_t block) {
+  const int64_t end = (block + 1) * plan.block_tiles;
+  return end < plan.tiles ? end : plan.tiles;
+}
+
 // A tile's first pixel and its size.
 struct TileOfMap {
   int64_t image;

@@ -134,13 +134,15 @@ void TransformTiles(const WinogradTask& task, int64_t block, int64_t begin,
                  plan.block_tiles * plan.panel_width};
   int64_t places[kPlanes];
   PlacesOfTile(plan, block * plan.block_tiles, begin, places);
-  const bool is_drawn = task.drawn.tiles != nullptr;
+  const bool is_drawn = task.drawn != nullptr;
   TileOfMap tile = FindTile(g, plan.map, is_drawn ? 0 : begin);
   for (int64_t index = begin; index < end; ++index) {
     if (is_drawn) {
-      tile = FindTile(g, plan.map, task.drawn.tiles[index]);
+      const int64_t drawn = task.drawn->drawn[index];
+      tile = FindTile(g, plan.map, drawn);
       tile.rows = tile.cols = kTilePixels;
-      out.scale = task.drawn.weights[index];
+      out.scale =
+          static_cast<float>(task.drawn->weight / task.drawn->size[drawn]);
       ListWholeTile(g, task.out_backprop, task.zeros, tile, out_pixels);
     } else {
       ListOutPixels(g, task.out_backprop, tile, out_pixels);

@@ -20,11 +20,6 @@ namespace tf_approxgrad {
 namespace TF_APPROXGRAD_TARGET {
 namespace {
 
-inline int64_t EndOfBlock(const WinogradPlan& plan, int64_t block) {
-  const int64_t end = (block + 1) * plan.block_tiles;
-  return end < plan.tiles ? end : plan.tiles;
-}
-
 // Multiplies all planes of a block's panels. Calls before_plane(plane), and
 // between() for every pair of panels.
 template <typename BeforePlane, typename Between>
@@ -65,7 +60,7 @@ void MultiplyPiece(const WinogradTask& task, int64_t piece, float* panels,
     const int64_t tiles_end = EndOfBlock(plan, block);
     TransformTiles(task, block, block * plan.block_tiles, tiles_end, panels);
     // Drawn tiles don't follow each other in memory.
-    if (block + 1 < end && task.drawn.tiles == nullptr) {
+    if (block + 1 < end && task.drawn == nullptr) {
       pixels.Read(tiles_end, EndOfBlock(plan, block + 1), steps);
     }
     MultiplyBlock(

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "cc/common/geometry.h"
-#include "cc/common/integer_math.h"
+#include "cc/common/row_draw.h"
 #include "cc/cpu/core/dispatch.h"
 #include "cc/cpu/core/instruction_set.h"
 #include "cc/cpu/winograd/kernels.h"
@@ -98,23 +98,27 @@ void TestAppliesToItsConvolutionsAlone() {
 void TestDrawnTiles(const ConvGeometry& g) {
   const auto x = DrawValues(g.input_size(), OfMeanThree, 1);
   const auto dy = DrawValues(g.output_size(), Normal, 2);
-  const int64_t tile_rows = DivideUp(g.out_rows, kTilePixels);
-  const int64_t tile_cols = DivideUp(g.out_cols, kTilePixels);
-  const int64_t count = CountTiles(g);
-  std::vector<int32_t> tiles{static_cast<int32_t>(count / 2)};
-  std::vector<float> weights{-0.75f};
-  for (int64_t tile = 0; tile < count; tile += 1 + tile % 3) {
-    tiles.push_back(static_cast<int32_t>(tile));
-    weights.push_back(0.5f + static_cast<float>(tile % 5));
+  const WinogradTiles map = CutIntoTiles(g);
+  // A tile's weight is 1 over its size.
+  std::vector<double> size(map.tiles);
+  std::vector<int64_t> tiles{map.tiles / 2};
+  std::vector<float> of_tiles(map.tiles);
+  for (int64_t tile = 0; tile < map.tiles; tile += 1 + tile % 3) {
+    tiles.push_back(tile);
   }
-  std::vector<float> of_tiles(count);
-  for (size_t i = 0; i < tiles.size(); ++i) of_tiles[tiles[i]] += weights[i];
+  for (const int64_t tile : tiles) {
+    size[tile] = 1 / (0.5 - static_cast<double>(tile % 5));
+    of_tiles[tile] += static_cast<float>(1 / size[tile]);
+  }
+  const DrawnRows drawn{size.data(), tiles.data(),
+                        static_cast<int64_t>(tiles.size()), 1};
   auto weighted = dy;
   for (int64_t p = 0; p < g.batch * g.positions(); ++p) {
     const int64_t n = p / g.positions();
     const int64_t row = p % g.positions() / g.out_cols / kTilePixels;
     const int64_t col = p % g.out_cols / kTilePixels;
-    const float weight = of_tiles[(n * tile_rows + row) * tile_cols + col];
+    const float weight =
+        of_tiles[(n * map.tile_rows + row) * map.tile_cols + col];
     for (int64_t co = 0; co < g.out_depth; ++co) {
       weighted[p * g.out_depth + co] *= weight;
     }
@@ -123,12 +127,11 @@ void TestDrawnTiles(const ConvGeometry& g) {
   for (const InstructionSet set : InstructionSets()) {
     std::vector<float> first;
     for (const int64_t threads : {1, 3}) {
-      const WinogradFilterGradient gradient(g, threads, set,
-                                            static_cast<int64_t>(tiles.size()));
+      const WinogradFilterGradient gradient(g, threads, set, drawn.count);
       const AlignedMemory scratch(gradient.scratch_bytes());
       std::vector<float> result(g.filter_size() * g.out_depth, NAN);
       gradient.Compute(x.data(), dy.data(), scratch.data, result.data(),
-                       RunOneByOne, {tiles.data(), weights.data()});
+                       RunOneByOne, &drawn);
       const double error = RelativeError(result, expected);
       Check(error <= kLargestError,
             Describe(g) + ", drawn tiles, " + InstructionSetName(set) +

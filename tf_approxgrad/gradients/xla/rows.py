@@ -19,7 +19,7 @@ from tf_approxgrad.gradients.xla.philox import uniforms
 from tf_approxgrad.methods import RowSampledGradient
 
 # "ROWS", XORed into the key's high word: a stream of its own, as in
-# cc/common/row_draw.cc.
+# cc/common/row_draw.h.
 _STREAM = 0x524F5753
 # Number of times the limit of q is lowered, as in cc/common/row_draw.h.
 _LIMIT_PASSES = 8

@@ -39,14 +39,15 @@ class Run:
         losses: The training loss in equal parts of the run.
         loss: The final training loss: that of the last tenth of the run.
         accuracy: The accuracy after the last step.
-        predicted_loss: The final training loss by the curve of exact runs.
-        lost_loss: How much more than in the exact run of the same seed the loss is.
-        predicted_lost_loss: The same, by the curve.
+        predicted_loss: The final training loss of the exact run of the same seed, and
+            `predicted_lost_loss`.
+        lost_loss: How much more than in that run the loss is.
+        predicted_lost_loss: The same, by the line through exact runs of all seeds.
         lost_accuracy: How much less than in that run the accuracy is.
-        predicted_lost_accuracy: The same, by the curve.
+        predicted_lost_accuracy: The same, by the line.
         lost_loss_by_noise: As `lost_loss`, by `noise_batch` and the exact runs' earlier
             loss.
-        is_extrapolated: Whether the curve had to be continued.
+        is_extrapolated: Whether the line had to be continued.
     """
 
     network: str
@@ -77,7 +78,7 @@ class Run:
 
     @property
     def is_predicted(self) -> bool:
-        """Whether the curve reaches as far as this run's tau."""
+        """Whether the line reaches as far as this run's tau."""
         return not math.isnan(self.predicted_loss)
 
     @property
@@ -92,7 +93,7 @@ class Agreement:
 
     Attributes:
         runs: Runs in all.
-        predicted: Those that the exact runs' curve reaches.
+        predicted: Those that the exact runs' line reaches.
         close: Those whose loss is predicted within `CLOSE`.
         loss: Spearman's rank correlation of predicted and measured `lost_loss`.
         accuracy: That of `lost_accuracy`.

@@ -265,8 +265,9 @@ def predicted(rows: Sequence[RunRow]) -> list[RunRow]:
     for row in rows:
         exact = [x for x in rows if x.is_exact and _network(x) == _network(row)]
         at_batch = [x for x in exact if x.batch == BATCH]
+        has_exact = any(x.seed == row.seed for x in at_batch)
         found.append(
-            row if row.is_exact or not at_batch else _predicted(row, exact, at_batch)
+            _predicted(row, exact, at_batch) if has_exact and not row.is_exact else row
         )
     return found
 
@@ -277,13 +278,12 @@ def _predicted(
     base = without_runs(row.tau, BATCH, row.noise_batch)
     losses = np.mean([[*map(float, x.losses.split())] for x in at_batch], axis=0)
     # The same batches of images: their part of the differences cancels out.
-    for x in at_batch:
-        if x.seed == row.seed:
-            row = dataclasses.replace(
-                row,
-                lost_loss=row.loss - x.loss,
-                lost_accuracy=x.accuracy - row.accuracy,
-            )
+    beside = next(x for x in at_batch if x.seed == row.seed)
+    row = dataclasses.replace(
+        row,
+        lost_loss=row.loss - beside.loss,
+        lost_accuracy=beside.accuracy - row.accuracy,
+    )
     # Either may not reach as far as tau: NaN stays then.
     with contextlib.suppress(ValueError):
         by_noise = predict_by_history(base, losses, None)
@@ -293,7 +293,7 @@ def _predicted(
         by_runs = predict_by_runs(base, runs)
         row = dataclasses.replace(
             row,
-            predicted_loss=by_runs.loss,
+            predicted_loss=beside.loss + by_runs.lost_loss,
             predicted_lost_loss=by_runs.lost_loss,
             predicted_lost_accuracy=by_runs.lost_accuracy,
             is_extrapolated=by_runs.is_extrapolated,

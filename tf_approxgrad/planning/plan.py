@@ -135,21 +135,22 @@ class Plan(PlanFigures, Schedule):
 
         Exact training with batch B / (1 + tau) is as noisy as the plan. So `runs`, a
         few exact ones at several batch sizes and with the same number of steps, tell
-        the loss and the accuracy: those at that batch size on the curve through them.
-        They may be shorter than the training that is planned, but what they lose then
-        is that of short training. With `history`, of one exact run with batch B, they
-        are what it had earlier by the factor 1 + tau * noise_batch / (B + noise_batch).
-        Without both, only the factor is predicted.
+        the loss and the accuracy: those at that batch size, on the line of least
+        squares over 1 / sqrt(batch size). They may be shorter than the training that is
+        planned, but what they lose then is that of short training. With `history`, of
+        one exact run with batch B, they are what it had earlier by the factor
+        1 + tau * noise_batch / (B + noise_batch). Without both, only the factor is
+        predicted.
 
         Biased methods lose what no variance tells: don't trust the prediction there.
 
         Args:
             runs: `BatchRun` objects, at least two batch sizes; or a dict of Keras
                 `History` objects, or of dicts with "loss" and perhaps "accuracy", by
-                batch size. A list of these means several runs with other seeds, from
-                which the prediction has a standard deviation. The final loss of a
-                `History` is the mean over the last tenth of its epochs; its accuracy is
-                that of the validation, if it has one.
+                batch size. A list of these means several runs with other seeds. From
+                three runs on the prediction has a standard deviation. The final loss of
+                a `History` is the mean over the last tenth of its epochs; its accuracy
+                is that of the validation, if it has one.
             history: A Keras `History`, or a list of the losses by epoch or step.
             tau: Extra variance, at least 0. `None` means the plan's own. Pass the mean
                 over training where it is known, as from the logs of `AdaptivePlan`.

@@ -1,12 +1,14 @@
 """What a plan's noise costs: the final training loss and accuracy, from exact runs.
 
-Noise is the reciprocal of a batch size: that of a plan with tau is (1 + tau) / B.
+Loss and accuracy count as linear in 1 / sqrt(batch size), the standard deviation of the
+noise. Of the powers of the batch size, this one foretold best what exact runs of other
+batch sizes lost.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import statistics
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -30,7 +32,6 @@ from tf_approxgrad.utils.checks import check_finite
 
 # How far beyond the runs' batch sizes a curve is continued.
 _FARTHEST = 2.0
-_DRAWS = 500
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +50,8 @@ class Prediction:
             scale: 1 + tau * noise_batch / (B + noise_batch).
         loss: Final training loss. `None` if there are no runs to tell it from.
         lost_loss: How much higher it is than that of exact training.
-        loss_deviation: Standard deviation of `lost_loss`, by how much runs of equal
-            batch size differ. `None` if no batch size has two runs.
+        loss_deviation: Standard deviation of `lost_loss`, by how far the runs are from
+            the line through them. `None` if there are only two.
         accuracy, lost_accuracy, accuracy_deviation: The same of the accuracy, from 0 to
             1; how much lower it is.
         is_extrapolated: Whether a batch size is outside those of the runs.
@@ -79,8 +80,8 @@ class Prediction:
         )
         parts = []
         if self.loss is not None and self.lost_loss is not None:
-            lost = f"{self.lost_loss:+.3g}{_spread(self.loss_deviation)}"
-            parts.append(f"final training loss {self.loss:.4g} ({lost})")
+            lost = f"{self.lost_loss:+.2g}{_spread(self.loss_deviation)}"
+            parts.append(f"final training loss {self.loss:.3g} ({lost})")
         if self.accuracy is not None and self.lost_accuracy is not None:
             deviation = self.accuracy_deviation
             spread = _spread(None if deviation is None else 100 * deviation)
@@ -169,8 +170,7 @@ def _biased_names(methods: Iterable[GradientMethod]) -> tuple[str, ...]:
 def predict_by_runs(base: Prediction, runs: Sequence[BatchRun]) -> Prediction:
     """Adds the loss and the accuracy by the curve of exact runs.
 
-    The curve is the nearest one, by the squares of differences, that never falls as the
-    noise grows, with straight lines between the batch sizes.
+    The curve is a line over 1 / sqrt(batch size), by least squares.
 
     Args:
         base: The prediction without.
@@ -196,8 +196,8 @@ def predict_by_runs(base: Prediction, runs: Sequence[BatchRun]) -> Prediction:
             f"runs has batch sizes {sizes}, but the plan's is {base.batch_size}: add "
             f"some of at least {base.batch_size / _FARTHEST:.0f}"
         )
-    places = np.array([1 / base.batch_size, 1 / base.effective_batch])
-    exact, loss, deviation = _by_curve(
+    places = np.array([base.batch_size, base.effective_batch]) ** -0.5
+    exact, loss, deviation = _on_line(
         places, [(run.batch_size, run.loss) for run in runs]
     )
     found = dataclasses.replace(
@@ -212,7 +212,7 @@ def predict_by_runs(base: Prediction, runs: Sequence[BatchRun]) -> Prediction:
     known = [(r.batch_size, -r.accuracy) for r in runs if r.accuracy is not None]
     if {size for size, _ in known} != set(sizes):
         return found
-    exact, accuracy, deviation = _by_curve(places, known)
+    exact, accuracy, deviation = _on_line(places, known)
     return dataclasses.replace(
         found,
         accuracy=min(max(-accuracy, 0.0), 1.0),
@@ -242,51 +242,24 @@ def predict_by_history(
     return dataclasses.replace(found, accuracy=accuracy, lost_accuracy=lost)
 
 
-def _by_curve(
+def _on_line(
     places: np.ndarray, points: Sequence[tuple[int, float]]
 ) -> tuple[float, float, float | None]:
-    """A curve's values, and the deviation of their difference.
+    """Values on the line of least squares, and the deviation of their difference.
 
     Args:
-        places: Two noises.
+        places: Two batch sizes to the power -1/2, the larger size first.
         points: Pairs of a batch size and what grows with the noise.
     """
-    groups: dict[int, list[float]] = {}
-    for size, value in sorted(points, reverse=True):
-        groups.setdefault(size, []).append(value)
-    noises = 1 / np.array(list(groups))
-    means = np.array([statistics.fmean(group) for group in groups.values()])
-    counts = np.array([len(group) for group in groups.values()])
-    exact, other = _curve(places, noises, means, counts)
-    freedom = counts.sum() - len(counts)
+    sizes, values = np.array(points, np.float64).T
+    noises = sizes**-0.5 - np.mean(sizes**-0.5)
+    spread = np.sum(noises**2)
+    # Less noise never costs more.
+    slope = max(np.sum(noises * values) / spread, 0.0)
+    first, last = values.mean() + slope * (places - np.mean(sizes**-0.5))
+    freedom = len(points) - 2
     if freedom == 0:
-        return exact, other, None
-    squares = sum(len(group) * statistics.pvariance(group) for group in groups.values())
-    errors = np.sqrt(squares / freedom / counts)
-    # What other runs would have given: of the curve no formula is known.
-    draws = np.random.default_rng(0).normal(means, errors, (_DRAWS, len(means)))
-    differences = [np.diff(_curve(places, noises, d, counts)) for d in draws]
-    return exact, other, float(np.std(differences))
-
-
-def _curve(
-    places: np.ndarray, noises: np.ndarray, means: np.ndarray, counts: np.ndarray
-) -> tuple[float, float]:
-    """Values at two noises; beyond the ends along the line through both."""
-    values = isotonic(means, counts)
-    slope = (values[-1] - values[0]) / (noises[-1] - noises[0])
-    inside = np.clip(places, noises[0], noises[-1])
-    found = np.interp(inside, noises, values) + slope * (places - inside)
-    return float(found[0]), float(found[1])
-
-
-def isotonic(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The nearest values that never fall, by weighted squares of the differences."""
-    blocks: list[tuple[float, float, int]] = []
-    for value, weight in zip(values, weights, strict=True):
-        blocks.append((float(value), float(weight), 1))
-        # Neighbours in the wrong order become their mean.
-        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
-            (low, w, n), (high, v, m) = blocks[-2:]
-            blocks[-2:] = [((low * w + high * v) / (w + v), w + v, n + m)]
-    return np.repeat([x for x, _, _ in blocks], [n for _, _, n in blocks])
+        return float(first), float(last), None
+    variance = np.sum((values - values.mean() - slope * noises) ** 2) / freedom
+    deviation = math.sqrt(variance / spread) * (places[1] - places[0])
+    return float(first), float(last), float(deviation)

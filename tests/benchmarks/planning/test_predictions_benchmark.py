@@ -79,13 +79,14 @@ def test_exact_runs_alone_predict_the_others() -> None:
         for batch in (128, 64)
         for seed in (0, 1)
     ]
-    # As half of the batch does; too far from the curve; and of another network.
+    # As half of the batch does; too far from the line; and of another network.
     runs = [make_run("max", 128, seed, 10 / 64 + 0.01 * seed, 1.0) for seed in (0, 1)]
     runs += [make_run("max", 128, 0, 1.0, 9.0)]
     other = dataclasses.replace(runs[0], network="vgg19")
     found = predictions.predicted(rows_of([*exact, *runs, other]))
-    mean = 10 / 64 + 0.005
-    assert [x.predicted_loss for x in found[4:6]] == pytest.approx([mean, mean])
+    assert [x.predicted_loss for x in found[4:6]] == pytest.approx(
+        [10 / 64 + 0.01 * seed for seed in (0, 1)]
+    )
     assert [x.lost_loss for x in found[4:6]] == pytest.approx([10 / 128] * 2)
     assert [x.lost_accuracy for x in found[4:6]] == pytest.approx([10 / 128] * 2)
     # tau 1 and noise alone: the loss was that of half of the run, 15 parts before.

@@ -160,10 +160,10 @@ def test_predictions_keep_biased_runs_apart(results: Path) -> None:
     ]
     write_csv(results / "predictions.csv", rows, Run)
     assert predictions.predictions().splitlines()[2:] == [
-        "| 2-layer CNN, width 0.5, unbiased | 2 | 2 | 1 of 2 | 1 of 1 |  |  |  |",
-        "| all, unbiased | 2 | 2 | 1 of 2 | 1 of 1 |  |  |  |",
-        "| 2-layer CNN, width 0.5, biased | 2 | 1 | 0 of 1 | 0 of 1 |  |  |  |",
-        "| all, biased | 2 | 1 | 0 of 1 | 0 of 1 |  |  |  |",
+        "| 2-layer CNN, width 0.5, unbiased | 2 | 2 | 1 of 2 |  |  |  |",
+        "| all, unbiased | 2 | 2 | 1 of 2 |  |  |  |",
+        "| 2-layer CNN, width 0.5, biased | 2 | 1 | 0 of 1 |  |  |  |",
+        "| all, biased | 2 | 1 | 0 of 1 |  |  |  |",
     ]
     claim = predictions.prediction_claim("biased").replace("\n", " ")
     assert "Of 2 runs with biased methods on 1 networks, the exact runs reach 1." in (

@@ -24,7 +24,8 @@ PUBLIC_NAMES = re.findall(
     ApproxConv2D ApproxConv1D ApproxConv2DTranspose ApproxSeparableConv2D
     approximate_gradients strip_approximation conversion_report ConversionReport
     bind_step ApproximationCallback SwitchToFullOnPlateau ApproximationSummaries
-    fidelity FidelityReport plan Plan AdaptivePlan models
+    fidelity FidelityReport plan Plan AdaptivePlan BatchRun Prediction
+    models
     """,
 )
 METHOD_NAMES = ["preview", "plot", "fraction"]

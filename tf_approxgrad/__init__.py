@@ -38,8 +38,10 @@ from tf_approxgrad.methods import (
     WinogradGradient,
     ZeroGradient,
 )
+from tf_approxgrad.planning.exact_runs import BatchRun
 from tf_approxgrad.planning.plan import Plan
 from tf_approxgrad.planning.planner import plan
+from tf_approxgrad.planning.prediction import Prediction
 from tf_approxgrad.schedules import (
     Alternate,
     Combined,
@@ -69,6 +71,7 @@ __all__ = [
     "ApproxSeparableConv2D",
     "ApproximationCallback",
     "ApproximationSummaries",
+    "BatchRun",
     "Combined",
     "Constant",
     "ConversionReport",
@@ -81,6 +84,7 @@ __all__ = [
     "MaxGradient",
     "Piecewise",
     "Plan",
+    "Prediction",
     "Ramp",
     "RandomGradient",
     "RowSampledGradient",

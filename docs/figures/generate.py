@@ -31,6 +31,7 @@ from frontier import FRONTIER_TABLES
 from gains import GAIN_TABLES
 from kernels import KERNEL_TABLES
 from plan_tables import PLAN_TABLES
+from predictions import PREDICTION_TABLES
 from smaller_batch import SMALLER_BATCH_TABLES
 from tables import RESULTS
 
@@ -55,6 +56,7 @@ def render(text: str) -> str:
         **GAIN_TABLES,
         **KERNEL_TABLES,
         **PLAN_TABLES,
+        **PREDICTION_TABLES,
         **SMALLER_BATCH_TABLES,
     }
 

@@ -1,5 +1,7 @@
 """The tables of the pages are those of benchmarks/results."""
 
+import dataclasses
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -9,12 +11,14 @@ import frontier
 import gains
 import generate
 import kernels
+import predictions
 import pytest
 import smaller_batch
 import tables
 from pages import ROOT
 
 from benchmarks.frontier.points import Accuracy, StepTime
+from benchmarks.planning.prediction_runs import Run
 from benchmarks.rows import write_csv
 
 PROGRAM = ROOT / "docs" / "figures" / "generate.py"
@@ -119,6 +123,62 @@ def test_realised_gain_is_against_exact_training_to_the_same_loss(
     runs = tables.read("smaller_batch_resnet18")
     realised = [smaller_batch.realised_gain(run) for run in runs]
     assert realised == ["", "", "", "1.25", "", ""]
+
+
+def test_predictions_keep_biased_runs_apart(results: Path) -> None:
+    def run(setting: str, seed: int, is_biased: bool, loss: float) -> Run:
+        return Run(
+            network="cnn2",
+            width=0.5,
+            images=1000,
+            steps=300,
+            batch=128,
+            setting=setting,
+            seed=seed,
+            is_biased=is_biased,
+            tau=0.5,
+            tau_of_sums=0.5,
+            noise_batch=100.0,
+            losses="",
+            loss=loss,
+            accuracy=0.9,
+            predicted_loss=0.4,
+            lost_loss=loss - 0.3,
+            predicted_lost_loss=0.1,
+            lost_accuracy=0.02,
+            predicted_lost_accuracy=0.015,
+        )
+
+    rows = [
+        run("sampled:k=0.1@constant", 0, False, 0.39),
+        run("sampled:k=0.1@constant", 1, False, 0.45),
+        run("max:k=4:scale=1.0@constant", 0, True, 0.8),
+        dataclasses.replace(
+            run("zero@schedule1", 0, True, 0.9), predicted_loss=math.nan
+        ),
+        run("full", 0, False, 0.3),
+    ]
+    write_csv(results / "predictions.csv", rows, Run)
+    assert predictions.predictions().splitlines()[2:] == [
+        "| 2-layer CNN, width 0.5, unbiased | 2 | 2 | 1 of 2 |  |  |  |",
+        "| all, unbiased | 2 | 2 | 1 of 2 |  |  |  |",
+        "| 2-layer CNN, width 0.5, biased | 2 | 1 | 0 of 1 |  |  |  |",
+        "| all, biased | 2 | 1 | 0 of 1 |  |  |  |",
+    ]
+    claim = predictions.prediction_claim("biased").replace("\n", " ")
+    assert "Of 2 runs with biased methods on 1 networks, the exact runs reach 1." in (
+        claim
+    )
+    lines = predictions.predicted_settings("unbiased").splitlines()[2:]
+    name = "2-layer CNN, width 0.5"
+    assert lines == [
+        f"| {name} | `sampled k=0.1` | 2 | 0.500 | 0.400 | 0.420 | 1.5 | 2.0 |"
+    ]
+    lines = predictions.predicted_settings("biased").splitlines()[2:]
+    assert lines == [
+        f"| {name} | `max k=4` | 1 | 0.500 | 0.400 | 0.800 | 1.5 | 2.0 |",
+        f"| {name} | `zero@schedule1` | 1 | 0.500 |  | 0.900 | 1.5 | 2.0 |",
+    ]
 
 
 def test_only_what_lies_between_markers_is_replaced() -> None:

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,10 @@ import keras
 import rich.console
 
 from tf_approxgrad.methods import ExactGradient, GradientMethod
-from tf_approxgrad.planning import report
+from tf_approxgrad.planning import prediction, report
+from tf_approxgrad.planning.exact_runs import BatchRun
 from tf_approxgrad.planning.figures import LayerPlan, PlanFigures, filters_shape
+from tf_approxgrad.planning.prediction import Prediction
 from tf_approxgrad.schedules import Schedule, TableSchedule
 from tf_approxgrad.schedules.arguments import check_cell, layer_names
 from tf_approxgrad.utils.files import write_whole
@@ -121,6 +123,65 @@ class Plan(PlanFigures, Schedule):
                 stacklevel=3,
             )
         return self
+
+    def predict(
+        self,
+        runs: Sequence[BatchRun] | Mapping[int, Any] | None = None,
+        *,
+        history: Any = None,
+        tau: float | None = None,
+    ) -> Prediction:
+        """Predicts what training with the plan loses, in as many steps.
+
+        Exact training with batch B / (1 + tau) is as noisy as the plan. So `runs`, a
+        few exact ones at several batch sizes and with the same number of steps, tell
+        the loss and the accuracy: those at that batch size, on the line of least
+        squares over 1 / sqrt(batch size). They may be shorter than the training that is
+        planned, but what they lose then is that of short training. With `history`, of
+        one exact run with batch B, they are what it had earlier by the factor
+        1 + tau * noise_batch / (B + noise_batch). Without both, only the factor is
+        predicted.
+
+        Biased methods lose what no variance tells: don't trust the prediction there.
+
+        Args:
+            runs: `BatchRun` objects, at least two batch sizes; or a dict of Keras
+                `History` objects, or of dicts with "loss" and perhaps "accuracy", by
+                batch size. A list of these means several runs with other seeds. From
+                three runs on the prediction has a standard deviation. The final loss of
+                a `History` is the mean over the last tenth of its epochs; its accuracy
+                is that of the validation, if it has one.
+            history: A Keras `History`, or a list of the losses by epoch or step.
+            tau: Extra variance, at least 0. `None` means the plan's own. Pass the mean
+                over training where it is known, as from the logs of `AdaptivePlan`.
+
+        Returns:
+            A `Prediction`.
+
+        Raises:
+            TypeError: If an argument has the wrong type.
+            ValueError: If `runs` and `history` are both given; if runs are of fewer
+                than two batch sizes, differ in steps, or all have more than twice or
+                less than half of the batch that is asked for; or if a value isn't
+                allowed, such as NaN.
+
+        Example:
+
+        >>> import keras
+        >>> import numpy as np
+        >>> import tf_approxgrad as tfag
+        >>> model = tfag.models.cnn2(input_shape=(8, 8, 1))
+        >>> x, y = np.random.normal(size=(256, 8, 8, 1)), np.arange(256) % 10
+        >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        >>> plan = tfag.plan(model, x, y, batch_size=128, loss=loss, verbose=False)
+        >>> runs = {
+        ...     128: {"loss": 0.28, "accuracy": 0.89},
+        ...     64: {"loss": 0.34, "accuracy": 0.88},
+        ... }
+        >>> print(plan.predict(runs, tau=0.25).effective_batch)
+        102.4
+        """
+        return prediction.predict(self, runs, history, tau)
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
         """Returns the plan as JSON.

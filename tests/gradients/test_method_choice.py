@@ -86,6 +86,42 @@ def test_variances_are_those_of_the_passes_and_their_gradients_are_exact() -> No
     assert found.extra[tfag.ExactGradient()] == 0
 
 
+def test_methods_without_a_formula_are_drawn_in_turns() -> None:
+    shares = [tfag.TileSampledGradient(share) for share in (0.25, 0.5, 0.75)]
+    choice = MethodChoice([tfag.ExactGradient(), *shares, *ROWS], FILTERS)
+    run, _ = traced(choice)
+    choice.measure(step=0)
+    batches = [inputs(seed) for seed in range(4)]
+    for of in batches:
+        run(of)
+    found = choice.variances()
+    every = [
+        extra_variances(
+            [RecordedCall(of, filter_gradient)], [*shares, *ROWS], tf.constant(3)
+        ).numpy()
+        for of in batches
+    ]
+    # The first is drawn at passes 0 and 3, the others at 1 and at 2.
+    expected = [
+        (every[0][0] + every[3][0]) / 2,
+        every[1][1],
+        every[2][2],
+        *np.mean(every, 0)[3:],
+    ]
+    actual = [found.extra[method] for method in (*shares, *ROWS)]
+    np.testing.assert_allclose(actual, expected, rtol=1e-4)
+
+
+def test_method_that_was_not_drawn_yet_has_no_variance() -> None:
+    shares = [tfag.TileSampledGradient(share) for share in (0.25, 0.5, 0.75)]
+    choice = MethodChoice([tfag.ExactGradient(), *shares], FILTERS)
+    run, _ = traced(choice)
+    choice.measure(step=0)
+    run(inputs(1))
+    run(inputs(2))
+    assert np.isnan(choice.variances().extra[shares[2]])
+
+
 def test_measuring_anew_forgets_the_former_passes() -> None:
     choice = MethodChoice(METHODS, FILTERS)
     run, _ = traced(choice)

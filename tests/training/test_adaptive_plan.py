@@ -44,6 +44,15 @@ def test_a_bound_of_zero_stays_exact() -> None:
     assert adaptive.decision.methods == {}
 
 
+def test_each_of_many_shares_is_drawn_before_a_decision() -> None:
+    # By another scale than 1, the variance has no formula.
+    methods = [tfag.RowSampledGradient(n / 20, scale=0.5) for n in range(1, 11)]
+    adaptive = tfag.AdaptivePlan(methods=methods)
+    make_model().fit(*data(), BATCH, callbacks=[adaptive], verbose=0)
+    assert adaptive.decision is not None
+    assert adaptive.decision.step == len(methods)
+
+
 def test_nothing_is_traced_again() -> None:
     model = make_model()
     adaptive = tfag.AdaptivePlan(max_extra_variance=0.5, every=16)

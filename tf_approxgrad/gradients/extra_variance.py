@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -14,7 +15,12 @@ from tf_approxgrad.gradients.op_inputs import rows_to_draw
 from tf_approxgrad.gradients.squares import squares_of_positions
 from tf_approxgrad.gradients.xla import context as xla
 from tf_approxgrad.gradients.xla.rows import lower_largest
-from tf_approxgrad.methods import ExactGradient, GradientMethod, RowSampledGradient
+from tf_approxgrad.methods import (
+    ExactGradient,
+    GradientMethod,
+    RowSampledGradient,
+    by_share,
+)
 
 
 def extra_variances(
@@ -33,21 +39,75 @@ def extra_variances(
     Returns:
         A float64 vector, an element for each method.
     """
-    found: dict[GradientMethod, tf.Tensor] = {}
-    rows = [
-        method
-        for method in methods
-        if isinstance(method, RowSampledGradient) and _has_formula(method, calls)
-    ]
-    if rows:
-        of_calls = [row_sampled_variances(call.inputs, rows) for call in calls]
-        found.update(zip(rows, tf.unstack(tf.add_n(of_calls)), strict=True))
+    found = _by_formula(calls, methods)
     drawn = [method for method in methods if method not in found]
     if drawn:
         exact = summed_gradient(calls, ExactGradient(), step)
         for method in drawn:
             found[method] = square_sum(summed_gradient(calls, method, step) - exact)
     return tf.stack([found[method] for method in methods])
+
+
+def extra_variances_in_turns(
+    calls: Sequence[RecordedCall],
+    methods: Sequence[GradientMethod],
+    step: tf.Tensor,
+    turn: tf.Tensor,
+    exact: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """As `extra_variances`, with fewer draws.
+
+    Of methods that differ in share alone and have no formula, one is drawn.
+
+    Args:
+        calls, methods, step: As for `extra_variances`.
+        turn: Number of the call, an integer scalar; it says which is drawn.
+        exact: The layer's exact gradient.
+
+    Returns:
+        A float64 vector of V, 0 for methods that weren't drawn, and one of ones, and
+        zeros for these.
+    """
+    found = _by_formula(calls, methods)
+    counts = dict.fromkeys(found, tf.ones([], tf.float64))
+    for family in by_share(method for method in methods if method not in found):
+        number = turn % len(family)
+        shares = tf.constant([getattr(x, "share", 1.0) for x in family], tf.float64)
+        moved = calls
+        if len(family) > 1:
+            inputs = [
+                dataclasses.replace(call.inputs, share=tf.gather(shares, number))
+                for call in calls
+            ]
+            moved = [
+                dataclasses.replace(call, inputs=own)
+                for call, own in zip(calls, inputs, strict=True)
+            ]
+        # The least share stands for all: a share of 1 is computed by another op.
+        gradient = summed_gradient(moved, family[0], step)
+        flags = tf.unstack(tf.one_hot(number, len(family), dtype=tf.float64))
+        variance = square_sum(gradient - exact)
+        for method, flag in zip(family, flags, strict=True):
+            found[method], counts[method] = flag * variance, flag
+    return (
+        tf.stack([found[method] for method in methods]),
+        tf.stack([counts[method] for method in methods]),
+    )
+
+
+def _by_formula(
+    calls: Sequence[RecordedCall], methods: Sequence[GradientMethod]
+) -> dict[GradientMethod, tf.Tensor]:
+    """V of those of the methods that have a formula."""
+    rows = [
+        method
+        for method in methods
+        if isinstance(method, RowSampledGradient) and _has_formula(method, calls)
+    ]
+    if not rows:
+        return {}
+    of_calls = [row_sampled_variances(call.inputs, rows) for call in calls]
+    return dict(zip(rows, tf.unstack(tf.add_n(of_calls)), strict=True))
 
 
 def row_sampled_variances(

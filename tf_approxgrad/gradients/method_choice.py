@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
-from tf_approxgrad.gradients.extra_variance import extra_variances, square_sum
+from tf_approxgrad.gradients.extra_variance import (
+    extra_variances,
+    extra_variances_in_turns,
+    square_sum,
+)
 from tf_approxgrad.gradients.inputs import GradientFunction, GradientInputs
 from tf_approxgrad.gradients.observer import RecordedCall
 from tf_approxgrad.gradients.step_switch import branch_function
@@ -44,7 +49,8 @@ class MethodChoice:
         filters: Shape of the filters.
     """
 
-    # In `_sums`, behind passes, most examples, and the sum of |difference|^2 / 2.
+    # In `_sums`, behind passes, most examples, and the sum of |difference|^2 / 2: sums
+    # of V for each method, then their numbers of terms.
     _FIRST_EXTRA = 3
 
     def __init__(
@@ -54,7 +60,7 @@ class MethodChoice:
         self._number = tf.Variable(0, dtype=tf.int32, trainable=False)
         # The exact gradient of the last measured pass.
         self._last = tf.Variable(tf.zeros(filters), trainable=False)
-        size = self._FIRST_EXTRA + len(self.methods)
+        size = self._FIRST_EXTRA + 2 * len(self.methods)
         self._sums = tf.Variable(tf.zeros([size], tf.float64), trainable=False)
         self._approximated = self._since = 0
 
@@ -94,12 +100,18 @@ class MethodChoice:
 
     def variances(self) -> ChoiceVariances:
         """What was measured since `measure`, in at least two passes."""
-        passes, batch_size, differences, *extra = map(float, self._sums.numpy())
+        passes, batch_size, differences, *others = map(float, self._sums.numpy())
+        extra, counts = others[: len(self.methods)], others[len(self.methods) :]
         return ChoiceVariances(
             int(passes),
             int(batch_size),
             differences / (passes - 1),
-            {m: v / passes for m, v in zip(self.methods, extra, strict=True)},
+            {
+                method: total / count if count else math.nan
+                for method, total, count in zip(
+                    self.methods, extra, counts, strict=True
+                )
+            },
         )
 
     def filter_gradient(
@@ -130,10 +142,19 @@ class MethodChoice:
         gradient = compute(method, inputs)
         inputs = dataclasses.replace(inputs, share=None)
         approximate = [method for method in self.methods if not method.is_exact]
-        call = RecordedCall(inputs, compute)
+        calls = [RecordedCall(inputs, compute)]
         step = tf.zeros([], tf.int64) if inputs.step is None else inputs.step
-        extra = extra_variances([call], approximate, step)
+        if xla.is_compiling():
+            # A share can't be a tensor there.
+            extra = extra_variances(calls, approximate, step)
+            counts = tf.ones_like(extra)
+        else:
+            turn = tf.cast(self._sums[0], tf.int32)
+            extra, counts = extra_variances_in_turns(
+                calls, approximate, step, turn, gradient
+            )
         exact = tf.zeros([len(self.methods) - len(approximate)], tf.float64)
+        found = tf.concat([exact, extra, exact + 1, counts], 0)
         batch = tf.maximum(
             tf.cast(tf.shape(inputs.input)[0], tf.float64), self._sums[1]
         )
@@ -142,7 +163,7 @@ class MethodChoice:
         had_pass = tf.cast(self._sums[0] > 0, tf.float64)
         passes = self._sums[0] + 1
         of_gradient = [passes, batch, self._sums[2] + had_pass * difference]
-        of_methods = self._sums[self._FIRST_EXTRA :] + tf.concat([exact, extra], 0)
+        of_methods = self._sums[self._FIRST_EXTRA :] + found
         self._sums.assign(tf.concat([tf.stack(of_gradient), of_methods], 0))
         self._last.assign(as_float)
         return gradient

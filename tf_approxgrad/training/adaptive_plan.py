@@ -17,7 +17,7 @@ from tf_approxgrad.conversion.step_binding import (
     require_approximated_layers,
 )
 from tf_approxgrad.layers.base import ApproximateLayer
-from tf_approxgrad.methods import MethodLike
+from tf_approxgrad.methods import MethodLike, by_share
 from tf_approxgrad.planning.adaptation import Adaptation
 from tf_approxgrad.planning.candidates import parse_candidates
 from tf_approxgrad.planning.decisions import (
@@ -28,7 +28,7 @@ from tf_approxgrad.planning.decisions import (
 from tf_approxgrad.training.callback import ApproximationCallback
 from tf_approxgrad.utils.checks import check_finite, check_integer
 
-# Backward passes over which variances are measured.
+# Backward passes over which variances are measured, at least.
 _PASSES = 8
 # The most that measuring at each epoch takes of the time.
 _LARGEST_SHARE = 0.01
@@ -102,20 +102,22 @@ class AdaptivePlan(ApproximationCallback):
         self.max_extra_variance = check_finite(
             "max_extra_variance", max_extra_variance, "a number of at least 0", low=0
         )
-        if isinstance(every, str):
-            if every != "epoch":
-                raise ValueError(
-                    f"every={every!r} must be 'epoch' or an integer >= 16."
-                )
-        else:
-            every = check_integer("every", every, 2 * _PASSES)
-        self.every = every
         # Fewer than a plan chooses from: all are measured in training.
         self.methods = parse_candidates(methods, ["product"], [0.5, 0.25, 0.125])
         if not self.methods:
             raise ValueError(
                 f"methods={methods!r} must hold a method that isn't exact, or be None."
             )
+        # Methods that differ in share alone are drawn in turns.
+        self._passes = max(_PASSES, *map(len, by_share(self.methods)))
+        if isinstance(every, str):
+            if every != "epoch":
+                raise ValueError(
+                    f"every={every!r} must be 'epoch' or an integer >= 16."
+                )
+        else:
+            every = check_integer("every", every, 2 * self._passes)
+        self.every = every
         self.path = None if path is None else Path(path)
         # Keras waits for each batch, as its time counts.
         self.async_safe = False
@@ -275,7 +277,7 @@ class AdaptivePlan(ApproximationCallback):
         self._started = now
         self._steps += steps
         if self._is_measuring:
-            if self._steps >= _PASSES:
+            if self._steps >= self._passes:
                 self._decide()
         elif isinstance(self.every, int) and self._steps >= self.every:
             self._measure()

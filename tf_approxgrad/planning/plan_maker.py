@@ -236,7 +236,7 @@ class PlanMaker:
     def _gains(self, calls: Mapping[str, Callable[[], object]]) -> dict[str, float]:
         """How many times as fast as full each is."""
         task = self._bar.add_task("Whole steps", total=None)
-        seconds = time_in_turns(calls, _ROUNDS)
+        seconds = time_in_turns(calls, _ROUNDS, warm_up=1)
         rounds = min(int(_SECONDS / statistics.median(seconds[FULL])), _MOST_ROUNDS)
         if rounds > _ROUNDS:
             others = time_in_turns(calls, rounds - _ROUNDS, warm_up=0)

@@ -48,11 +48,13 @@ class Stream {
   static constexpr int64_t kLine = kLineBytes / sizeof(float);
   static constexpr int64_t kPage = kPageBytes / sizeof(float);
 
-  // A prefetch from a page whose address isn't known yet does nothing (Zen 3).
-  // A load makes it known. Another worker may be writing there: nobody uses
-  // what is read.
-  static void LoadFrom(const float* address) {
+  // A prefetch from a page whose address isn't known yet does nothing on a Zen
+  // 3. A load makes it known, but waits for memory, and a Zen 5 needs none.
+  // Another worker may be writing there: nobody uses what is read.
+  static void LoadFrom([[maybe_unused]] const float* address) {
+#if TF_APPROXGRAD_VECTOR_BYTES != 64
     (void)*static_cast<const volatile float*>(address);
+#endif
   }
 
   const float* next_ = nullptr;

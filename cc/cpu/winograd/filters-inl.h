@@ -45,10 +45,11 @@ inline void TransformFilter(const Vector<float>* taps, int64_t stride,
   }
 }
 
-// The kernels' `transform_filters`. In memory the channels of dY lie next to
-// each other, here those of dX: squares of both change places.
-void TransformFilters(const WinogradInputTask& task, int64_t panel,
-                      int64_t begin, int64_t end) {
+// Transforms the filters of one panel of dX's channels and the channels [begin,
+// end) of dY to [plane, end - begin, kPanelWidth]. In memory the channels of dY
+// lie next to each other, here those of dX: squares of both change places.
+inline void TransformFiltersTo(const WinogradInputTask& task, int64_t panel,
+                               int64_t begin, int64_t end, float* transformed) {
   constexpr int kWidth = kLanes<float>;
   const ConvGeometry& g = task.g;
   const WinogradInputPlan& plan = task.plan;
@@ -77,14 +78,21 @@ void TransformFilters(const WinogradInputTask& task, int64_t panel,
         }
         Transpose<float>(square[tap]);
       }
-      float* transformed = task.transformed_filters +
-                           (panel * g.in_depth + channel) * kPanelWidth + v;
+      float* own = transformed + (channel - begin) * kPanelWidth + v;
       for (int64_t c = 0; c < left; ++c) {
-        TransformFilter(&square[0][c], kWidth, transformed + c * kPanelWidth,
+        TransformFilter(&square[0][c], kWidth, own + c * kPanelWidth,
                         plan.filter_plane());
       }
     }
   }
+}
+
+// The kernels' `transform_filters`.
+void TransformFilters(const WinogradInputTask& task, int64_t panel,
+                      int64_t begin, int64_t end) {
+  TransformFiltersTo(task, panel, begin, end,
+                     task.transformed_filters +
+                         (panel * task.plan.in_depth + begin) * kPanelWidth);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "cc/common/target.h"
 #include "cc/cpu/core/vectors-inl.h"
 #include "cc/cpu/winograd/fetch-inl.h"
+#include "cc/cpu/winograd/filters-inl.h"
 #include "cc/cpu/winograd/kernels.h"
 #include "cc/cpu/winograd/plan.h"
 #include "cc/cpu/winograd/points-inl.h"
@@ -29,10 +30,6 @@ constexpr int kTileRows = 12;
 #else
 constexpr int kTileRows = 6;
 #endif
-
-// Channels of dY that are multiplied at a time: the filters of so many stay in
-// L1 while all tiles pass by, and sums of so many round less.
-constexpr int64_t kInnerChannels = 16 * kInBlock;
 
 // kTileRows tiles times `channels` of a panel of the filters of one plane.
 template <int kVectors>
@@ -55,8 +52,32 @@ __attribute__((noinline)) void MultiplyTiles(const WinogradInputPlan& plan,
   tile.StoreTo(products);
 }
 
-// All of one plane. The last rows may be beyond the plane's tiles, and hold
-// what nobody reads. Calls between() for every kTileRows tiles and panel.
+// The tiles [0, rows) of one plane times `channels` of a panel of its filters,
+// of which `first` is the first. The last rows may be beyond the plane's tiles,
+// and hold what nobody reads. Calls between() for every kTileRows tiles.
+template <typename Between>
+inline void MultiplyPanelOfTiles(const WinogradInputTask& task,
+                                 const float* tiles, const float* filters,
+                                 int64_t panel, int64_t first, int64_t channels,
+                                 int64_t rows, float* products,
+                                 const Between& between) {
+  const WinogradInputPlan& plan = task.plan;
+  const bool is_half = task.g.out_depth - panel * kPanelWidth <= kLanes<float>;
+  const auto multiply = is_half ? &MultiplyTiles<1> : &MultiplyTiles<2>;
+  tiles += first / kInBlock * plan.panel_rows() * kInBlock;
+  for (int64_t row = 0; row < rows; row += kTileRows) {
+    between();
+    multiply(plan, tiles + row * kInBlock, filters, channels, first == 0,
+             products + row * kPanelWidth);
+  }
+}
+
+inline int64_t EndOfInner(const WinogradInputPlan& plan, int64_t first) {
+  const int64_t end = first + kInnerChannels;
+  return end < plan.in_depth ? end : plan.in_depth;
+}
+
+// All of one plane.
 template <typename Between>
 inline void MultiplyPlaneOfTiles(const WinogradInputTask& task,
                                  const float* tiles, const float* filters,
@@ -64,19 +85,10 @@ inline void MultiplyPlaneOfTiles(const WinogradInputTask& task,
                                  const Between& between) {
   const WinogradInputPlan& plan = task.plan;
   for (int64_t panel = 0; panel < plan.out_panels; ++panel) {
-    const bool is_half =
-        task.g.out_depth - panel * kPanelWidth <= kLanes<float>;
-    const auto multiply = is_half ? &MultiplyTiles<1> : &MultiplyTiles<2>;
     for (int64_t first = 0; first < plan.in_depth; first += kInnerChannels) {
-      const int64_t left = plan.in_depth - first;
-      const int64_t channels = left < kInnerChannels ? left : kInnerChannels;
-      const float* own =
-          tiles + first / kInBlock * plan.panel_rows() * kInBlock;
-      for (int64_t row = 0; row < rows; row += kTileRows) {
-        between();
-        multiply(plan, own + row * kInBlock, filters, channels, first == 0,
-                 products + row * kPanelWidth);
-      }
+      const int64_t channels = EndOfInner(plan, first) - first;
+      MultiplyPanelOfTiles(task, tiles, filters, panel, first, channels, rows,
+                           products, between);
       filters += channels * kPanelWidth;
     }
     products += plan.panel_rows() * kPanelWidth;
@@ -85,8 +97,9 @@ inline void MultiplyPlaneOfTiles(const WinogradInputTask& task,
 
 // Where the products of a tile come from and its pixels go to.
 struct TileProducts {
-  // The tile's row in the first panel of every plane.
-  const float* const* planes;
+  // The tile's row in the first panel of every plane; afterwards the next
+  // tile's.
+  const float** planes;
   // kPoints a row.
   float* const* pixels;
   int64_t channels;
@@ -131,6 +144,13 @@ __attribute__((noinline)) void WriteTile(const TileProducts& tile) {
         tile, channel,
         channel / kPanelWidth * tile.stride + channel % kPanelWidth);
   }
+#pragma GCC unroll 6
+  for (int row = Rows::kBegin; row < Rows::kEnd; ++row) {
+#pragma GCC unroll 6
+    for (int col = Cols::kBegin; col < Cols::kEnd; ++col) {
+      tile.planes[row * kPoints + col] += kPanelWidth;
+    }
+  }
 }
 
 using WriteFunction = void (*)(const TileProducts&);
@@ -148,48 +168,68 @@ constexpr WriteFunction kWriteTile[kTilePixels][kTilePixels] = {
     TF_APPROXGRAD_OF_ROWS(3), TF_APPROXGRAD_OF_ROWS(4)};
 #undef TF_APPROXGRAD_OF_ROWS
 
-// Calls visit(tile) for the tiles of a block, after it has set in `rows` the
-// tile's place in each of its planes. What is left there are the numbers of
-// tiles of each plane.
+// Calls visit(tile) for the tiles of a block.
 template <typename Visit>
 inline void ForEachTile(const WinogradInputTask& task, int64_t first,
-                        int64_t end, int64_t* rows, const Visit& visit) {
-  for (int plane = 0; plane < kPlanes; ++plane) rows[plane] = 0;
+                        int64_t end, const Visit& visit) {
   TileOfMap tile = FindTile(task.g, task.plan, first);
   for (int64_t index = first; index < end; ++index) {
     visit(tile);
-    for (int row = PointsBegin(tile.rows); row < PointsEnd(tile.rows); ++row) {
-      for (int col = PointsBegin(tile.cols); col < PointsEnd(tile.cols);
-           ++col) {
-        ++rows[row * kPoints + col];
-      }
-    }
     NextTile(task.g, &tile);
   }
 }
 
+// Transforms the tiles [begin, end) of dY to their places in the panels of a
+// block that begins with the tile `first`.
+inline void TransformTilesOfBlock(const WinogradInputTask& task, int64_t first,
+                                  int64_t begin, int64_t end,
+                                  float* transformed) {
+  const WinogradInputPlan& plan = task.plan;
+  int64_t places[kPlanes];
+  PlacesOfTile(plan, first, begin, places);
+  const float* pixels[kPlanes];
+  float* planes[kPlanes];
+  for (int plane = 0; plane < kPlanes; ++plane) {
+    planes[plane] =
+        transformed + plane * plan.in_plane() + places[plane] * kInBlock;
+  }
+  const TilePanels in{pixels, planes, task.g.in_depth, kInBlock,
+                      plan.panel_rows() * kInBlock};
+  ForEachTile(task, begin, end, [&](const TileOfMap& tile) {
+    ListInPixels(task.g, task.out_backprop, task.zeros, tile, pixels);
+    for (int group = 0; group < kGroups; ++group) {
+      TileFunctions<InTransform>::kOf[group][tile.rows - 1][tile.cols - 1](in);
+    }
+  });
+}
+
+// Makes of a block's products the pixels of dX that the tiles [first, end)
+// have, of `channels` channels from `first_channel` on.
+inline void WritePixelsOfBlock(const WinogradInputTask& task, int64_t first,
+                               int64_t end, int64_t first_channel,
+                               int64_t channels, const float* products) {
+  const WinogradInputPlan& plan = task.plan;
+  float* pixels[kPlanes];
+  const float* planes[kPlanes];
+  for (int plane = 0; plane < kPlanes; ++plane) {
+    planes[plane] = products + plane * plan.out_plane();
+  }
+  const TileProducts out{planes, pixels, channels,
+                         plan.panel_rows() * kPanelWidth};
+  ForEachTile(task, first, end, [&](const TileOfMap& tile) {
+    ListOutPixels(task.g, task.input_backprop + first_channel, tile, pixels);
+    kWriteTile[tile.rows - 1][tile.cols - 1](out);
+  });
+}
+
 // The kernels' `compute_block`.
-void ComputeBlock(const WinogradInputTask& task, int64_t block, float* panels) {
+void ComputeBlock(const WinogradInputTask& task, int64_t block,
+                  float* transformed, float* products) {
   const ConvGeometry& g = task.g;
   const WinogradInputPlan& plan = task.plan;
   const int64_t first = block * plan.block_tiles;
   const int64_t end = EndOfBlock(plan, block);
-  float* transformed = panels;
-  float* products = panels + kPlanes * plan.in_plane();
-  int64_t rows[kPlanes];
-
-  const float* in_pixels[kPlanes];
-  float* in_planes[kPlanes];
-  const TilePanels in{in_pixels, in_planes, g.in_depth, kInBlock,
-                      plan.panel_rows() * kInBlock};
-  ForEachTile(task, first, end, rows, [&](const TileOfMap& tile) {
-    ListInPixels(g, task.out_backprop, task.zeros, tile, in_pixels);
-    for (int plane = 0; plane < kPlanes; ++plane) {
-      in_planes[plane] =
-          transformed + plane * plan.in_plane() + rows[plane] * kInBlock;
-    }
-    TileFunctions<InTransform>::kOf[tile.rows - 1][tile.cols - 1](in);
-  });
+  TransformTilesOfBlock(task, first, first, end, transformed);
 
   // While tiles are multiplied, the pixels that the products become are on
   // their way, and those of a later block.
@@ -202,25 +242,43 @@ void ComputeBlock(const WinogradInputTask& task, int64_t block, float* panels) {
   if (later < plan.tiles) {
     pixels.ReadInput(later, EndOfBlock(plan, block + plan.blocks_ahead), steps);
   }
+  int64_t rows[kPlanes];
+  PlacesOfTile(plan, first, end, rows);
   for (int plane = 0; plane < kPlanes; ++plane) {
     MultiplyPlaneOfTiles(task, transformed + plane * plan.in_plane(),
                          task.transformed_filters + plane * plan.filter_plane(),
                          rows[plane], products + plane * plan.out_plane(),
                          [&] { pixels.Step(); });
   }
+  WritePixelsOfBlock(task, first, end, 0, g.out_depth, products);
+}
 
-  float* out_pixels[kPlanes];
-  const float* out_planes[kPlanes];
-  const TileProducts out{out_planes, out_pixels, g.out_depth,
-                         plan.panel_rows() * kPanelWidth};
-  ForEachTile(task, first, end, rows, [&](const TileOfMap& tile) {
-    ListOutPixels(g, task.input_backprop, tile, out_pixels);
+// The kernels' `transform_tiles`.
+void TransformTilesOfAll(const WinogradInputTask& task, int64_t begin,
+                         int64_t end, float* transformed) {
+  TransformTilesOfBlock(task, 0, begin, end, transformed);
+}
+
+// The kernels' `compute_panel`.
+void ComputePanel(const WinogradInputTask& task, int64_t panel,
+                  const float* transformed, float* filters, float* products) {
+  const WinogradInputPlan& plan = task.plan;
+  int64_t rows[kPlanes];
+  PlacesOfTile(plan, 0, plan.tiles, rows);
+  for (int64_t first = 0; first < plan.in_depth; first += kInnerChannels) {
+    const int64_t end = EndOfInner(plan, first);
+    TransformFiltersTo(task, panel, first, end, filters);
     for (int plane = 0; plane < kPlanes; ++plane) {
-      out_planes[plane] =
-          products + plane * plan.out_plane() + rows[plane] * kPanelWidth;
+      MultiplyPanelOfTiles(task, transformed + plane * plan.in_plane(),
+                           filters + plane * plan.filter_plane(), panel, first,
+                           end - first, rows[plane],
+                           products + plane * plan.out_plane(), [] {});
     }
-    kWriteTile[tile.rows - 1][tile.cols - 1](out);
-  });
+  }
+  const int64_t first_channel = panel * kPanelWidth;
+  const int64_t left = task.g.out_depth - first_channel;
+  WritePixelsOfBlock(task, 0, plan.tiles, first_channel,
+                     left < kPanelWidth ? left : kPanelWidth, products);
 }
 
 }  // namespace

@@ -14,6 +14,9 @@ namespace {
 // Channels of dY whose filters a worker transforms at a time.
 constexpr int64_t kFilterChannels = 64;
 
+// Shared tiles that a worker transforms at a time.
+constexpr int64_t kTiles = 4;
+
 // dX[i] is the sum over k of F[2 - k] * dY[i + k - (2 - padding)].
 ConvGeometry OfOutBackprop(const ConvGeometry& g) {
   ConvGeometry turned = g;
@@ -37,7 +40,8 @@ WinogradInputGradient::WinogradInputGradient(const ConvGeometry& geometry,
       WinogradWork(geometry_, CutIntoTiles(geometry_).tiles), threads);
   plan_ = PlanWinogradInput(geometry_, kernels_.panel_width, kernels_.tile_rows,
                             workers_);
-  workers_ = std::min(workers_, plan_.blocks);
+  workers_ =
+      std::min(workers_, plan_.by_panels ? plan_.out_panels : plan_.blocks);
   plan_.blocks_ahead = workers_;
 }
 
@@ -49,8 +53,10 @@ WinogradInputGradient::Scratch WinogradInputGradient::LayOut(
     ScratchLayout* layout) const {
   Scratch own;
   layout->Place(&own.zeros, geometry_.in_depth);
-  layout->Place(&own.transformed_filters, plan_.filters_size());
-  layout->Place(&own.panels, workers_ * plan_.panels_size());
+  layout->Place(&own.transformed_filters,
+                (plan_.by_panels ? workers_ : 1) * plan_.filters_size());
+  layout->Place(&own.tiles, (plan_.by_panels ? 1 : workers_) * plan_.in_size());
+  layout->Place(&own.products, workers_ * plan_.out_size());
   return own;
 }
 
@@ -76,12 +82,22 @@ void WinogradInputGradient::Compute(const float* filters,
                                filters,       out_backprop,
                                own.zeros,     own.transformed_filters,
                                input_backprop};
+  if (plan_.by_panels) {
+    ComputePanels(task, own, run_workers);
+  } else {
+    ComputeBlocks(task, own, run_workers);
+  }
+}
+
+void WinogradInputGradient::ComputeBlocks(const WinogradInputTask& task,
+                                          const Scratch& own,
+                                          const RunWorkers& run_workers) const {
   const int64_t runs = DivideUp(geometry_.in_depth, kFilterChannels);
   UnitQueue transforming(plan_.out_panels * runs, 1);
   UnitQueue computing(plan_.blocks, 1);
   std::atomic<int64_t> next_worker{0};
   run_workers(workers_, [&] {
-    float* panels = own.panels + next_worker.fetch_add(1) * plan_.panels_size();
+    const int64_t worker = next_worker.fetch_add(1);
     transforming.Run([&](int64_t unit, int64_t) {
       const int64_t begin = unit % runs * kFilterChannels;
       kernels_.transform_filters(
@@ -89,7 +105,29 @@ void WinogradInputGradient::Compute(const float* filters,
           std::min(begin + kFilterChannels, geometry_.in_depth));
     });
     computing.Run([&](int64_t block, int64_t) {
-      kernels_.compute_block(task, block, panels);
+      kernels_.compute_block(task, block, own.tiles + worker * plan_.in_size(),
+                             own.products + worker * plan_.out_size());
+    });
+  });
+}
+
+void WinogradInputGradient::ComputePanels(const WinogradInputTask& task,
+                                          const Scratch& own,
+                                          const RunWorkers& run_workers) const {
+  UnitQueue transforming(DivideUp(plan_.tiles, kTiles), 1);
+  UnitQueue computing(plan_.out_panels, 1);
+  std::atomic<int64_t> next_worker{0};
+  run_workers(workers_, [&] {
+    const int64_t worker = next_worker.fetch_add(1);
+    transforming.Run([&](int64_t begin, int64_t end) {
+      kernels_.transform_tiles(task, begin * kTiles,
+                               std::min(end * kTiles, plan_.tiles), own.tiles);
+    });
+    computing.Run([&](int64_t panel, int64_t) {
+      kernels_.compute_panel(
+          task, panel, own.tiles,
+          own.transformed_filters + worker * plan_.filters_size(),
+          own.products + worker * plan_.out_size());
     });
   });
 }

@@ -34,12 +34,17 @@ class WinogradInputGradient {
  private:
   struct Scratch {
     float* zeros;                // [Co]
-    float* transformed_filters;  // [filters_size]
-    float* panels;               // of each worker
+    float* transformed_filters;  // of all panels, or of each worker
+    float* tiles;                // of each worker, or shared
+    float* products;             // of each worker
   };
 
   bool is_empty() const;
   Scratch LayOut(ScratchLayout* layout) const;
+  void ComputeBlocks(const WinogradInputTask& task, const Scratch& own,
+                     const RunWorkers& run_workers) const;
+  void ComputePanels(const WinogradInputTask& task, const Scratch& own,
+                     const RunWorkers& run_workers) const;
 
   // Of the convolution of dY.
   ConvGeometry geometry_;

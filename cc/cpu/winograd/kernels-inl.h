@@ -18,8 +18,10 @@ namespace TF_APPROXGRAD_TARGET {
 namespace {
 
 inline void Collect(WinogradKernels* kernels) {
-  *kernels = {kPanelWidth,    kTileRows,      &TransformTiles,   &MultiplyPiece,
-              &FinishInBlock, &MultiplyChunk, &TransformFilters, &ComputeBlock};
+  *kernels = {kPanelWidth,       kTileRows,      &TransformTiles,
+              &MultiplyPiece,    &FinishInBlock, &MultiplyChunk,
+              &TransformFilters, &ComputeBlock,  &TransformTilesOfAll,
+              &ComputePanel};
 }
 
 }  // namespace

@@ -86,10 +86,21 @@ struct WinogradKernels {
   void (*transform_filters)(const WinogradInputTask& task, int64_t panel,
                             int64_t begin, int64_t end);
 
-  // Writes the pixels of dX that a block of tiles has, by panels that nobody
-  // else uses. All filters must be transformed.
+  // Writes the pixels of dX that a block of tiles has, with room for tiles and
+  // products that nobody else uses. All filters must be transformed.
   void (*compute_block)(const WinogradInputTask& task, int64_t block,
-                        float* panels);
+                        float* transformed, float* products);
+
+  // If plan.by_panels. Writes the tiles [begin, end) of dY to their places in
+  // the panels that all share.
+  void (*transform_tiles)(const WinogradInputTask& task, int64_t begin,
+                          int64_t end, float* transformed);
+
+  // Writes the channels of dX that a panel has, with room for filters and
+  // products that nobody else uses. All tiles must be transformed.
+  void (*compute_panel)(const WinogradInputTask& task, int64_t panel,
+                        const float* transformed, float* filters,
+                        float* products);
 };
 
 }  // namespace tf_approxgrad

@@ -152,6 +152,12 @@ WinogradInputPlan PlanWinogradInput(const ConvGeometry& g, int64_t panel_width,
       std::max(kInputPanelBytes / tile_bytes,
                g.in_depth * g.out_depth / (g.in_depth + g.out_depth)),
       kFewestInputTiles, kMostInputTiles);
+  plan.by_panels = plan.tiles <= g.out_depth && workers <= plan.out_panels;
+  if (plan.by_panels) {
+    plan.block_tiles = plan.tiles;
+    plan.blocks = 1;
+    return plan;
+  }
   // Every worker should have a block, and as many as the others; of whole
   // product tiles, if it has several.
   const int64_t rounds = DivideUp(plan.tiles, wanted * workers);

@@ -3,6 +3,7 @@
 #ifndef TF_APPROXGRAD_CC_CPU_WINOGRAD_PLAN_H_
 #define TF_APPROXGRAD_CC_CPU_WINOGRAD_PLAN_H_
 
+#include <algorithm>
 #include <cstdint>
 
 #include "cc/common/geometry.h"
@@ -17,8 +18,18 @@ constexpr int kTilePixels = 4;
 constexpr int kPoints = 6;
 constexpr int kPlanes = kPoints * kPoints;
 
+// Rows of points that are transformed together: more would need more registers
+// than there are.
+constexpr int kRowsOfGroup = 2;
+constexpr int kGroups = kPoints / kRowsOfGroup;
+
 // Input channels that lie next to each other in a panel of X.
 constexpr int kInBlock = 16;
+
+// Channels of dY that are multiplied at a time for the input gradient: the
+// filters of so many stay in L1 while all tiles pass by, and sums of so many
+// round less.
+constexpr int64_t kInnerChannels = 16 * kInBlock;
 
 // Distances between planes are so much longer than need be. A tile is written
 // to all planes at once, so they must not lie a power of two apart, or they
@@ -87,6 +98,11 @@ struct WinogradPlan : WinogradTiles {
 // transformed tiles of a block: dY as [plane, in_blocks, tile, kInBlock], the
 // products as [plane, out_panels, tile, panel_width]. The transformed filters
 // are [plane, out_panels, channels of dY, panel_width].
+//
+// Few tiles of many channels have more filters than tiles. There a panel of
+// dX's channels is a unit of work, and takes all tiles, which are a single
+// block: only kInnerChannels of one panel's filters are transformed at a time,
+// for itself, and stay in L2 until they are multiplied.
 struct WinogradInputPlan : WinogradTiles {
   int64_t in_depth = 0;
   int64_t in_blocks = 0;
@@ -95,6 +111,7 @@ struct WinogradInputPlan : WinogradTiles {
   // Tiles of a unit of work.
   int64_t block_tiles = 0;
   int64_t blocks = 0;
+  bool by_panels = false;
   // From a worker's block to that which is probably its next.
   int64_t blocks_ahead = 1;
 
@@ -106,11 +123,15 @@ struct WinogradInputPlan : WinogradTiles {
     return in_blocks * panel_rows() * kInBlock + kPlanePadding;
   }
   int64_t out_plane() const {
-    return out_panels * panel_rows() * panel_width + kPlanePadding;
+    return (by_panels ? 1 : out_panels) * panel_rows() * panel_width +
+           kPlanePadding;
   }
-  int64_t panels_size() const { return kPlanes * (in_plane() + out_plane()); }
+  int64_t in_size() const { return kPlanes * in_plane(); }
+  int64_t out_size() const { return kPlanes * out_plane(); }
   int64_t filter_plane() const {
-    return out_panels * in_depth * panel_width + kPlanePadding;
+    const int64_t channels =
+        by_panels ? std::min(in_depth, kInnerChannels) : out_panels * in_depth;
+    return channels * panel_width + kPlanePadding;
   }
   int64_t filters_size() const { return kPlanes * filter_plane(); }
 };

@@ -81,15 +81,21 @@ inline int64_t TilesBefore(const WinogradTiles& tiles, int64_t index,
 // A tile's row in each plane's panels, if `first` has the first.
 inline void PlacesOfTile(const WinogradTiles& tiles, int64_t first,
                          int64_t index, int64_t* places) {
-  for (int plane = 0; plane < kPlanes; ++plane) {
-    const int row = plane / kPoints;
-    const int col = plane % kPoints;
-    places[plane] = TilesBefore(tiles, index, row, col) -
-                    TilesBefore(tiles, first, row, col);
+  // The first of the points that the same tiles have.
+  constexpr int kSame[kPoints] = {0, 0, 2, 2, 2, 5};
+  for (int row = 0; row < kPoints; ++row) {
+    for (int col = 0; col < kPoints; ++col) {
+      const int plane = row * kPoints + col;
+      const int same = kSame[row] * kPoints + kSame[col];
+      places[plane] = same < plane ? places[same]
+                                   : TilesBefore(tiles, index, row, col) -
+                                         TilesBefore(tiles, first, row, col);
+    }
   }
 }
 
-// The pixels of `input` that a tile meets, kPoints a row; zeros outside.
+// The pixels of `input` that a tile meets, kPoints a row; zeros outside. Always
+// whole rows, without branches.
 inline void ListInPixels(const ConvGeometry& g, const float* input,
                          const float* zeros, const TileOfMap& tile,
                          const float** pixels) {
@@ -97,13 +103,14 @@ inline void ListInPixels(const ConvGeometry& g, const float* input,
   const int64_t first_col = tile.col - g.pad_left;
   for (int i = 0; i < tile.rows + 2; ++i) {
     const int64_t row = first_row + i;
-    const bool has_row = row >= 0 && row < g.in_rows;
-    const int64_t line = (tile.image * g.in_rows + row) * g.in_cols;
-    for (int j = 0; j < tile.cols + 2; ++j) {
-      const int64_t col = first_col + j;
-      const bool is_inside = has_row && col >= 0 && col < g.in_cols;
-      pixels[i * kPoints + j] =
-          is_inside ? input + (line + col) * g.in_depth : zeros;
+    const uint64_t cols = row >= 0 && row < g.in_rows ? g.in_cols : 0;
+    int64_t place =
+        ((tile.image * g.in_rows + row) * g.in_cols + first_col) * g.in_depth;
+#pragma GCC unroll 6
+    for (int j = 0; j < kPoints; ++j) {
+      const bool is_inside = static_cast<uint64_t>(first_col + j) < cols;
+      pixels[i * kPoints + j] = is_inside ? input + place : zeros;
+      place += g.in_depth;
     }
   }
 }

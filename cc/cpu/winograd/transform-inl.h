@@ -22,8 +22,9 @@ namespace {
 struct TilePanels {
   // Of each pixel, row by row, kPoints a row.
   const float* const* pixels;
-  // The tile's row in the first panel of every plane.
-  float* const* planes;
+  // The tile's row in the first panel of every plane; afterwards the next
+  // tile's.
+  float** planes;
   int64_t channels;
   // Channels next to each other in a panel, and from one panel to the next.
   int64_t width;
@@ -32,11 +33,21 @@ struct TilePanels {
   float scale = 1;
 };
 
-template <typename Rows, typename Cols, bool kWhole, bool kScaled>
+// The rows of points of a group that a tile of Rows has.
+template <typename Rows, int kGroup>
+struct RowsOfGroup {
+  static constexpr int kFirst = kGroup * kRowsOfGroup;
+  static constexpr int kBegin = kFirst > Rows::kBegin ? kFirst : Rows::kBegin;
+  static constexpr int kEnd =
+      kFirst + kRowsOfGroup < Rows::kEnd ? kFirst + kRowsOfGroup : Rows::kEnd;
+};
+
+template <typename Rows, typename Cols, int kGroup, bool kWhole, bool kScaled>
 inline __attribute__((always_inline)) void TransformVector(
     const TilePanels& tile, int64_t channel, int64_t place) {
   constexpr int kWidth = kLanes<float>;
-  Vector<float> half[kPoints][Cols::kInputs];
+  using Group = RowsOfGroup<Rows, kGroup>;
+  Vector<float> half[kRowsOfGroup][Cols::kInputs];
 #pragma GCC unroll 6
   for (int col = 0; col < Cols::kInputs; ++col) {
     Vector<float> in[Rows::kInputs];
@@ -56,15 +67,15 @@ inline __attribute__((always_inline)) void TransformVector(
     }
     Vector<float> at[kPoints];
     Rows::Apply(in, at);
-#pragma GCC unroll 6
-    for (int point = Rows::kBegin; point < Rows::kEnd; ++point) {
-      half[point][col] = at[point];
+#pragma GCC unroll 2
+    for (int point = Group::kBegin; point < Group::kEnd; ++point) {
+      half[point - Group::kFirst][col] = at[point];
     }
   }
-#pragma GCC unroll 6
-  for (int row = Rows::kBegin; row < Rows::kEnd; ++row) {
+#pragma GCC unroll 2
+  for (int row = Group::kBegin; row < Group::kEnd; ++row) {
     Vector<float> at[kPoints];
-    Cols::Apply(half[row], at);
+    Cols::Apply(half[row - Group::kFirst], at);
 #pragma GCC unroll 6
     for (int col = Cols::kBegin; col < Cols::kEnd; ++col) {
       StoreVector(at[col], tile.planes[row * kPoints + col] + place);
@@ -72,50 +83,69 @@ inline __attribute__((always_inline)) void TransformVector(
   }
 }
 
-// All channels of a tile, and zeros up to the next whole vector.
-template <typename Rows, typename Cols, bool kScaled = false>
+// All channels of a tile, and zeros up to the next whole vector, at the points
+// of a group.
+template <typename Rows, typename Cols, int kGroup, bool kScaled = false>
 __attribute__((noinline)) void TransformTile(const TilePanels& tile) {
   constexpr int kWidth = kLanes<float>;
-  int64_t panel = 0;
-  int64_t within = 0;
-  int64_t channel = 0;
-  for (; channel + kWidth <= tile.channels; channel += kWidth) {
-    TransformVector<Rows, Cols, true, kScaled>(tile, channel, panel + within);
-    within += kWidth;
-    if (within == tile.width) {
-      within = 0;
-      panel += tile.stride;
+  using Group = RowsOfGroup<Rows, kGroup>;
+  if constexpr (Group::kBegin < Group::kEnd) {
+    int64_t panel = 0;
+    int64_t within = 0;
+    int64_t channel = 0;
+    for (; channel + kWidth <= tile.channels; channel += kWidth) {
+      TransformVector<Rows, Cols, kGroup, true, kScaled>(tile, channel,
+                                                         panel + within);
+      within += kWidth;
+      if (within == tile.width) {
+        within = 0;
+        panel += tile.stride;
+      }
     }
-  }
-  if (channel < tile.channels) {
-    TransformVector<Rows, Cols, false, kScaled>(tile, channel, panel + within);
+    if (channel < tile.channels) {
+      TransformVector<Rows, Cols, kGroup, false, kScaled>(tile, channel,
+                                                          panel + within);
+    }
+#pragma GCC unroll 2
+    for (int row = Group::kBegin; row < Group::kEnd; ++row) {
+#pragma GCC unroll 6
+      for (int col = Cols::kBegin; col < Cols::kEnd; ++col) {
+        tile.planes[row * kPoints + col] += tile.width;
+      }
+    }
   }
 }
 
 using TileFunction = void (*)(const TilePanels&);
 
-// For tiles of [rows - 1][cols - 1] pixels of dY.
+// For each group and tiles of [rows - 1][cols - 1] pixels of dY.
 template <template <int> class Transform>
 struct TileFunctions {
-#define TF_APPROXGRAD_OF_ROWS(ROWS)                    \
-  {                                                    \
-    &TransformTile<Transform<ROWS>, Transform<1>>,     \
-        &TransformTile<Transform<ROWS>, Transform<2>>, \
-        &TransformTile<Transform<ROWS>, Transform<3>>, \
-        &TransformTile<Transform<ROWS>, Transform<4>>, \
+#define TF_APPROXGRAD_OF_ROWS(GROUP, ROWS)                    \
+  {                                                           \
+    &TransformTile<Transform<ROWS>, Transform<1>, GROUP>,     \
+        &TransformTile<Transform<ROWS>, Transform<2>, GROUP>, \
+        &TransformTile<Transform<ROWS>, Transform<3>, GROUP>, \
+        &TransformTile<Transform<ROWS>, Transform<4>, GROUP>, \
   }
-  static constexpr TileFunction kOf[kTilePixels][kTilePixels] = {
-      TF_APPROXGRAD_OF_ROWS(1), TF_APPROXGRAD_OF_ROWS(2),
-      TF_APPROXGRAD_OF_ROWS(3), TF_APPROXGRAD_OF_ROWS(4)};
+#define TF_APPROXGRAD_OF_GROUP(GROUP)                                     \
+  {                                                                       \
+    TF_APPROXGRAD_OF_ROWS(GROUP, 1), TF_APPROXGRAD_OF_ROWS(GROUP, 2),     \
+        TF_APPROXGRAD_OF_ROWS(GROUP, 3), TF_APPROXGRAD_OF_ROWS(GROUP, 4), \
+  }
+  static constexpr TileFunction kOf[kGroups][kTilePixels][kTilePixels] = {
+      TF_APPROXGRAD_OF_GROUP(0), TF_APPROXGRAD_OF_GROUP(1),
+      TF_APPROXGRAD_OF_GROUP(2)};
+#undef TF_APPROXGRAD_OF_GROUP
 #undef TF_APPROXGRAD_OF_ROWS
 };
 
-// Transforms a tile that was drawn: a whole one, with its weight.
-inline void TransformDrawnTile(const TilePanels& in, const TilePanels& out) {
-  TileFunctions<InTransform>::kOf[kTilePixels - 1][kTilePixels - 1](in);
-  TransformTile<OutTransform<kTilePixels>, OutTransform<kTilePixels>, true>(
-      out);
-}
+// Those of a drawn tile's dY: a whole one, with its weight.
+using WholeOutTransform = OutTransform<kTilePixels>;
+constexpr TileFunction kOfDrawnOut[kGroups] = {
+    &TransformTile<WholeOutTransform, WholeOutTransform, 0, true>,
+    &TransformTile<WholeOutTransform, WholeOutTransform, 1, true>,
+    &TransformTile<WholeOutTransform, WholeOutTransform, 2, true>};
 
 // The kernels' `transform`.
 void TransformTiles(const WinogradTask& task, int64_t block, int64_t begin,
@@ -134,6 +164,12 @@ void TransformTiles(const WinogradTask& task, int64_t block, int64_t begin,
                  plan.block_tiles * plan.panel_width};
   int64_t places[kPlanes];
   PlacesOfTile(plan, block * plan.block_tiles, begin, places);
+  for (int plane = 0; plane < kPlanes; ++plane) {
+    in_planes[plane] =
+        in_panels + plane * plan.in_plane() + places[plane] * kInBlock;
+    out_planes[plane] = out_panels + plane * plan.out_plane() +
+                        places[plane] * plan.panel_width;
+  }
   const bool is_drawn = task.drawn != nullptr;
   TileOfMap tile = FindTile(g, plan.map, is_drawn ? 0 : begin);
   for (int64_t index = begin; index < end; ++index) {
@@ -148,24 +184,17 @@ void TransformTiles(const WinogradTask& task, int64_t block, int64_t begin,
       ListOutPixels(g, task.out_backprop, tile, out_pixels);
     }
     ListInPixels(g, task.input, task.zeros, tile, in_pixels);
-    for (int row = PointsBegin(tile.rows); row < PointsEnd(tile.rows); ++row) {
-      for (int col = PointsBegin(tile.cols); col < PointsEnd(tile.cols);
-           ++col) {
-        const int plane = row * kPoints + col;
-        const int64_t place = places[plane]++;
-        in_planes[plane] =
-            in_panels + plane * plan.in_plane() + place * kInBlock;
-        out_planes[plane] =
-            out_panels + plane * plan.out_plane() + place * plan.panel_width;
-      }
+    for (int group = 0; group < kGroups; ++group) {
+      TileFunctions<InTransform>::kOf[group][tile.rows - 1][tile.cols - 1](in);
     }
-    if (is_drawn) {
-      TransformDrawnTile(in, out);
-    } else {
-      TileFunctions<InTransform>::kOf[tile.rows - 1][tile.cols - 1](in);
-      TileFunctions<OutTransform>::kOf[tile.rows - 1][tile.cols - 1](out);
-      NextTile(g, &tile);
+    for (int group = 0; group < kGroups; ++group) {
+      const TileFunction transform =
+          is_drawn ? kOfDrawnOut[group]
+                   : TileFunctions<OutTransform>::kOf[group][tile.rows - 1]
+                                                     [tile.cols - 1];
+      transform(out);
     }
+    if (!is_drawn) NextTile(g, &tile);
   }
 }
 

@@ -175,17 +175,15 @@ void MultiplyByTap(const InputProductTask<T>& task, int64_t count,
         out_depth - co < kProductRows ? out_depth - co : kProductRows;
     for (int64_t first = 0; first < count; first += kGathered) {
       const TileRows<Accumulator> tile_rows{
-          channels,
-          nullptr,
-          nullptr,
-          own.rows + first * out_depth + co * kGathered,
-          filter + co * panel,
+          channels, nullptr,
+          nullptr,  own.rows + first * out_depth + co * kGathered,
+          nullptr,  filter + co * panel,
           co == 0};
       const int64_t rows =
           count - first < kGathered ? count - first : kGathered;
-      MultiplyPanel<Pixels::kGathered>(tile_rows, panel > kLanes<Accumulator>,
-                                       0, rows, own.products + first * panel,
-                                       panel);
+      MultiplyPanel<Pixels::kGatheredAll>(tile_rows,
+                                          panel > kLanes<Accumulator>, 0, rows,
+                                          own.products + first * panel, panel);
     }
   }
 }

@@ -7,6 +7,7 @@
 #include "cc/common/target.h"
 #include "cc/cpu/core/filter_pack-inl.h"
 #include "cc/cpu/core/vectors-inl.h"
+#include "cc/cpu/rows/draw-inl.h"
 #include "cc/cpu/rows/input_product-inl.h"
 #include "cc/cpu/rows/kernels.h"
 #include "cc/cpu/rows/norms-inl.h"
@@ -21,6 +22,11 @@ template <typename T>
 void Collect(RowsKernels<T>* kernels) {
   *kernels = {kLanes<typename AccumulatorOf<T>::type>,
               &SquareSums<T>,
+              &MultiplyByPatchSquares,
+              &SumParts,
+              &LimitOfLargest,
+              &LowerSizes,
+              &DrawRows,
               &ArrangePixels<T>,
               &ProductWorkerBytes<T>,
               &MultiplyUnit<T>,

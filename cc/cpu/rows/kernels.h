@@ -28,6 +28,7 @@
 
 #include "cc/common/float_types.h"
 #include "cc/common/geometry.h"
+#include "cc/common/row_draw.h"
 #include "cc/cpu/core/packed_filter.h"
 
 namespace tf_approxgrad {
@@ -69,12 +70,10 @@ struct ProductTask {
 
   const ConvGeometry& g;
   const ProductPlan& plan;
-  // X as [N, H, W, Ci] in the accumulators' type.
-  const Accumulator* pixels;
+  // X as [N, H, W, Ci].
+  const T* pixels;
   const T* out_backprop;
   DrawnRows rows;
-  // As many as Ci.
-  const Accumulator* zeros;
   // Sums [pieces, KH, KW, Ci, Co] if there are several pieces.
   Accumulator* piece_sums;
   T* filter_backprop;
@@ -123,11 +122,38 @@ struct RowsKernels {
                       int64_t channels, int64_t begin, int64_t end,
                       double* sums);
 
-  // Writes the pixels [begin, end) of an input of either layout as
+  // Turns the squared norms of the rows [begin, end) of dY into the squared
+  // products with the norms of their patches. `pixel_sums` are square_sums of
+  // X.
+  void (*multiply_by_patch_squares)(const ConvGeometry& geometry,
+                                    const double* pixel_sums, int64_t begin,
+                                    int64_t end, double* squares);
+
+  // Writes the sum of each part of the blocks [begin, end) of row_draw.h.
+  void (*sum_parts)(const double* size, int64_t rows, int64_t begin,
+                    int64_t end, double* part_sums);
+
+  // The limit at which no row would be drawn more than once: the rows of at
+  // least the limit drawn once each, the others share what remains of the
+  // draws. Each group's sum is made in kRowBlock lanes, row i's being
+  // i % kRowBlock, and that of the groups likewise; lanes are added up by
+  // halves.
+  double (*limit_of_largest)(const double* size, int64_t rows, int64_t draws);
+
+  // Lowers the sizes of the rows [begin, end) to the limit. Returns how many
+  // rows can be drawn.
+  int64_t (*lower_sizes)(double limit, int64_t begin, int64_t end,
+                         double* size);
+
+  // Writes the places of the rows of the blocks [begin, end) into `drawn`.
+  void (*draw_rows)(const RowDraw& draw, const double* size, int64_t rows,
+                    const double* part_sums, const double* group_sums,
+                    int64_t begin, int64_t end, int64_t* drawn);
+
+  // Writes the pixels [begin, end) of an input in NCHW as
   // [N * H * W, channels].
-  void (*arrange)(Layout layout, const T* values, int64_t positions,
-                  int64_t channels, int64_t begin, int64_t end,
-                  Accumulator* pixels);
+  void (*arrange)(const T* values, int64_t positions, int64_t channels,
+                  int64_t begin, int64_t end, T* pixels);
 
   // Bytes of scratch that a worker needs for the product, aligned to 64.
   int64_t (*worker_bytes)(const ConvGeometry& geometry,

@@ -12,42 +12,6 @@ namespace {
 // Pixels of X that are squared at a time.
 constexpr int64_t kPixels = 256;
 
-// Turns the squared norms of the rows [begin, end) of dY into the squared
-// products with the norms of their patches.
-void MultiplyByPatchSquares(const ConvGeometry& g, const double* pixel_sums,
-                            int64_t begin, int64_t end, double* squares) {
-  const int64_t reach_rows = (g.filter_rows - 1) * g.dilation_rows;
-  const int64_t reach_cols = (g.filter_cols - 1) * g.dilation_cols;
-  int64_t image = begin / g.positions();
-  int64_t out_row = begin % g.positions() / g.out_cols;
-  int64_t out_col = begin % g.out_cols;
-  for (int64_t row = begin; row < end; ++row) {
-    const int64_t top = out_row * g.stride_rows - g.pad_top;
-    const int64_t left = out_col * g.stride_cols - g.pad_left;
-    const bool is_inside = top >= 0 && top + reach_rows < g.in_rows &&
-                           left >= 0 && left + reach_cols < g.in_cols;
-    double sum = 0;
-    for (int64_t kh = 0; kh < g.filter_rows; ++kh) {
-      const int64_t in_row = top + kh * g.dilation_rows;
-      if (in_row < 0 || in_row >= g.in_rows) continue;
-      const double* line =
-          pixel_sums + (image * g.in_rows + in_row) * g.in_cols;
-      for (int64_t kw = 0; kw < g.filter_cols; ++kw) {
-        const int64_t in_col = left + kw * g.dilation_cols;
-        if (is_inside || (in_col >= 0 && in_col < g.in_cols)) {
-          sum += line[in_col];
-        }
-      }
-    }
-    squares[row] *= sum;
-    if (++out_col < g.out_cols) continue;
-    out_col = 0;
-    if (++out_row < g.out_rows) continue;
-    out_row = 0;
-    ++image;
-  }
-}
-
 }  // namespace
 
 RowSamplerScratch LayOutRowSampler(const ConvGeometry& g,
@@ -78,7 +42,9 @@ RowSampler<T>::RowSampler(const ConvGeometry& geometry,
       out_backprop_(out_backprop),
       squares_(sampling.by_product ? DivideUp(input_pixels(), kPixels) : 0, 4),
       measuring_(RowBlocks(rows()), 4),
-      preparing_(1, 1),
+      adding_up_(1, 1),
+      lowering_(RowBlocks(rows()), 16),
+      totalling_(1, 1),
       drawing_(RowBlocks(rows()), 16) {
   draw_.draws = sampling.draws;
   draw_.uniform = uniform;
@@ -92,32 +58,33 @@ void RowSampler<T>::MeasureRows(int64_t begin, int64_t end) const {
   kernels_.square_sums(g.layout, out_backprop_, g.positions(), g.out_depth,
                        first, last, scratch_.size);
   if (sampling_.by_product) {
-    MultiplyByPatchSquares(g, scratch_.pixel_sums, first, last, scratch_.size);
+    kernels_.multiply_by_patch_squares(g, scratch_.pixel_sums, first, last,
+                                       scratch_.size);
   }
   for (int64_t row = first; row < last; ++row) {
     scratch_.size[row] = std::sqrt(scratch_.size[row]);
   }
-  SumParts(scratch_.size, rows(), begin, end, scratch_.part_sums);
+  kernels_.sum_parts(scratch_.size, rows(), begin, end, scratch_.part_sums);
 }
 
 template <typename T>
-void RowSampler<T>::PrepareDraw() {
-  double* size = scratch_.size;
-  const int64_t parts = RowParts(rows());
-  const double& total = scratch_.group_sums[RowGroups(rows())];
-  AddUpParts(parts, scratch_.part_sums, scratch_.group_sums);
-  if (sampling_.keep_largest && std::isfinite(total)) {
-    const double limit = LimitOfLargest(size, rows(), draw_.draws);
-    int64_t drawable = 0;
-    for (int64_t row = 0; row < rows(); ++row) {
-      size[row] = std::min(size[row], limit);
-      drawable += size[row] > 0;
-    }
-    draw_.draws = std::min(draw_.draws, drawable);
-    SumParts(size, rows(), 0, RowBlocks(rows()), scratch_.part_sums);
-    AddUpParts(parts, scratch_.part_sums, scratch_.group_sums);
-  }
-  draw_.SetTotal(total);
+double RowSampler<T>::AddUp() const {
+  AddUpParts(RowParts(rows()), scratch_.part_sums, scratch_.group_sums);
+  return scratch_.group_sums[RowGroups(rows())];
+}
+
+template <typename T>
+void RowSampler<T>::LowerSizes() {
+  lowering_.Run([&](int64_t begin, int64_t end) {
+    drawable_.fetch_add(kernels_.lower_sizes(limit_, begin * kRowBlock,
+                                             std::min(end * kRowBlock, rows()),
+                                             scratch_.size));
+    kernels_.sum_parts(scratch_.size, rows(), begin, end, scratch_.part_sums);
+  });
+  totalling_.Run([&](int64_t, int64_t) {
+    draw_.draws = std::min(draw_.draws, drawable_.load());
+    draw_.SetTotal(AddUp());
+  });
 }
 
 template <typename T>
@@ -129,11 +96,18 @@ void RowSampler<T>::Run() {
         std::min(end * kPixels, input_pixels()), scratch_.pixel_sums);
   });
   measuring_.Run([&](int64_t begin, int64_t end) { MeasureRows(begin, end); });
-  preparing_.Run([&](int64_t, int64_t) { PrepareDraw(); });
-  if (!draw_.is_finite) return;
+  adding_up_.Run([&](int64_t, int64_t) {
+    draw_.SetTotal(AddUp());
+    // Not draw_'s own, which another thread writes again when it totals.
+    is_finite_ = draw_.is_finite;
+    if (!sampling_.keep_largest || !is_finite_) return;
+    limit_ = kernels_.limit_of_largest(scratch_.size, rows(), draw_.draws);
+  });
+  if (!is_finite_) return;
+  if (sampling_.keep_largest) LowerSizes();
   drawing_.Run([&](int64_t begin, int64_t end) {
-    DrawRows(draw_, scratch_.size, rows(), scratch_.part_sums,
-             scratch_.group_sums, begin, end, scratch_.drawn);
+    kernels_.draw_rows(draw_, scratch_.size, rows(), scratch_.part_sums,
+                       scratch_.group_sums, begin, end, scratch_.drawn);
   });
 }
 

@@ -4,6 +4,7 @@
 #ifndef TF_APPROXGRAD_CC_CPU_ROWS_SAMPLER_H_
 #define TF_APPROXGRAD_CC_CPU_ROWS_SAMPLER_H_
 
+#include <atomic>
 #include <cstdint>
 
 #include "cc/common/geometry.h"
@@ -40,7 +41,7 @@ class RowSampler {
   void Run();
 
   // After Run. Nothing is drawn if a size isn't finite.
-  bool is_finite() const { return draw_.is_finite; }
+  bool is_finite() const { return is_finite_; }
   // With weights that make `scale` times the estimate.
   DrawnRows drawn_rows(double scale) const {
     return {scratch_.size, scratch_.drawn, draw_.drawn(),
@@ -54,8 +55,10 @@ class RowSampler {
   }
   // Sizes of the rows of the blocks [begin, end), and the sums of their parts.
   void MeasureRows(int64_t begin, int64_t end) const;
-  // All that must be known before the rows are drawn.
-  void PrepareDraw();
+  // The sum of all sizes, from that of the parts.
+  double AddUp() const;
+  // So that no row is drawn more than once; by all threads.
+  void LowerSizes();
 
   const ConvGeometry& geometry_;
   const RowSampling& sampling_;
@@ -64,9 +67,15 @@ class RowSampler {
   const T* input_;
   const T* out_backprop_;
   RowDraw draw_;
+  bool is_finite_ = true;
+  // Of the largest rows.
+  double limit_ = 0;
+  std::atomic<int64_t> drawable_{0};
   UnitQueue squares_;
   UnitQueue measuring_;
-  UnitQueue preparing_;
+  UnitQueue adding_up_;
+  UnitQueue lowering_;
+  UnitQueue totalling_;
   UnitQueue drawing_;
 };
 

@@ -177,6 +177,7 @@ void MultiplyUnit(const ProductTask<T>& task, int64_t unit, void* scratch) {
       TileRows<Accumulator> tile_rows{};
       tile_rows.count = pixels.count;
       tile_rows.gathered = own.gathered;
+      tile_rows.in_turn = rows.whole;
       tile_rows.place = pixels.place;
       tile_rows.is_first = block == begin;
       if constexpr (std::is_same<T, Accumulator>::value) {

@@ -24,7 +24,7 @@ struct RowsOfTap {
   int64_t count;
   // Some pixel behind the last.
   const T* pixel[kProductRows];
-  // Among the rows of the block.
+  // Among the rows of the block; behind those with all taps inside.
   int32_t place[kProductRows];
 };
 
@@ -35,6 +35,8 @@ struct RowsOfBlock {
   using Accumulator = typename AccumulatorOf<T>::type;
 
   int64_t count = 0;
+  // Rows with all taps inside.
+  int64_t whole = 0;
   int64_t row[kProductRows];
   Accumulator weight[kProductRows];
   RowsOfTap<T>* taps;
@@ -118,6 +120,7 @@ void ListPixels(const ProductTask<T>& task, RowsOfBlock<T>* rows) {
     rows->row[whole + i] = clipped[i].row;
     rows->weight[whole + i] = clipped[i].weight;
   }
+  rows->whole = whole;
   RowsOfTap<T>* tap = rows->taps;
   for (int64_t kh = 0; kh < g.filter_rows; ++kh) {
     for (int64_t kw = 0; kw < g.filter_cols; ++kw, ++tap) {
@@ -126,7 +129,6 @@ void ListPixels(const ProductTask<T>& task, RowsOfBlock<T>* rows) {
       const uintptr_t tap_bytes = (down * g.in_cols + right) * pixel_bytes;
       for (int64_t i = 0; i < whole; ++i) {
         tap->pixel[i] = reinterpret_cast<const T*>(corner[i] + tap_bytes);
-        tap->place[i] = static_cast<int32_t>(i);
       }
       int64_t count = whole;
       for (int64_t i = 0; i < clipped_count; ++i) {

@@ -14,7 +14,7 @@ namespace {
 constexpr int64_t kMostPieces = 32;
 constexpr int64_t kPieceBytes = 192 * 1024;
 constexpr int64_t kAllPieceBytes = kMostPieces * kPieceBytes;
-constexpr int64_t kPieceRows = 2 * kProductRows;
+constexpr int64_t kPieceRows = 8 * kProductRows;
 constexpr int64_t kLongPieceRows = 16 * kProductRows;
 
 // Channels of a unit. A vector of dY that is packed meets all taps and input

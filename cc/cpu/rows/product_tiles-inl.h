@@ -40,16 +40,18 @@ struct TileRows {
   const Accumulator* const* later;
   // The pixels' channels themselves if they are gathered, [count, kGathered].
   const Accumulator* gathered;
-  // Each row's place in the panel, unless all follow each other.
+  // The first rows lie in the panel one after the other, the others at places
+  // that are listed.
+  int64_t in_turn;
   const int32_t* place;
   const Accumulator* panel;
   // Whether nothing has been added to the sums yet.
   bool is_first;
 };
 
-// Where a tile finds X: gathered, from all rows of a panel or from those at
-// their places; or where it lies; and whether it asks for what comes later.
-enum class Pixels { kGatheredAll, kGathered, kInPlace, kInPlaceFetchingLater };
+// Where a tile finds X: gathered, or where it lies; and whether it asks for
+// what comes later.
+enum class Pixels { kGathered, kInPlace, kInPlaceFetchingLater };
 
 template <int kChannels, int kVectors, Pixels kPixels, typename Accumulator>
 __attribute__((noinline)) void MultiplyTile(const TileRows<Accumulator>& rows,
@@ -57,24 +59,17 @@ __attribute__((noinline)) void MultiplyTile(const TileRows<Accumulator>& rows,
                                             int64_t stride) {
   constexpr int kWidth = kLanes<Accumulator>;
   Vector<Accumulator> tile[kChannels][kVectors] = {};
-  const Accumulator* panel = rows.panel;
   const Accumulator* gathered = rows.gathered + channel;
-  for (int64_t row = 0; row < rows.count; ++row) {
+  const auto add = [&](int64_t row, const Accumulator* values)
+      __attribute__((always_inline)) {
     const Accumulator* x = gathered;
-    if constexpr (kPixels == Pixels::kGathered ||
-                  kPixels == Pixels::kGatheredAll) {
+    if constexpr (kPixels == Pixels::kGathered) {
       gathered = InRegister(gathered + kGathered);
     } else {
       x = InRegister(rows.pixels[row] + channel);
     }
     if constexpr (kPixels == Pixels::kInPlaceFetchingLater) {
       __builtin_prefetch(rows.later[row] + channel, 0, 2);
-    }
-    const Accumulator* values = panel;
-    if constexpr (kPixels == Pixels::kGatheredAll) {
-      panel += kVectors * kWidth;
-    } else {
-      values = panel + rows.place[row] * int64_t{kVectors * kWidth};
     }
     Vector<Accumulator> y[kVectors];
 #pragma GCC unroll 4
@@ -85,6 +80,15 @@ __attribute__((noinline)) void MultiplyTile(const TileRows<Accumulator>& rows,
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) tile[c][v] += value * y[v];
     }
+  };
+  const Accumulator* panel = rows.panel;
+  int64_t row = 0;
+  for (; row < rows.in_turn; ++row) {
+    add(row, panel);
+    panel += kVectors * kWidth;
+  }
+  for (; row < rows.count; ++row) {
+    add(row, rows.panel + rows.place[row] * int64_t{kVectors * kWidth});
   }
 #pragma GCC unroll 16
   for (int c = 0; c < kChannels; ++c) {

@@ -1,4 +1,4 @@
-"""The convolutions of the benchmark: the paper's Table 1 and ResNet-50."""
+"""The convolutions of the benchmarks: the paper's Table 1 and two ResNets'."""
 
 from __future__ import annotations
 
@@ -100,4 +100,15 @@ SHAPES = (
         )
     ),
     Shape("ResNet-50 stem", 32, 3, 64, 224, filter=7, stride=2),
+)
+
+RESNET18_HALF = (
+    *(
+        Shape("ResNet-18 half 3x3", 128, channels, channels, size)
+        for channels, size in ((32, 28), (64, 14), (128, 7), (256, 4))
+    ),
+    *(
+        Shape("ResNet-18 half stride 2", 128, channels, 2 * channels, size, stride=2)
+        for channels, size in ((32, 28), (64, 14), (128, 7))
+    ),
 )

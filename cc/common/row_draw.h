@@ -68,12 +68,6 @@ constexpr uint32_t kTilesKey = 0x54494C45;
 // `key` from that of the normal numbers.
 double UniformOf(const RandomStream& stream, uint32_t key);
 
-// The limit at which no row would be drawn more than once: the rows of at least
-// the limit drawn once each, the others share what remains of the draws. Each
-// group's sum is made in kRowBlock lanes, row i's being i % kRowBlock, and that
-// of the groups likewise; lanes are added up by halves.
-double LimitOfLargest(const double* size, int64_t rows, int64_t draws);
-
 // What a whole draw follows from.
 struct RowDraw {
   // Rows to draw, and the most places that they take.
@@ -131,19 +125,10 @@ TF_APPROXGRAD_HOST_DEVICE inline double LowerLimit(double limit,
   return share < limit ? share : limit;
 }
 
-// Writes the sum of each part of the blocks [begin, end).
-void SumParts(const double* size, int64_t rows, int64_t begin, int64_t end,
-              double* part_sums);
-
 // Turns the sums of all parts into the running sum before each within its
 // group, and writes the running sum before each group, with the total behind
 // the last, so that there are groups + 1 of them.
 void AddUpParts(int64_t parts, double* part_sums, double* group_sums);
-
-// Writes the places of the rows of the blocks [begin, end) into `drawn`.
-void DrawRows(const RowDraw& draw, const double* size, int64_t rows,
-              const double* part_sums, const double* group_sums, int64_t begin,
-              int64_t end, int64_t* drawn);
 
 }  // namespace tf_approxgrad
 

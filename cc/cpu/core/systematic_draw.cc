@@ -1,7 +1,5 @@
 #include "cc/cpu/core/systematic_draw.h"
 
-#include <cmath>
-
 namespace tf_approxgrad {
 
 DrawScratch LayOutDraw(int64_t rows, int64_t draws, ScratchLayout* layout) {
@@ -14,42 +12,52 @@ DrawScratch LayOutDraw(int64_t rows, int64_t draws, ScratchLayout* layout) {
 }
 
 SystematicDraw::SystematicDraw(int64_t rows, int64_t draws, bool keep_largest,
-                               double uniform, const DrawScratch& scratch)
+                               double uniform, const DrawKernels& kernels,
+                               const DrawScratch& scratch)
     : rows_(rows),
       keep_largest_(keep_largest),
+      kernels_(kernels),
       scratch_(scratch),
       measuring_(RowBlocks(rows), 4),
-      preparing_(1, 1),
+      adding_up_(1, 1),
+      lowering_(RowBlocks(rows), 16),
+      totalling_(1, 1),
       drawing_(RowBlocks(rows), 16) {
   draw_.draws = draws;
   draw_.uniform = uniform;
 }
 
-void SystematicDraw::Prepare() {
-  double* size = scratch_.size;
-  const int64_t parts = RowParts(rows_);
-  const double& total = scratch_.group_sums[RowGroups(rows_)];
-  AddUpParts(parts, scratch_.part_sums, scratch_.group_sums);
-  if (keep_largest_ && std::isfinite(total)) {
-    const double limit = LimitOfLargest(size, rows_, draw_.draws);
-    int64_t drawable = 0;
-    for (int64_t row = 0; row < rows_; ++row) {
-      size[row] = std::min(size[row], limit);
-      drawable += size[row] > 0;
-    }
-    draw_.draws = std::min(draw_.draws, drawable);
-    SumParts(size, rows_, 0, RowBlocks(rows_), scratch_.part_sums);
-    AddUpParts(parts, scratch_.part_sums, scratch_.group_sums);
-  }
-  draw_.SetTotal(total);
+double SystematicDraw::AddUp() const {
+  AddUpParts(RowParts(rows_), scratch_.part_sums, scratch_.group_sums);
+  return scratch_.group_sums[RowGroups(rows_)];
+}
+
+void SystematicDraw::LowerSizes() {
+  lowering_.Run([&](int64_t begin, int64_t end) {
+    drawable_.fetch_add(kernels_.lower_sizes(limit_, begin * kRowBlock,
+                                             std::min(end * kRowBlock, rows_),
+                                             scratch_.size));
+    kernels_.sum_parts(scratch_.size, rows_, begin, end, scratch_.part_sums);
+  });
+  totalling_.Run([&](int64_t, int64_t) {
+    draw_.draws = std::min(draw_.draws, drawable_.load());
+    draw_.SetTotal(AddUp());
+  });
 }
 
 void SystematicDraw::Draw() {
-  preparing_.Run([&](int64_t, int64_t) { Prepare(); });
-  if (!draw_.is_finite) return;
+  adding_up_.Run([&](int64_t, int64_t) {
+    draw_.SetTotal(AddUp());
+    // Not draw_'s own, which another thread writes again when it totals.
+    is_finite_ = draw_.is_finite;
+    if (!keep_largest_ || !is_finite_) return;
+    limit_ = kernels_.limit_of_largest(scratch_.size, rows_, draw_.draws);
+  });
+  if (!is_finite_) return;
+  if (keep_largest_) LowerSizes();
   drawing_.Run([&](int64_t begin, int64_t end) {
-    DrawRows(draw_, scratch_.size, rows_, scratch_.part_sums,
-             scratch_.group_sums, begin, end, scratch_.drawn);
+    kernels_.draw_rows(draw_, scratch_.size, rows_, scratch_.part_sums,
+                       scratch_.group_sums, begin, end, scratch_.drawn);
   });
 }
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <limits>
-#include <type_traits>
 
 #include "cc/common/integer_math.h"
 #include "cc/common/row_draw.h"
@@ -38,8 +37,7 @@ RowsFilterGradient<T>::RowsFilterGradient(const ConvGeometry& geometry,
 
 template <typename T>
 bool RowsFilterGradient<T>::is_rearranged() const {
-  return geometry_.layout == Layout::kNCHW ||
-         !std::is_same<T, Accumulator>::value;
+  return geometry_.layout == Layout::kNCHW;
 }
 
 template <typename T>
@@ -48,7 +46,6 @@ typename RowsFilterGradient<T>::Scratch RowsFilterGradient<T>::LayOut(
   Scratch own;
   own.rows = LayOutRowSampler(geometry_, sampling_, layout);
   layout->Place(&own.pixels, is_rearranged() ? geometry_.input_size() : 0);
-  layout->Place(&own.zeros, geometry_.in_depth);
   layout->Place(&own.piece_sums, plan_.pieces == 1
                                      ? 0
                                      : plan_.pieces * geometry_.filter_size() *
@@ -72,11 +69,6 @@ void RowsFilterGradient<T>::Compute(double scale, double uniform,
   const ConvGeometry& g = geometry_;
   ScratchLayout layout(scratch);
   const Scratch own = LayOut(&layout);
-  const Accumulator* pixels = own.pixels;
-  if constexpr (std::is_same<T, Accumulator>::value) {
-    if (!is_rearranged()) pixels = input;
-  }
-  std::fill_n(own.zeros, g.in_depth, Accumulator{0});
 
   const int64_t input_pixels = g.batch * g.in_rows * g.in_cols;
   const int64_t size = g.filter_size() * g.out_depth;
@@ -88,7 +80,7 @@ void RowsFilterGradient<T>::Compute(double scale, double uniform,
   std::atomic<int64_t> next_worker{0};
   run_workers(workers_, [&] {
     arranging.Run([&](int64_t begin, int64_t end) {
-      kernels_.arrange(g.layout, input, g.in_rows * g.in_cols, g.in_depth,
+      kernels_.arrange(input, g.in_rows * g.in_cols, g.in_depth,
                        begin * kPixels, std::min(end * kPixels, input_pixels),
                        own.pixels);
     });
@@ -96,10 +88,9 @@ void RowsFilterGradient<T>::Compute(double scale, double uniform,
     if (!sampler.is_finite()) return;
     const ProductTask<T> task{g,
                               plan_,
-                              pixels,
+                              is_rearranged() ? own.pixels : input,
                               out_backprop,
                               sampler.drawn_rows(scale),
-                              own.zeros,
                               own.piece_sums,
                               filter_backprop};
     char* worker = own.workers + next_worker.fetch_add(1) * worker_bytes_;

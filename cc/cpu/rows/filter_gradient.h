@@ -42,8 +42,7 @@ class RowsFilterGradient {
  private:
   struct Scratch {
     RowSamplerScratch rows;
-    Accumulator* pixels;  // [N * H * W, Ci] if X is rearranged
-    Accumulator* zeros;   // [Ci]
+    T* pixels;  // [N * H * W, Ci] if X is rearranged
     Accumulator* piece_sums;
     char* workers;
   };

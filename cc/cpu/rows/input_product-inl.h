@@ -174,13 +174,11 @@ void MultiplyByTap(const InputProductTask<T>& task, int64_t count,
     const int64_t channels =
         out_depth - co < kProductRows ? out_depth - co : kProductRows;
     for (int64_t first = 0; first < count; first += kGathered) {
-      const TileRows<Accumulator> tile_rows{
-          channels,
-          nullptr,
-          nullptr,
-          own.rows + first * out_depth + co * kGathered,
-          filter + co * panel,
-          co == 0};
+      TileRows<Accumulator> tile_rows{};
+      tile_rows.count = tile_rows.in_turn = channels;
+      tile_rows.gathered = own.rows + first * out_depth + co * kGathered;
+      tile_rows.panel = filter + co * panel;
+      tile_rows.is_first = co == 0;
       const int64_t rows =
           count - first < kGathered ? count - first : kGathered;
       MultiplyPanel<Pixels::kGathered>(tile_rows, panel > kLanes<Accumulator>,

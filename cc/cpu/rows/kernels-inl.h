@@ -7,6 +7,7 @@
 #include "cc/common/target.h"
 #include "cc/cpu/core/filter_pack-inl.h"
 #include "cc/cpu/core/vectors-inl.h"
+#include "cc/cpu/rows/draw-inl.h"
 #include "cc/cpu/rows/input_product-inl.h"
 #include "cc/cpu/rows/kernels.h"
 #include "cc/cpu/rows/norms-inl.h"
@@ -19,8 +20,10 @@ namespace {
 
 template <typename T>
 void Collect(RowsKernels<T>* kernels) {
-  *kernels = {kLanes<typename AccumulatorOf<T>::type>,
+  *kernels = {{&SumParts, &LimitOfLargest, &LowerSizes, &DrawRows},
+              kLanes<typename AccumulatorOf<T>::type>,
               &SquareSums<T>,
+              &MultiplyByPatchSquares,
               &ArrangePixels<T>,
               &ProductWorkerBytes<T>,
               &MultiplyUnit<T>,

@@ -28,8 +28,8 @@
 
 #include "cc/common/float_types.h"
 #include "cc/common/geometry.h"
-#include "cc/common/row_draw.h"
 #include "cc/cpu/core/packed_filter.h"
+#include "cc/cpu/core/systematic_draw.h"
 
 namespace tf_approxgrad {
 
@@ -61,12 +61,10 @@ struct ProductTask {
 
   const ConvGeometry& g;
   const ProductPlan& plan;
-  // X as [N, H, W, Ci] in the accumulators' type.
-  const Accumulator* pixels;
+  // X as [N, H, W, Ci].
+  const T* pixels;
   const T* out_backprop;
   DrawnRows rows;
-  // As many as Ci.
-  const Accumulator* zeros;
   // Sums [pieces, KH, KW, Ci, Co] if there are several pieces.
   Accumulator* piece_sums;
   T* filter_backprop;
@@ -103,7 +101,7 @@ struct InputProductTask {
 };
 
 template <typename T>
-struct RowsKernels {
+struct RowsKernels : DrawKernels {
   using Accumulator = typename AccumulatorOf<T>::type;
 
   int64_t lanes;
@@ -115,11 +113,17 @@ struct RowsKernels {
                       int64_t channels, int64_t begin, int64_t end,
                       double* sums);
 
-  // Writes the pixels [begin, end) of an input of either layout as
+  // Turns the squared norms of the rows [begin, end) of dY into the squared
+  // products with the norms of their patches. `pixel_sums` are square_sums of
+  // X.
+  void (*multiply_by_patch_squares)(const ConvGeometry& geometry,
+                                    const double* pixel_sums, int64_t begin,
+                                    int64_t end, double* squares);
+
+  // Writes the pixels [begin, end) of an input in NCHW as
   // [N * H * W, channels].
-  void (*arrange)(Layout layout, const T* values, int64_t positions,
-                  int64_t channels, int64_t begin, int64_t end,
-                  Accumulator* pixels);
+  void (*arrange)(const T* values, int64_t positions, int64_t channels,
+                  int64_t begin, int64_t end, T* pixels);
 
   // Bytes of scratch that a worker needs for the product, aligned to 64.
   int64_t (*worker_bytes)(const ConvGeometry& geometry,

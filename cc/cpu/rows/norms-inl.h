@@ -202,30 +202,13 @@ void SquareSums(Layout layout, const T* values, int64_t positions,
 #pragma GCC pop_options
 #endif
 
-template <typename T>
-inline void LoadAccumulators(const T* values, int64_t count,
-                             typename AccumulatorOf<T>::type* loaded) {
-  using Accumulator = typename AccumulatorOf<T>::type;
-  int64_t i = 0;
-  for (; i + kLanes<Accumulator> <= count; i += kLanes<Accumulator>) {
-    StoreVector(LoadVector(values + i), loaded + i);
-  }
-  for (; i < count; ++i) loaded[i] = Load(values[i]);
-}
-
 // A square of pixels and channels is transposed in registers, so that whole
 // lines are read and written.
 template <typename T>
-void ArrangePixels(Layout layout, const T* values, int64_t positions,
-                   int64_t channels, int64_t begin, int64_t end,
-                   typename AccumulatorOf<T>::type* pixels) {
+void ArrangePixels(const T* values, int64_t positions, int64_t channels,
+                   int64_t begin, int64_t end, T* pixels) {
   using Accumulator = typename AccumulatorOf<T>::type;
   constexpr int kWidth = kLanes<Accumulator>;
-  if (layout == Layout::kNHWC) {
-    LoadAccumulators(values + begin * channels, (end - begin) * channels,
-                     pixels + begin * channels);
-    return;
-  }
   for (int64_t pixel = begin; pixel < end;) {
     const int64_t image = pixel / positions;
     const int64_t image_end = (image + 1) * positions;
@@ -243,13 +226,14 @@ void ArrangePixels(Layout layout, const T* values, int64_t positions,
         Transpose<Accumulator>(square);
 #pragma GCC unroll 16
         for (int i = 0; i < kWidth; ++i) {
-          StoreVector(square[i], pixels + (pixel + i) * channels + c);
+          StoreAs<T, Accumulator>(square[i],
+                                  pixels + (pixel + i) * channels + c);
         }
       }
       for (; c < channels; ++c) {
         for (int64_t i = 0; i < count; ++i) {
           pixels[(pixel + i) * channels + c] =
-              Load(planes[pixel + i + c * positions]);
+              planes[pixel + i + c * positions];
         }
       }
       pixel += count;

@@ -2,20 +2,22 @@
 //
 // A unit has some input channels, some output channels and a piece of the list
 // of drawn rows. For kProductRows of them at a time it
-//   1. lists, for every tap, where the rows' pixels are, or zeros outside;
+//   1. lists, for every tap, where the rows' pixels are, but for those outside;
 //   2. packs the rows of dY, weighted, as panels [rows, a tile's vectors];
 //   3. multiplies: a tile of input channels by a tile of vectors stays in
 //      registers while all rows pass by; a row adds one load for each vector
 //      and a broadcast for each channel.
-// With few output channels X is read where it lies. With many, a tap's pixels
-// are gathered first, one line of channels at a time: their addresses lie a
-// power of two apart and would drive each other out of L1 before the next panel
-// needs them. Meanwhile the next rows' pixels are brought closer.
+// With few output channels X is read where it lies. With many, or where X must
+// be converted, a tap's pixels are gathered first, one line of channels at a
+// time: their addresses lie a power of two apart and would drive each other out
+// of L1 before the next panel needs them. Meanwhile the next rows' pixels are
+// brought closer.
 
 #ifndef TF_APPROXGRAD_CC_CPU_ROWS_PRODUCT_INL_H_
 #define TF_APPROXGRAD_CC_CPU_ROWS_PRODUCT_INL_H_
 
 #include <cstdint>
+#include <type_traits>
 
 #include "cc/common/float_types.h"
 #include "cc/common/geometry.h"
@@ -33,10 +35,12 @@ namespace TF_APPROXGRAD_TARGET {
 namespace {
 
 // What a worker has for a unit.
-template <typename Accumulator>
+template <typename T>
 struct ProductScratch {
-  // [2, KH * KW, kProductRows]
-  const Accumulator** pixels;
+  using Accumulator = typename AccumulatorOf<T>::type;
+
+  // [2, KH * KW]
+  RowsOfTap<T>* taps;
   // Panels one after the other, each for kProductRows.
   Accumulator* panels;
   // [kProductRows, kGathered]
@@ -50,21 +54,21 @@ int64_t ProductWorkerBytes(const ConvGeometry& g, const ProductPlan& plan) {
   using Accumulator = typename AccumulatorOf<T>::type;
   const int64_t size = sizeof(Accumulator);
   const int64_t padded = PaddedChannels<Accumulator>(plan.out_channels);
-  return LineBytes(2 * g.taps() * kProductRows * sizeof(void*)) +
+  return LineBytes(2 * g.taps() * sizeof(RowsOfTap<T>)) +
          LineBytes(kProductRows * padded * size) +
          LineBytes(kProductRows * kGathered * size) +
          LineBytes(g.taps() * plan.in_channels * padded * size);
 }
 
 template <typename T>
-ProductScratch<typename AccumulatorOf<T>::type> ScratchOf(
-    const ConvGeometry& g, const ProductPlan& plan, void* scratch) {
+ProductScratch<T> ScratchOf(const ConvGeometry& g, const ProductPlan& plan,
+                            void* scratch) {
   using Accumulator = typename AccumulatorOf<T>::type;
   char* bytes = static_cast<char*>(scratch);
   const int64_t padded = PaddedChannels<Accumulator>(plan.out_channels);
-  ProductScratch<Accumulator> own;
-  own.pixels = reinterpret_cast<const Accumulator**>(bytes);
-  bytes += LineBytes(2 * g.taps() * kProductRows * sizeof(void*));
+  ProductScratch<T> own;
+  own.taps = reinterpret_cast<RowsOfTap<T>*>(bytes);
+  bytes += LineBytes(2 * g.taps() * sizeof(RowsOfTap<T>));
   own.panels = reinterpret_cast<Accumulator*>(bytes);
   bytes += LineBytes(kProductRows * padded * sizeof(Accumulator));
   own.gathered = reinterpret_cast<Accumulator*>(bytes);
@@ -130,7 +134,7 @@ void MultiplyUnit(const ProductTask<T>& task, int64_t unit, void* scratch) {
                                    ? g.out_depth - first_out
                                    : plan.out_channels;
   const int64_t padded = PaddedChannels<Accumulator>(out_channels);
-  const ProductScratch<Accumulator> own = ScratchOf<T>(g, plan, scratch);
+  const ProductScratch<T> own = ScratchOf<T>(g, plan, scratch);
   const int64_t tap_size = (in_end - first_in) * padded;
 
   const int64_t piece_rows = plan.piece_blocks * kProductRows;
@@ -141,34 +145,61 @@ void MultiplyUnit(const ProductTask<T>& task, int64_t unit, void* scratch) {
   if (begin >= end) {
     for (int64_t i = 0; i < g.taps() * tap_size; ++i) own.sums[i] = 0;
   }
-  RowsOfBlock<Accumulator> blocks[2];
-  blocks[0].pixels = own.pixels;
-  blocks[1].pixels = own.pixels + g.taps() * kProductRows;
-  const auto prepare = [&](int64_t block, RowsOfBlock<Accumulator>* rows) {
+  RowsOfBlock<T> blocks[2];
+  blocks[0].taps = own.taps;
+  blocks[1].taps = own.taps + g.taps();
+  const auto prepare = [&](int64_t block, RowsOfBlock<T>* rows) {
     const int64_t block_end =
         block + kProductRows < end ? block + kProductRows : end;
-    CollectRows(task, block, block_end, first_out, out_channels, rows);
+    CollectRows(task, block, block_end, rows);
     ListPixels(task, rows);
   };
   if (begin < end) prepare(begin, &blocks[0]);
+  const bool is_gathered =
+      !std::is_same<T, Accumulator>::value || padded > kMostInPlace * kWidth;
+  const int64_t in_step = is_gathered ? kGathered : in_end - first_in;
+  const int64_t panels = (padded + 2 * kWidth - 1) / (2 * kWidth);
+  const int64_t turns =
+      g.taps() * ((in_end - first_in + in_step - 1) / in_step) * panels;
   for (int64_t block = begin; block < end; block += kProductRows) {
-    const RowsOfBlock<Accumulator>& rows = blocks[0];
+    const RowsOfBlock<T>& rows = blocks[0];
     const bool is_last = block + kProductRows >= end;
     PackRows(task, rows, first_out, out_channels, own.panels);
-    if (!is_last) prepare(block + kProductRows, &blocks[1]);
+    if (is_last) {
+      blocks[1].count = 0;
+    } else {
+      prepare(block + kProductRows, &blocks[1]);
+    }
+    LaterRows<T> later(task, blocks[1], first_out, out_channels, turns);
     for (int64_t tap = 0; tap < g.taps(); ++tap) {
-      TileRows<Accumulator> tile_rows{rows.count,
-                                      rows.pixels + tap * kProductRows,
-                                      blocks[1].pixels + tap * kProductRows,
-                                      own.gathered,
-                                      own.panels,
-                                      block == begin};
+      const RowsOfTap<T>& pixels = rows.taps[tap];
+      const RowsOfTap<T>& later_pixels = blocks[1].taps[tap];
+      TileRows<Accumulator> tile_rows{};
+      tile_rows.count = pixels.count;
+      tile_rows.gathered = own.gathered;
+      tile_rows.in_turn = rows.whole;
+      tile_rows.place = pixels.place;
+      tile_rows.is_first = block == begin;
+      if constexpr (std::is_same<T, Accumulator>::value) {
+        tile_rows.pixels = pixels.pixel;
+        tile_rows.later = later_pixels.pixel;
+      }
       Accumulator* sums = own.sums + tap * tap_size;
-      if (padded <= kMostInPlace * kWidth) {
-        for (int64_t co = 0; co < padded; co += 2 * kWidth) {
+      for (int64_t c = first_in; c < in_end; c += in_step) {
+        const int64_t channels = in_end - c < in_step ? in_end - c : in_step;
+        if (is_gathered) GatherPixels(pixels, c, channels, own.gathered);
+        for (int64_t panel = 0; panel < panels; ++panel) {
+          const int64_t co = panel * 2 * kWidth;
           const bool has_two = padded - co > kWidth;
           tile_rows.panel = own.panels + co * kProductRows;
-          if (is_last || co > 0) {
+          later.Fetch();
+          if (is_gathered) {
+            if (!is_last) {
+              FetchPixels(later_pixels, pixels.count, c, panel, panels);
+            }
+            MultiplyPanel<Pixels::kGathered>(tile_rows, has_two, 0, channels,
+                                             sums + co, padded);
+          } else if (is_last || panel > 0) {
             MultiplyPanel<Pixels::kInPlace>(tile_rows, has_two, first_in,
                                             in_end, sums + co, padded);
           } else {
@@ -176,23 +207,12 @@ void MultiplyUnit(const ProductTask<T>& task, int64_t unit, void* scratch) {
                 tile_rows, has_two, first_in, in_end, sums, padded);
           }
         }
-        continue;
-      }
-      for (int64_t c = first_in; c < in_end; c += kGathered) {
-        const int64_t channels =
-            in_end - c < kGathered ? in_end - c : kGathered;
-        GatherPixels(tile_rows, !is_last, c, channels, own.gathered);
-        for (int64_t co = 0; co < padded; co += 2 * kWidth) {
-          tile_rows.panel = own.panels + co * kProductRows;
-          MultiplyPanel<Pixels::kGathered>(tile_rows, padded - co > kWidth, 0,
-                                           channels, sums + co, padded);
-        }
-        sums += kGathered * padded;
+        sums += in_step * padded;
       }
     }
-    const RowsOfBlock<Accumulator> done = blocks[0];
+    const RowsOfBlock<T> done = blocks[0];
     blocks[0] = blocks[1];
-    blocks[1].pixels = done.pixels;
+    blocks[1].taps = done.taps;
   }
   if (plan.pieces == 1) {
     auto write_sums = &WriteUnitSums<false, T, Accumulator>;

@@ -8,15 +8,24 @@
 namespace tf_approxgrad {
 namespace {
 
-// The largest dF that is made from pieces, in bytes of its sums; the most
-// pieces, and the fewest rows of one.
-constexpr int64_t kPieceBytes = 192 * 1024;
+// Pieces are made of a dF of at most kPieceBytes, in bytes of its sums, by at
+// least kPieceRows rows; of a larger one, whose sums take longer to write and
+// to add up, by kLongPieceRows, and at most as many as have kAllPieceBytes.
 constexpr int64_t kMostPieces = 32;
-constexpr int64_t kPieceRows = 2 * kProductRows;
+constexpr int64_t kPieceBytes = 192 * 1024;
+constexpr int64_t kAllPieceBytes = kMostPieces * kPieceBytes;
+constexpr int64_t kPieceRows = 8 * kProductRows;
+constexpr int64_t kLongPieceRows = 16 * kProductRows;
 
-// Channels below which a line of X, or a panel, is cut.
+// Channels of a unit. A vector of dY that is packed meets all taps and input
+// channels of it, a gathered line of X the output channels: kManyOut of these
+// are enough.
 constexpr int64_t kFewestIn = 16;
 constexpr int64_t kFewestOut = 32;
+constexpr int64_t kManyOut = 256;
+
+// What packing a vector of dY takes, in multiply-adds of a vector.
+constexpr double kPackingWork = 12;
 
 // The size of `chunks` equal chunks of `count` channels, a multiple of `unit`.
 int64_t ChunkSize(int64_t count, int64_t chunks, int64_t unit) {
@@ -42,28 +51,45 @@ ProductPlan PlanProduct(const ConvGeometry& g, int64_t draws,
   const int64_t filter_bytes =
       g.filter_size() * g.out_depth * accumulator_bytes;
   plan.streams_filter = filter_bytes > caches.level2;
-  if (filter_bytes <= kPieceBytes) {
-    const int64_t most = std::min(kMostPieces, DivideUp(draws, kPieceRows));
+  const int64_t most =
+      filter_bytes <= kPieceBytes
+          ? std::min(kMostPieces, DivideUp(draws, kPieceRows))
+          : std::min(kAllPieceBytes / filter_bytes, draws / kLongPieceRows);
+  if (most > 1) {
     plan.piece_blocks = DivideUp(blocks, most);
     plan.pieces = DivideUp(blocks, plan.piece_blocks);
   }
-  // Output channels in as few chunks as the sums of the fewest input channels
-  // allow, then input channels likewise; more of both for threads without work.
-  const int64_t most_sums = caches.level2 / 3 / accumulator_bytes / g.taps();
-  const int64_t fewest_in = std::min(kFewestIn, g.in_depth);
-  int64_t out_chunks = DivideUp(g.out_depth * fewest_in, most_sums);
-  plan.out_channels = ChunkSize(g.out_depth, out_chunks, kFewestOut);
-  int64_t in_chunks = DivideUp(g.in_depth * plan.out_channels, most_sums);
-  plan.in_channels = ChunkSize(g.in_depth, in_chunks, kFewestIn);
+  const int64_t most_sums =
+      std::max<int64_t>(caches.level2 / 3 / accumulator_bytes / g.taps(), 1);
+  plan.out_channels = ChunkSize(
+      g.out_depth,
+      std::max(
+          DivideUp(g.out_depth, kManyOut),
+          DivideUp(g.out_depth * std::min(kFewestIn, g.in_depth), most_sums)),
+      kFewestOut);
   const auto chunks = [&] {
     plan.in_chunks = DivideUp(g.in_depth, plan.in_channels);
     plan.out_chunks = DivideUp(g.out_depth, plan.out_channels);
     return plan.units();
   };
-  while (chunks() < 2 * workers && plan.in_channels > kFewestIn) {
-    plan.in_channels = ChunkSize(plan.in_channels, 2, kFewestIn);
+  // As many input channels as keep every thread busy to the end, within what
+  // the sums may take.
+  const int64_t most_in = RoundUp(
+      std::min(DivideUp(most_sums, plan.out_channels), g.in_depth), kFewestIn);
+  double least_work = 0;
+  int64_t best = kFewestIn;
+  for (int64_t in = kFewestIn; in <= most_in; in += kFewestIn) {
+    plan.in_channels = in;
+    const double work =
+        static_cast<double>(DivideUp(chunks(), workers)) *
+        (static_cast<double>(std::min(in, g.in_depth) * g.taps()) +
+         kPackingWork);
+    if (in > kFewestIn && work > least_work) continue;
+    least_work = work;
+    best = in;
   }
-  while (chunks() < 2 * workers && plan.out_channels > kFewestOut) {
+  plan.in_channels = best;
+  while (chunks() < workers && plan.out_channels > kFewestOut) {
     plan.out_channels = ChunkSize(plan.out_channels, 2, kFewestOut);
   }
   return plan;

@@ -40,6 +40,10 @@ struct TileRows {
   const Accumulator* const* later;
   // The pixels' channels themselves if they are gathered, [count, kGathered].
   const Accumulator* gathered;
+  // The first rows lie in the panel one after the other, the others at places
+  // that are listed.
+  int64_t in_turn;
+  const int32_t* place;
   const Accumulator* panel;
   // Whether nothing has been added to the sums yet.
   bool is_first;
@@ -49,36 +53,42 @@ struct TileRows {
 // what comes later.
 enum class Pixels { kGathered, kInPlace, kInPlaceFetchingLater };
 
-// Adds the sums over the rows of X[pixel, channel + c] * panel[row], for a
-// tile.
 template <int kChannels, int kVectors, Pixels kPixels, typename Accumulator>
 __attribute__((noinline)) void MultiplyTile(const TileRows<Accumulator>& rows,
                                             int64_t channel, Accumulator* sums,
                                             int64_t stride) {
   constexpr int kWidth = kLanes<Accumulator>;
   Vector<Accumulator> tile[kChannels][kVectors] = {};
-  const Accumulator* panel = rows.panel;
   const Accumulator* gathered = rows.gathered + channel;
-  for (int64_t row = 0; row < rows.count; ++row) {
+  const auto add = [&](int64_t row, const Accumulator* values)
+      __attribute__((always_inline)) {
     const Accumulator* x = gathered;
     if constexpr (kPixels == Pixels::kGathered) {
       gathered = InRegister(gathered + kGathered);
     } else {
-      x = rows.pixels[row] + channel;
+      x = InRegister(rows.pixels[row] + channel);
     }
     if constexpr (kPixels == Pixels::kInPlaceFetchingLater) {
       __builtin_prefetch(rows.later[row] + channel, 0, 2);
     }
     Vector<Accumulator> y[kVectors];
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) y[v] = LoadVector(panel + v * kWidth);
-    panel += kVectors * kWidth;
+    for (int v = 0; v < kVectors; ++v) y[v] = LoadVector(values + v * kWidth);
 #pragma GCC unroll 16
     for (int c = 0; c < kChannels; ++c) {
       const Vector<Accumulator> value = Broadcast(x[c]);
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) tile[c][v] += value * y[v];
     }
+  };
+  const Accumulator* panel = rows.panel;
+  int64_t row = 0;
+  for (; row < rows.in_turn; ++row) {
+    add(row, panel);
+    panel += kVectors * kWidth;
+  }
+  for (; row < rows.count; ++row) {
+    add(row, rows.panel + rows.place[row] * int64_t{kVectors * kWidth});
   }
 #pragma GCC unroll 16
   for (int c = 0; c < kChannels; ++c) {
@@ -116,24 +126,6 @@ inline void MultiplyPanel(const TileRows<Accumulator>& rows, bool has_two,
     MultiplyTiles<kChannelsOfTwo, 2, kPixels>(rows, begin, end, sums, stride);
   } else {
     MultiplyTiles<kChannelsOfOne, 1, kPixels>(rows, begin, end, sums, stride);
-  }
-}
-
-template <typename Accumulator>
-inline void GatherPixels(const TileRows<Accumulator>& rows, bool fetches_later,
-                         int64_t channel, int64_t channels,
-                         Accumulator* gathered) {
-  if (channels == kGathered) {
-    for (int64_t row = 0; row < rows.count; ++row) {
-      if (fetches_later) __builtin_prefetch(rows.later[row] + channel, 0, 2);
-      __builtin_memcpy(gathered + row * kGathered, rows.pixels[row] + channel,
-                       kGathered * sizeof(Accumulator));
-    }
-    return;
-  }
-  for (int64_t row = 0; row < rows.count; ++row) {
-    const Accumulator* x = rows.pixels[row] + channel;
-    for (int64_t c = 0; c < channels; ++c) gathered[row * kGathered + c] = x[c];
   }
 }
 

@@ -44,37 +44,8 @@ void RowSquares<T>::MeasureRows(int64_t begin, int64_t end,
 template <typename T>
 void RowSquares<T>::MultiplyByPatches(int64_t begin, int64_t end,
                                       double* squares) const {
-  const ConvGeometry& g = geometry_;
-  const int64_t reach_rows = (g.filter_rows - 1) * g.dilation_rows;
-  const int64_t reach_cols = (g.filter_cols - 1) * g.dilation_cols;
-  int64_t image = begin / g.positions();
-  int64_t out_row = begin % g.positions() / g.out_cols;
-  int64_t out_col = begin % g.out_cols;
-  for (int64_t row = begin; row < end; ++row) {
-    const int64_t top = out_row * g.stride_rows - g.pad_top;
-    const int64_t left = out_col * g.stride_cols - g.pad_left;
-    const bool is_inside = top >= 0 && top + reach_rows < g.in_rows &&
-                           left >= 0 && left + reach_cols < g.in_cols;
-    double sum = 0;
-    for (int64_t kh = 0; kh < g.filter_rows; ++kh) {
-      const int64_t in_row = top + kh * g.dilation_rows;
-      if (in_row < 0 || in_row >= g.in_rows) continue;
-      const double* line =
-          pixel_sums_ + (image * g.in_rows + in_row) * g.in_cols;
-      for (int64_t kw = 0; kw < g.filter_cols; ++kw) {
-        const int64_t in_col = left + kw * g.dilation_cols;
-        if (is_inside || (in_col >= 0 && in_col < g.in_cols)) {
-          sum += line[in_col];
-        }
-      }
-    }
-    squares[row] *= sum;
-    if (++out_col < g.out_cols) continue;
-    out_col = 0;
-    if (++out_row < g.out_rows) continue;
-    out_row = 0;
-    ++image;
-  }
+  kernels_.multiply_by_patch_squares(geometry_, pixel_sums_, begin, end,
+                                     squares);
 }
 
 template class RowSquares<float>;

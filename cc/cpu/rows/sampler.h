@@ -42,7 +42,7 @@ class RowSampler {
         squares_(geometry, kernels, input, out_backprop,
                  by_product_ ? scratch.pixel_sums : nullptr),
         draw_(geometry.batch * geometry.positions(), sampling.draws,
-              sampling.keep_largest, uniform, scratch.draw) {}
+              sampling.keep_largest, uniform, kernels, scratch.draw) {}
 
   // Called by every thread of the call; returns when all rows are drawn.
   void Run() {

@@ -69,7 +69,7 @@ typename RowVariances<T>::Rate RowVariances<T>::RateOf(
   Rate found{std::numeric_limits<double>::infinity(), 0};
   int64_t draws = sampling.draws;
   if (sampling.keep_largest) {
-    found.limit = LimitOfLargest(size, rows(), draws);
+    found.limit = kernels_.limit_of_largest(size, rows(), draws);
     draws = std::min<int64_t>(
         draws,
         std::count_if(size, size + rows(), [](double one) { return one > 0; }));

@@ -84,7 +84,7 @@ bool TileSampler::Draw(double uniform, const float* input,
   const int64_t rows = g.batch * g.positions();
   RowSquares<float> squares(g, kernels_, input, out_backprop, own.in_sums);
   UnitQueue measuring(DivideUp(rows, kRowBlock), 4);
-  SystematicDraw draw(tiles_.tiles, draws_, true, uniform, own.draw);
+  SystematicDraw draw(tiles_.tiles, draws_, true, uniform, kernels_, own.draw);
   run_workers(workers_, [&] {
     squares.MeasurePixels();
     measuring.Run([&](int64_t begin, int64_t end) {

@@ -12,7 +12,9 @@
 
 #include "cc/common/geometry.h"
 #include "cc/common/row_draw.h"
+#include "cc/cpu/core/dispatch.h"
 #include "cc/cpu/core/instruction_set.h"
+#include "cc/cpu/rows/kernels.h"
 #include "cc/cpu/winograd/plan.h"
 #include "cc/tests/check.h"
 #include "cc/tests/common/positions_reference.h"
@@ -82,8 +84,9 @@ void TestDraw(const ConvGeometry& g, int64_t draws) {
   const std::string what =
       Describe(g) + ", " + std::to_string(draws) + " draws, ";
   auto size = SizesByTaps(g, x, dy);
-  const double limit =
-      LimitOfLargest(size.data(), static_cast<int64_t>(size.size()), draws);
+  const auto kernels = KernelsFor<RowsKernels<float>>(InstructionSets()[0]);
+  const double limit = kernels.limit_of_largest(
+      size.data(), static_cast<int64_t>(size.size()), draws);
   double total = 0;
   for (double& one : size) total += one = std::min(one, limit);
   const auto expected = Drawn(size, total, draws);

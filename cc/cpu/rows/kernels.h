@@ -18,8 +18,9 @@
 //
 // All split into units that don't depend on each other, and an element of dF is
 // summed in the same order whatever the units are: block by block of
-// kProductRows drawn rows, row by row within. So is one of dX: block by block
-// of a group's rows, tap by tap, row by row.
+// kProductRows drawn rows, within it the rows with all taps inside X, then the
+// others. So is one of dX: block by block of a group's rows, tap by tap, row by
+// row.
 
 #ifndef TF_APPROXGRAD_CC_CPU_ROWS_KERNELS_H_
 #define TF_APPROXGRAD_CC_CPU_ROWS_KERNELS_H_

@@ -70,7 +70,7 @@ void CollectRows(const ProductTask<T>& task, int64_t begin, int64_t end,
 // Drawn rows ascend: to count the lines that they pass is faster than to
 // divide. Rows with all taps inside X are listed by vectors; of the others each
 // tap lists those that it is inside for, since the zeros outside would be
-// multiplied: a ninth of the taps of a 16x16 map, more than half at 2x2.
+// multiplied: a sixth of the taps of an 8x8 map, more than half at 2x2.
 template <typename T>
 void ListPixels(const ProductTask<T>& task, RowsOfBlock<T>* rows) {
   const ConvGeometry& g = task.g;

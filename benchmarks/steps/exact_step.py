@@ -2,10 +2,10 @@ r"""Times whole training steps with exact gradients by the fastest kernels.
 
     python -m benchmarks.steps.exact_step --networks=vgg19,unet --csv=exact_step.csv
 
-Of each network three models train on the same made-up batch, their steps in turns: the
-plain one in float32, the same converted by `approximate_gradients(model)`, and the
-plain one under Keras' `mixed_bfloat16` policy, which a user would try first. The last
-is left out without AVX-512 and without oneDNN (`TF_ENABLE_ONEDNN_OPTS=0`), where
+Of each network four models train on the same made-up batch, their steps in turns: the
+plain one in float32, the same converted by `approximate_gradients(model)`, and both
+under Keras' `mixed_bfloat16` policy, which a user would try first. The last two are
+left out without AVX-512 and without oneDNN (`TF_ENABLE_ONEDNN_OPTS=0`), where
 TensorFlow's bfloat16 is many times slower than float32. A ratio is the median of the
 ratios of neighbouring steps.
 """
@@ -41,8 +41,10 @@ class Row:
         full_ms: Median time of a plain step.
         exact_ms: That with exact gradients by the fastest kernels.
         bfloat16_ms: That of a plain step under `mixed_bfloat16`; NaN if left out.
+        both_ms: That of a step with exact gradients under `mixed_bfloat16`, likewise.
         exact_ratio: How many times as fast as full exact is.
         bfloat16_ratio: How many times as fast as full bfloat16 is.
+        both_ratio: How many times as fast as full both together are.
     """
 
     network: str
@@ -51,8 +53,10 @@ class Row:
     full_ms: float
     exact_ms: float
     bfloat16_ms: float
+    both_ms: float
     exact_ratio: float
     bfloat16_ratio: float
+    both_ratio: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +91,7 @@ def make_steps(
     functions = {"full": make("float32", False), "exact": make("float32", True)}
     if with_bfloat16:
         functions["bfloat16"] = make("mixed_bfloat16", False)
+        functions["both"] = make("mixed_bfloat16", True)
     return functions
 
 
@@ -96,23 +101,22 @@ def measure(name: str, network: Network, steps: int, with_bfloat16: bool) -> Row
     times = PairedTimes(list(functions), 1, _WARM_UP_STEPS)
     for _ in range(_WARM_UP_STEPS + steps):
         times.run(functions)
-    bfloat16_ms = bfloat16_ratio = math.nan
-    if with_bfloat16:
-        bfloat16_ms = times.step_ms("bfloat16")
-        bfloat16_ratio = times.times_as_fast("bfloat16", "full")
+    found = {}
+    for kind in ("exact", "bfloat16", "both"):
+        is_timed = kind in functions
+        found[f"{kind}_ms"] = times.step_ms(kind) if is_timed else math.nan
+        ratio = times.times_as_fast(kind, "full") if is_timed else math.nan
+        found[f"{kind}_ratio"] = ratio
     return Row(
         network=name,
         batch=network.batch,
         image="x".join(map(str, network.image)),
         full_ms=times.step_ms("full"),
-        exact_ms=times.step_ms("exact"),
-        bfloat16_ms=bfloat16_ms,
-        exact_ratio=times.times_as_fast("exact", "full"),
-        bfloat16_ratio=bfloat16_ratio,
+        **found,
     )
 
 
-_FORM = "{:16} {:>5} {:12} {:>9} {:>9} {:>9} {:>10} {:>13}"
+_FORM = "{:16} {:>5} {:12} {:>9} {:>9} {:>9} {:>9} {:>10} {:>13} {:>9}"
 
 
 def format_row(row: Row) -> str:
@@ -123,8 +127,10 @@ def format_row(row: Row) -> str:
         f"{row.full_ms:.1f}",
         f"{row.exact_ms:.1f}",
         f"{row.bfloat16_ms:.1f}",
+        f"{row.both_ms:.1f}",
         f"{row.exact_ratio:.3f}x",
         f"{row.bfloat16_ratio:.3f}x",
+        f"{row.both_ratio:.3f}x",
     )
 
 
@@ -143,8 +149,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     set_threads(args.threads)
     machine = measure_machine(args.threads)
     print(f"{machine}; ms a step\n")
-    titles = ("network", "batch", "image", "full", "exact", "bfloat16")
-    print(_FORM.format(*titles, "full/exact", "full/bfloat16"))
+    titles = ("network", "batch", "image", "full", "exact", "bfloat16", "both")
+    print(_FORM.format(*titles, "full/exact", "full/bfloat16", "full/both"))
     without_onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0"
     rows = []
     for name in names:

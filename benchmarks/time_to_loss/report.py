@@ -12,7 +12,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from benchmarks.rows import align
-from benchmarks.time_to_loss.results import Curve, Summary
+from benchmarks.time_to_loss.results import Curve, Summary, spread
 
 _HEADER = (
     "contender",
@@ -44,17 +44,6 @@ def format_summaries(rows: Sequence[Summary]) -> str:
             for x in rows
         ],
     )
-
-
-def spread(values: tuple[float, float], digits: int, unit: str = "") -> str:
-    """A mean with its standard deviation; "-" if there is none."""
-    mean, deviation = values
-    if math.isnan(mean):
-        return "-"
-    text = f"{mean:.{digits}f}"
-    if not math.isnan(deviation):
-        text += f" ± {deviation:.{digits}f}"
-    return text + unit
 
 
 def draw(found: Sequence[Curve], title: str, path: Path) -> None:

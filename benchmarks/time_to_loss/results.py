@@ -10,11 +10,25 @@ import itertools
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from typing import Protocol
 
 
-class Point(Protocol):
-    """See `benchmarks.time_to_loss.runs.Point`."""
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """A point of a run's curve.
+
+    Attributes:
+        contender: Its name.
+        seed: Of the initial weights, the order and the methods.
+        steps: Training steps up to here.
+        images: Images seen up to here.
+        loss: Training loss, the mean over the images since the point before.
+        test_accuracy: From 0 to 1; NaN where it wasn't tested.
+        seconds: Time of the training steps up to here, on a machine that others may
+            have used.
+        overhead: Processor seconds up to here by which steps exceeded the median, of
+            those that did by a fifth or more: of tracing and of deciding. At least the
+            time that these would take alone.
+    """
 
     contender: str
     seed: int
@@ -22,17 +36,35 @@ class Point(Protocol):
     images: int
     loss: float
     test_accuracy: float
+    seconds: float
     overhead: float
 
 
-class StepTime(Protocol):
-    """See `benchmarks.time_to_loss.times.StepTime`."""
+@dataclasses.dataclass(frozen=True)
+class StepTime:
+    """Time of a contender's step, with the making of its batch.
+
+    Attributes:
+        contender: Its name.
+        seed: That of the run whose decision is followed; -1 if it doesn't matter.
+        decided: Step from which that decision held; 0 if it doesn't matter.
+        step_ms: Median time of a step.
+        full_ms: Median time of a step of the baseline beside it.
+        ratio: Median of the ratios of `step_ms` and `full_ms`, of steps in turns.
+        low: First quartile of these.
+        high: Third quartile.
+        steps: Timed steps.
+    """
 
     contender: str
     seed: int
     decided: int
-    ratio: float
+    step_ms: float
     full_ms: float
+    ratio: float
+    low: float
+    high: float
+    steps: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,3 +235,14 @@ def _spread(values: Sequence[float]) -> tuple[float, float]:
         return math.nan, math.nan
     deviation = statistics.stdev(values) if len(values) > 1 else math.nan
     return statistics.fmean(values), deviation
+
+
+def spread(values: tuple[float, float], digits: int, unit: str = "") -> str:
+    """A mean with its standard deviation; "-" if there is none."""
+    mean, deviation = values
+    if math.isnan(mean):
+        return "-"
+    text = f"{mean:.{digits}f}"
+    if not math.isnan(deviation):
+        text += f" ± {deviation:.{digits}f}"
+    return text + unit

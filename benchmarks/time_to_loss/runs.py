@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import shutil
+import statistics
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import tf_approxgrad as tfag
 from benchmarks.frontier.runs import lock
 from benchmarks.rows import read_csv, write_csv
 from benchmarks.time_to_loss.contenders import Contender
+from benchmarks.time_to_loss.results import Point
 from benchmarks.training.batches import BatchMaker
 from benchmarks.training.checkpoint import Checkpoint
 from benchmarks.training.datasets import Dataset
@@ -22,35 +24,10 @@ from benchmarks.training.recipe import Recipe
 
 # Points of a curve in an epoch.
 _POINTS = 2
+# A step of more than the median times this has done something else as well.
+_USUAL = 1.2
 # Epochs from one test to the next.
 _TEST_EVERY = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class Point:
-    """A point of a run's curve.
-
-    Attributes:
-        contender: Its name.
-        seed: Of the initial weights, the order and the methods.
-        steps: Training steps up to here.
-        images: Images seen up to here.
-        loss: Training loss, the mean over the images since the point before.
-        test_accuracy: From 0 to 1; NaN where it wasn't tested.
-        seconds: Time of the training steps up to here, on a machine that others may
-            have used. NaN after an interruption.
-        overhead: Of these, the seconds of steps that take more than twice the median:
-            of tracing, and of decisions.
-    """
-
-    contender: str
-    seed: int
-    steps: int
-    images: int
-    loss: float
-    test_accuracy: float
-    seconds: float
-    overhead: float
 
 
 class Store:
@@ -69,7 +46,7 @@ class Store:
         self.path = folder / f"{network}.csv"
         self.times_path = folder / f"{network}_times.csv"
         self.recipe_path = folder / f"{network}.json"
-        self._running = folder / "running"
+        self._running = folder / "time_to_loss.running"
         # One for all networks: whoever times wants to be alone.
         self.machine_lock = self._running / "machine.lock"
 
@@ -156,22 +133,24 @@ class _Curve(keras.callbacks.Callback):
         self._ends = [
             round(batches.steps_per_epoch * (i + 1) / _POINTS) for i in range(_POINTS)
         ]
-        self._begin = 0.0
+        self._begin = self._cpu_begin = 0.0
         # Of the steps since the last point.
         self._losses: list[float] = []
         self._times: list[float] = []
+        self._cpu_times: list[float] = []
         self._sum = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._sum = 0.0
-        self._begin = time.perf_counter()
+        self._begin, self._cpu_begin = time.perf_counter(), time.process_time()
 
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        now = time.perf_counter()
+        now, cpu_now = time.perf_counter(), time.process_time()
         self._times.append(now - self._begin)
-        self._begin = now
+        self._cpu_times.append(cpu_now - self._cpu_begin)
+        self._begin, self._cpu_begin = now, cpu_now
         # The logs hold the mean over the epoch's steps.
         total = float((logs or {})["loss"]) * (batch + 1)
         self._losses.append(total - self._sum)
@@ -201,8 +180,8 @@ class _Curve(keras.callbacks.Callback):
 
     def _add_point(self) -> None:
         before = self.points[-1] if self.points else None
-        median = sorted(self._times)[len(self._times) // 2]
-        overhead = sum(x - median for x in self._times if x > 2 * median)
+        median = statistics.median(self._cpu_times)
+        overhead = sum(x - median for x in self._cpu_times if x > _USUAL * median)
         steps = len(self._losses) + (before.steps if before else 0)
         self.points.append(
             Point(
@@ -216,7 +195,7 @@ class _Curve(keras.callbacks.Callback):
                 overhead=overhead + (before.overhead if before else 0.0),
             )
         )
-        self._losses, self._times = [], []
+        self._losses, self._times, self._cpu_times = [], [], []
 
 
 def _plan(logs: dict[str, Any]) -> str:

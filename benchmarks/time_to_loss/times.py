@@ -14,6 +14,7 @@ from benchmarks.machine import Machine
 from benchmarks.paired_times import PairedTimes
 from benchmarks.rows import merge, read_csv, write_csv
 from benchmarks.time_to_loss.contenders import Contender, decisions_of, follow
+from benchmarks.time_to_loss.results import StepTime
 from benchmarks.time_to_loss.runs import Store
 from benchmarks.training.batches import BatchMaker
 from benchmarks.training.datasets import Dataset
@@ -21,33 +22,6 @@ from benchmarks.training.recipe import Recipe
 
 BASELINE = Contender("full", 128)
 _WARM_UP_STEPS = 3
-
-
-@dataclasses.dataclass(frozen=True)
-class StepTime:
-    """Time of a contender's step, with the making of its batch.
-
-    Attributes:
-        contender: Its name.
-        seed: That of the run whose decision is followed; -1 if it doesn't matter.
-        decided: Step from which that decision held; 0 if it doesn't matter.
-        step_ms: Median time of a step.
-        full_ms: Median time of a step of the baseline beside it.
-        ratio: Median of the ratios of `step_ms` and `full_ms`, of steps in turns.
-        low: First quartile of these.
-        high: Third quartile.
-        steps: Timed steps.
-    """
-
-    contender: str
-    seed: int
-    decided: int
-    step_ms: float
-    full_ms: float
-    ratio: float
-    low: float
-    high: float
-    steps: int
 
 
 @dataclasses.dataclass(frozen=True)

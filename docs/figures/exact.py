@@ -20,10 +20,13 @@ _NETWORKS = {
     "mobilenet_v2": "MobileNetV2",
 }
 _SEEDS = (0, 1, 2)
+# AMD EPYCs of these kinds; the first is the one of most tables.
+_PROCESSORS = ("zen5", "zen4", "zen3")
+_KINDS = ("exact", "bfloat16", "both")
 
 
 def _kernels(gradient: str) -> list[Row]:
-    return [row for row in read("exact_gradients") if row["gradient"] == gradient]
+    return [row for row in read("exact_gradients_zen5") if row["gradient"] == gradient]
 
 
 def _error(text: str) -> str:
@@ -56,9 +59,9 @@ def exact_kernels(gradient: str) -> str:
     )
 
 
-def exact_means(suffix: str = "") -> str:
+def exact_means(processor: str) -> str:
     """Geometric means and worst cases on a machine, in a sentence."""
-    rows = read(f"exact_gradients{suffix}")
+    rows = read(f"exact_gradients_{processor}")
     parts = []
     for gradient in ("filter", "input"):
         for group, name in (
@@ -96,11 +99,14 @@ def _machine(row: Row) -> str:
     )
 
 
-def _steps() -> list[tuple[Row, Row]]:
-    """Rows of each network, with AVX2 and with AVX-512."""
-    wide = {row["network"]: row for row in read("exact_step_avx512")}
-    rows = sorted(read("exact_step"), key=lambda row: -float(row["exact_ratio"]))
-    return [(row, wide[row["network"]]) for row in rows]
+def _steps() -> list[dict[str, Row]]:
+    """Rows of each network, by processor."""
+    found = {
+        kind: {row["network"]: row for row in read(f"exact_step_{kind}")}
+        for kind in _PROCESSORS
+    }
+    rows = [{kind: found[kind][name] for kind in found} for name in found["zen5"]]
+    return sorted(rows, key=lambda row: -float(row["zen5"]["exact_ratio"]))
 
 
 def _name(row: Row) -> str:
@@ -111,45 +117,37 @@ def exact_steps() -> str:
     """Whole training steps."""
     header = (
         "Network, batch, image",
-        "AVX2: TensorFlow, ms",
+        "Zen 5: TensorFlow, ms",
         "exact, ms",
         "Speed-up",
-        "AVX-512: TensorFlow, ms",
-        "exact, ms",
-        "Speed-up",
+        "Zen 4",
+        "Zen 3",
     )
     return markdown(
         header,
         (
             (
-                _name(old),
-                *(
-                    cell
-                    for row in (old, new)
-                    for cell in (
-                        f"{float(row['full_ms']):.0f}",
-                        f"{float(row['exact_ms']):.0f}",
-                        times(row["exact_ratio"]),
-                    )
-                ),
+                _name(row["zen5"]),
+                f"{float(row['zen5']['full_ms']):.0f}",
+                f"{float(row['zen5']['exact_ms']):.0f}",
+                *(times(row[kind]["exact_ratio"]) for kind in _PROCESSORS),
             )
-            for old, new in _steps()
+            for row in _steps()
         ),
     )
 
 
 def exact_bfloat16() -> str:
-    """Steps under mixed_bfloat16 beside exact ones in float32."""
-    header = ("Network, batch, image", "exact", "mixed_bfloat16")
+    """Steps under mixed_bfloat16 beside exact ones in float32, and both together."""
+    header = ("Network, batch, image", "exact", "mixed_bfloat16", "both")
     return markdown(
         header,
         (
             (
-                _name(row),
-                times(row["exact_ratio"]),
-                times(row["bfloat16_ratio"]),
+                _name(row["zen5"]),
+                *(times(row["zen5"][f"{x}_ratio"]) for x in _KINDS),
             )
-            for _, row in _steps()
+            for row in _steps()
         ),
     )
 
@@ -166,29 +164,29 @@ def exact_without_onednn() -> str:
                 f"{float(row['exact_ms']):.0f}",
                 times(row["exact_ratio"]),
             )
-            for row in read("exact_step_no_onednn")
+            for row in read("exact_step_zen4_no_onednn")
         ),
     )
 
 
 def exact_claim() -> str:
     """README's first figures."""
-    rows = {old["network"]: (old, new) for old, new in _steps()}
+    rows = {row["zen5"]["network"]: row for row in _steps()}
 
     def of(network: str) -> str:
-        first, second = (f"{float(x['exact_ratio']):.2f}" for x in rows[network])
-        return f"{first} and {second}"
+        ratios = [float(row["exact_ratio"]) for row in rows[network].values()]
+        return f"{min(ratios):.2f} to {max(ratios):.2f}"
 
-    old, new = rows["vgg19"]
+    row = rows["vgg19"]["zen5"]
     return wrapped(
         f"**A training step of VGG-19 is {of('vgg19')} times as fast, of VGG16 "
         f"{of('vgg16')}, of a U-Net {of('unet')}, of a half-width ResNet-18 "
         f"{of('resnet18_half')}, of ResNet50 on 64x64 images {of('resnet50_64')}, with "
         "exact gradients**: the same to rounding, error and all else unchanged. The "
         "gain is that of 3x3 convolutions with stride 1 in float32 on a CPU. Measured "
-        f"on {old['threads']} cores of two kinds of {old['cpu']}: one with AVX2, then "
-        f"one with AVX-512, whose faster memory and multiplication also help "
-        f"TensorFlow {new['tensorflow']}; oneDNN on (TF_ENABLE_ONEDNN_OPTS=1)."
+        f"on {row['threads']} cores of three kinds of {row['cpu']}; it is largest on "
+        f"the oldest, where TensorFlow {row['tensorflow']} is slowest. oneDNN was on "
+        "(TF_ENABLE_ONEDNN_OPTS=1)."
     )
 
 

@@ -3,8 +3,7 @@ r"""Writes the generated parts of README.md and of the pages in docs/.
     python docs/figures/generate.py           # writes
     python docs/figures/generate.py --check   # fails if a page is stale
 
-A page names a table of `exact`, `frontier`, `gains`, `kernels` or `smaller_batch`, with
-its arguments:
+A page names a table of the modules beside this one, with its arguments:
 
     <!-- table: frontier resnet20 -->
     ...
@@ -34,6 +33,7 @@ from plan_tables import PLAN_TABLES
 from predictions import PREDICTION_TABLES
 from smaller_batch import SMALLER_BATCH_TABLES
 from tables import RESULTS
+from time_to_loss import TIME_TO_LOSS_TABLES
 
 ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "docs" / "images" / "smaller_batch.svg"
@@ -58,6 +58,7 @@ def render(text: str) -> str:
         **PLAN_TABLES,
         **PREDICTION_TABLES,
         **SMALLER_BATCH_TABLES,
+        **TIME_TO_LOSS_TABLES,
     }
 
     def fill(match: re.Match[str]) -> str:
@@ -99,8 +100,8 @@ def on_files(files: Any, config: Any) -> Any:
     """MkDocs: adds the pictures that the benchmarks drew, and what they say of them."""
     from mkdocs.structure.files import File
 
-    for path in (RESULTS / "README.md", *sorted(RESULTS.glob("*.png"))):
-        uri = f"results/{path.name}"
+    for path in (RESULTS / "README.md", *sorted(RESULTS.rglob("*.png"))):
+        uri = f"results/{path.relative_to(RESULTS)}"
         files.append(File.generated(config, uri, abs_src_path=str(path)))
     return files
 

@@ -1,7 +1,9 @@
 """The benchmarks of whole training steps."""
 
+import dataclasses
 import math
 
+import keras
 import pytest
 
 from benchmarks.machine import Machine
@@ -74,7 +76,26 @@ def test_steps_with_exact_gradients_are_timed(tmp_path, monkeypatch):
     assert (row.network, row.batch, row.image) == ("small", 4, "16x16x1")
     assert min(row.full_ms, row.exact_ms, row.exact_ratio) > 0
     # This processor has no AVX-512.
-    assert math.isnan(row.bfloat16_ms)
+    assert math.isnan(row.bfloat16_ms) and math.isnan(row.both_ratio)
+
+
+def test_both_kinds_of_speed_up_are_timed_together(monkeypatch):
+    small = networks.Network(
+        lambda: networks.resnet18((16, 16, 1), width=8), 4, (16, 16, 1)
+    )
+    policies = []
+    build = small.build
+
+    def noting() -> keras.Model:
+        policies.append(keras.config.dtype_policy().name)
+        return build()
+
+    row = exact_step.measure(
+        "small", dataclasses.replace(small, build=noting), 3, with_bfloat16=True
+    )
+    assert policies == ["float32"] * 2 + ["mixed_bfloat16"] * 2
+    assert keras.config.dtype_policy().name == "float32"
+    assert min(row.bfloat16_ms, row.both_ms, row.bfloat16_ratio, row.both_ratio) > 0
 
 
 def test_networks_are_built_as_they_are_described():

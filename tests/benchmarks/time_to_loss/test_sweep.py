@@ -7,8 +7,9 @@ import pytest
 from frontier_rows import MACHINE
 
 from benchmarks.rows import read_csv
-from benchmarks.time_to_loss import runs, sweep, times
+from benchmarks.time_to_loss import sweep, times
 from benchmarks.time_to_loss.contenders import DEFAULTS, Contender
+from benchmarks.time_to_loss.results import Point
 from benchmarks.training.checkpoint import Checkpoint
 
 ARGUMENTS = [
@@ -34,7 +35,7 @@ def call(folder, contenders, *others):
 
 
 def points(folder):
-    return read_csv(folder / "cnn2.csv", runs.Point)
+    return read_csv(folder / "cnn2.csv", Point)
 
 
 def test_runs_are_trained_timed_and_reported(tmp_path, capsys):
@@ -51,7 +52,7 @@ def test_runs_are_trained_timed_and_reported(tmp_path, capsys):
     ]
     assert found[0].images == 128 and found[-1].test_accuracy > 0.1
     assert found[-1].loss < found[0].loss
-    assert not list((tmp_path / "running").rglob("*.h5"))
+    assert not list((tmp_path / "time_to_loss.running").rglob("*.h5"))
     assert "Nothing is both trained and timed" in capsys.readouterr().out
     call(tmp_path, "exact/32,adaptive/16,fixed/16", "--time", "--steps=2")
     rows = read_csv(tmp_path / "cnn2_times.csv", times.TimeRow)

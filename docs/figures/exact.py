@@ -87,15 +87,15 @@ def exact_means(processor: str) -> str:
     return wrapped(
         f"Geometric means: {', '.join(parts)}. The largest relative error is "
         f"{largest * 1e6:.1f}e-6, and at most {relative:.1f} times TensorFlow's own, "
-        f"both against float64. {_machine(rows[0])}"
+        f"both against float64. {_machine(rows[0], processor)}"
     )
 
 
-def _machine(row: Row) -> str:
+def _machine(row: Row, processor: str) -> str:
     return (
-        f"Measured on {row['threads']} cores of an {row['cpu']} with "
-        f"{row['instruction_set'].upper()}, TensorFlow {row['tensorflow']} with oneDNN "
-        "(TF_ENABLE_ONEDNN_OPTS=1)."
+        f"Measured on {row['threads']} cores of an {row['cpu']}, a Zen {processor[-1]} "
+        f"with {row['instruction_set'].upper()}, TensorFlow {row['tensorflow']} with "
+        "oneDNN (TF_ENABLE_ONEDNN_OPTS=1)."
     )
 
 

@@ -10,6 +10,7 @@ from planned_models import FEW, compiled, make_plan
 import tf_approxgrad as tfag
 from tf_approxgrad.planning import alternatives
 from tf_approxgrad.planning.alternatives import BFLOAT16, HALF
+from tf_approxgrad.planning.plan_maker import PlanMaker
 from tf_approxgrad.planning.variances import Variances
 
 (ROWS,) = FEW
@@ -92,6 +93,16 @@ def test_savings_are_scaled_to_what_exact_kernels_save_in_whole_steps(
 def test_savings_by_themselves_stand_where_steps_save_more(planned: Any) -> None:
     plan = planned({}, {"exact": 0.025})
     assert plan.exact_step_ms == pytest.approx(30)
+
+
+def test_exact_kernels_stay_the_choice_of_layers_that_a_first_timing_found_slow(
+    monkeypatch: pytest.MonkeyPatch, planned: Any
+) -> None:
+    found = iter([{"full": 1.0, "exact": 0.9}, {"full": 1.0, "exact": 4 / 3}])
+    monkeypatch.setattr(PlanMaker, "_gains", lambda self, calls: next(found))
+    plan = planned({}, max_extra_variance=0)
+    assert methods_of(plan) == {EXACT}
+    assert plan.speed_up == pytest.approx(4 / 3)
 
 
 def test_alternatives_are_those_measured(planned: Any) -> None:

@@ -260,6 +260,16 @@ GOOD = {size: line(size) for size in (128, 64)}
         ),
         ({"runs": {128: 0.3, "64": 0.3}}, TypeError, "a batch size of runs must be"),
         ({"runs": {128: 0.3, 0: 0.3}}, ValueError, "must be an integer >= 1, got 0"),
+        (
+            {"runs": {128: [0.9, 0.5], 64: [0.9, 0.6]}},
+            TypeError,
+            r"runs\[128\] must be a list of runs, .* got 0.9 \(float\)",
+        ),
+        (
+            {"runs": {128: tfag.BatchRun(64, 0.3)}},
+            ValueError,
+            r"runs\[128\] must be a run with batch_size=128",
+        ),
         ({"runs": [0.3, 0.4]}, TypeError, "runs must be a list of BatchRun"),
         ({"runs": "runs"}, TypeError, "runs must be a list of BatchRun"),
         (

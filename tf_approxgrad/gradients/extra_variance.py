@@ -88,7 +88,8 @@ def extra_variances_in_turns(
         flags = tf.unstack(tf.one_hot(number, len(family), dtype=tf.float64))
         variance = square_sum(gradient - exact)
         for method, flag in zip(family, flags, strict=True):
-            found[method], counts[method] = flag * variance, flag
+            found[method] = tf.math.multiply_no_nan(variance, flag)
+            counts[method] = flag
     return (
         tf.stack([found[method] for method in methods]),
         tf.stack([counts[method] for method in methods]),

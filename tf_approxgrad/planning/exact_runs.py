@@ -64,7 +64,7 @@ def read_runs(runs: Any) -> list[BatchRun]:
     """
     if isinstance(runs, Mapping):
         found = [
-            run if isinstance(run, BatchRun) else _read_run(size, run)
+            _read_run(size, run, is_one_of_several=isinstance(value, list | tuple))
             for size, value in runs.items()
             for run in (value if isinstance(value, list | tuple) else [value])
         ]
@@ -88,9 +88,21 @@ def read_runs(runs: Any) -> list[BatchRun]:
     return found
 
 
-def _read_run(batch_size: Any, value: Any) -> BatchRun:
+def _read_run(batch_size: Any, value: Any, is_one_of_several: bool) -> BatchRun:
     size = check_integer("a batch size of runs", batch_size, 1)
     name = f"runs[{size}]"
+    if isinstance(value, BatchRun):
+        if value.batch_size != size:
+            raise ValueError(
+                f"{name} must be a run with batch_size={size}, got {value}"
+            )
+        return value
+    # Numbers in a list may be the losses of several runs, or of the epochs of one.
+    if is_one_of_several and not isinstance(value, Mapping | keras.callbacks.History):
+        raise TypeError(
+            f"{name} must be a list of runs, each a History, a dict with 'loss' or a "
+            f"BatchRun, got {value!r:.80} ({type(value).__name__}) in it"
+        )
     losses, accuracies = read_history(name, value)
     per_epoch = (getattr(value, "params", None) or {}).get("steps")
     return BatchRun(

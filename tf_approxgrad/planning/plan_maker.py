@@ -58,6 +58,9 @@ from tf_approxgrad.utils.timing import time_in_turns
 MINIBATCHES, _MINIBATCHES_OF_EXTRA = 8, 3
 # The least share of a step that a method must save in a layer.
 _LEAST_SAVED = 1e-3
+# The least part of what kernels save by themselves that they count as saving in a step:
+# with none, all methods of a layer would be alike.
+_LEAST_PART = 0.01
 # Rounds in which the whole steps take turns: more where a step takes less than a fifth
 # of these seconds.
 _ROUNDS, _MOST_ROUNDS, _SECONDS = 5, 25, 2.0
@@ -111,7 +114,8 @@ class PlanMaker:
             # operations find less of their tensors in the caches.
             gain = self._gains(self._calls(steps))[EXACT]
             part = full_ms * (1 - 1 / gain) / saved_ms
-            times = {i: x.saving(min(max(part, 0.0), 1.0)) for i, x in times.items()}
+            part = min(max(part, _LEAST_PART), 1.0)
+            times = {i: x.saving(part) for i, x in times.items()}
         task = self._bar.add_task("Extra variances", total=None)
         variances = meter.measure_extra(
             variances,

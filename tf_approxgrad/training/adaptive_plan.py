@@ -64,7 +64,8 @@ class AdaptivePlan(ApproximationCallback):
 
     Args:
         max_extra_variance: Bound of tau, at least 0.
-        every: `"epoch"`, or an integer n, at least 16, to decide every n steps.
+        every: `"epoch"`, or an integer n to decide every n steps: at least 16, or twice
+            the number of methods that differ in share alone.
         methods: Methods to choose from, as for `tf_approxgrad.plan`. `None` means
             `TileSampledGradient`, and `RowSampledGradient` with `probability="product"`
             and `keep_largest`, at shares of 1/2, 1/4 and 1/8.
@@ -113,7 +114,8 @@ class AdaptivePlan(ApproximationCallback):
         if isinstance(every, str):
             if every != "epoch":
                 raise ValueError(
-                    f"every={every!r} must be 'epoch' or an integer >= 16."
+                    f"every={every!r} must be 'epoch' or an integer >= "
+                    f"{2 * self._passes}."
                 )
         else:
             every = check_integer("every", every, 2 * self._passes)
@@ -162,8 +164,8 @@ class AdaptivePlan(ApproximationCallback):
         """
         if self.every == "epoch":
             raise ValueError(
-                "every='epoch' of AdaptivePlan needs fit: pass an integer >= 16 for a "
-                "custom training loop."
+                "every='epoch' of AdaptivePlan needs fit: pass an integer >= "
+                f"{2 * self._passes} for a custom training loop."
             )
         optimizer = optimizer or getattr(model, "optimizer", None)
         if optimizer is None:

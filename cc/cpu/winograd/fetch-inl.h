@@ -49,7 +49,8 @@ class Stream {
   static constexpr int64_t kPage = kPageBytes / sizeof(float);
 
   // A prefetch from a page whose address isn't known yet does nothing on a Zen
-  // 3. A load makes it known, but waits for memory, and a Zen 5 needs none.
+  // 3. A load makes it known, but waits for memory, and a Zen 5 needs none
+  // (a Zen 4 wasn't tried).
   // Another worker may be writing there: nobody uses what is read.
   static void LoadFrom([[maybe_unused]] const float* address) {
 #if TF_APPROXGRAD_VECTOR_BYTES != 64

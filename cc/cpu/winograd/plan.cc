@@ -40,6 +40,8 @@ constexpr int64_t kTilesAtOnce = 4;
 constexpr int64_t kInputPanelBytes = 3 << 20;
 constexpr int64_t kFewestInputTiles = 48;
 constexpr int64_t kMostInputTiles = 128;
+// Tiles whose panels all workers can share.
+constexpr int64_t kMostTilesByPanels = 512;
 
 // A transformed vector costs about as much as this many multiply-adds.
 constexpr int64_t kTransformWork = 64;
@@ -152,7 +154,8 @@ WinogradInputPlan PlanWinogradInput(const ConvGeometry& g, int64_t panel_width,
       std::max(kInputPanelBytes / tile_bytes,
                g.in_depth * g.out_depth / (g.in_depth + g.out_depth)),
       kFewestInputTiles, kMostInputTiles);
-  plan.by_panels = plan.tiles <= g.out_depth && workers <= plan.out_panels;
+  plan.by_panels = plan.tiles <= std::min(g.out_depth, kMostTilesByPanels) &&
+                   workers <= plan.out_panels;
   if (plan.by_panels) {
     plan.block_tiles = plan.tiles;
     plan.blocks = 1;

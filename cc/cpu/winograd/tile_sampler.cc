@@ -97,7 +97,7 @@ bool TileSampler::Draw(double uniform, const float* input,
       }
     });
   });
-  *drawn = draw.drawn_rows(1);
+  *drawn = draw.is_finite() ? draw.drawn_rows(1) : DrawnRows{};
   return draw.is_finite();
 }
 

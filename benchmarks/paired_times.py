@@ -100,3 +100,8 @@ def geometric_mean(ratios: Iterable[float]) -> float:
     """The geometric mean of the ratios that are numbers, NaN of none."""
     logarithms = [math.log(ratio) for ratio in ratios if not math.isnan(ratio)]
     return math.exp(statistics.fmean(logarithms)) if logarithms else math.nan
+
+
+def format_mean(ratios: Sequence[float]) -> str:
+    """The geometric mean of speed-ups and the worst, in words."""
+    return f"geometric mean {geometric_mean(ratios):.2f}x, worst {min(ratios):.2f}x"

@@ -19,9 +19,9 @@ import tensorflow as tf
 import tf_approxgrad as tfag
 from benchmarks.arguments import add_threads, at_least, make_parser, new_file
 from benchmarks.kernels.repeated_calls import repeated_call, repeats_of
-from benchmarks.kernels.shapes import SHAPES, Shape
+from benchmarks.kernels.shapes import SHAPES, Shape, shapes_with
 from benchmarks.machine import Machine, measure_machine, set_threads
-from benchmarks.paired_times import PairedTimes, geometric_mean
+from benchmarks.paired_times import PairedTimes, format_mean
 from benchmarks.rows import merge, write_csv
 from tf_approxgrad.gradients.conv_arguments import ConvArguments
 from tf_approxgrad.gradients.filter_gradient import filter_gradient
@@ -163,10 +163,7 @@ def format_row(row: Row) -> str:
 
 def format_means(group: str, gradient: str, rows: list[Row]) -> str:
     ratios = [row.ratio for row in rows]
-    return (
-        f"{group}, {gradient} gradient: geometric mean {geometric_mean(ratios):.2f}x, "
-        f"worst {min(ratios):.2f}x"
-    )
+    return f"{group}, {gradient} gradient: {format_mean(ratios)}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -179,9 +176,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     shapes = [
         shape
-        for shape in SHAPES
+        for shape in shapes_with(args.shapes, SHAPES)
         if (shape.filter, shape.stride) == (3, 1)
-        and args.shapes in f"{shape.group} {shape}"
     ]
     if not shapes:
         parser.error(f"--shapes: {args.shapes} is in none of the shapes' texts")

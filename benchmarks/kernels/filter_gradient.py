@@ -28,7 +28,7 @@ from benchmarks.arguments import (
     new_file,
 )
 from benchmarks.kernels.repeated_calls import repeated_call, repeats_of
-from benchmarks.kernels.shapes import SHAPES, Shape
+from benchmarks.kernels.shapes import SHAPES, Shape, shapes_with
 from benchmarks.machine import Machine, measure_machine, set_threads
 from benchmarks.paired_times import PairedTimes, geometric_mean
 from benchmarks.rows import merge, write_csv
@@ -185,7 +185,7 @@ def choose_shapes(chosen: str) -> list[Shape]:
         argparse.ArgumentTypeError: If there are none.
     """
     part = _GROUPS.get(chosen, chosen)
-    shapes = [shape for shape in SHAPES if part in f"{shape.group} {shape}"]
+    shapes = shapes_with(part, SHAPES)
     if not shapes:
         raise argparse.ArgumentTypeError(f"{chosen} is in none of the shapes' texts")
     return shapes

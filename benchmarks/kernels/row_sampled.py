@@ -18,9 +18,9 @@ import tensorflow as tf
 import tf_approxgrad as tfag
 from benchmarks.arguments import add_threads, at_least, make_parser, new_file
 from benchmarks.kernels.repeated_calls import repeated_call, repeats_of
-from benchmarks.kernels.shapes import RESNET18_HALF, SHAPES, Shape
+from benchmarks.kernels.shapes import RESNET18_HALF, SHAPES, Shape, shapes_with
 from benchmarks.machine import Machine, measure_machine, set_threads
-from benchmarks.paired_times import PairedTimes, geometric_mean
+from benchmarks.paired_times import PairedTimes, format_mean
 from benchmarks.rows import merge, write_csv
 
 _WARM_UP_CALLS = 2
@@ -117,10 +117,7 @@ def format_row(row: Row) -> str:
 
 def format_means(group: str, share: float, rows: list[Row]) -> str:
     ratios = [row.ratio for row in rows if (row.group, row.share) == (group, share)]
-    return (
-        f"{group}, share {share:g}: geometric mean {geometric_mean(ratios):.2f}x, "
-        f"worst {min(ratios):.2f}x"
-    )
+    return f"{group}, share {share:g}: {format_mean(ratios)}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -133,11 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--dtype", default="float32", choices=["float32", "bfloat16"])
     add("--shapes", default="", help="a part of the shapes' groups and texts")
     args = parser.parse_args(arguments)
-    shapes = [
-        shape
-        for shape in (*SHAPES, *RESNET18_HALF)
-        if args.shapes in f"{shape.group} {shape}"
-    ]
+    shapes = shapes_with(args.shapes, (*SHAPES, *RESNET18_HALF))
     if not shapes:
         parser.error(f"--shapes: {args.shapes} is in none of the shapes' texts")
     set_threads(args.threads)

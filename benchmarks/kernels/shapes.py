@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable
 
 from benchmarks.machine import Machine
 
@@ -112,3 +113,8 @@ RESNET18_HALF = (
         for channels, size in ((32, 28), (64, 14), (128, 7))
     ),
 )
+
+
+def shapes_with(part: str, shapes: Iterable[Shape]) -> list[Shape]:
+    """Those of the shapes whose group and text hold a part."""
+    return [shape for shape in shapes if part in f"{shape.group} {shape}"]

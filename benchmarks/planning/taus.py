@@ -11,10 +11,8 @@ import tf_approxgrad as tfag
 from tf_approxgrad.conversion.traversal import convertible_layers
 from tf_approxgrad.planning.meter import VarianceMeter
 from tf_approxgrad.planning.minibatches import Minibatch
+from tf_approxgrad.planning.plan_maker import MINIBATCHES_OF_EXTRA
 from tf_approxgrad.planning.variances import Variances
-
-# As a plan does.
-MINIBATCHES, _MINIBATCHES_OF_EXTRA = 8, 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +51,7 @@ def measure_taus(
     meter = VarianceMeter(model, layers, None)
     variances = meter.measure_extra(
         meter.measure_minibatches(minibatches),
-        minibatches[:_MINIBATCHES_OF_EXTRA],
+        minibatches[:MINIBATCHES_OF_EXTRA],
         candidates,
     )
     return {

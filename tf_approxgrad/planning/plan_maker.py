@@ -55,7 +55,7 @@ from tf_approxgrad.utils.machine import machine_name
 from tf_approxgrad.utils.timing import time_in_turns
 
 # Extra variances differ less between minibatches than gradients do.
-MINIBATCHES, _MINIBATCHES_OF_EXTRA = 8, 3
+MINIBATCHES, MINIBATCHES_OF_EXTRA = 8, 3
 # The least share of a step that a method must save in a layer.
 _LEAST_SAVED = 1e-3
 # The least part of what kernels save by themselves that they count as saving in a step:
@@ -119,7 +119,7 @@ class PlanMaker:
         task = self._bar.add_task("Extra variances", total=None)
         variances = meter.measure_extra(
             variances,
-            self._minibatches[:_MINIBATCHES_OF_EXTRA],
+            self._minibatches[:MINIBATCHES_OF_EXTRA],
             {i: faster_methods(x, _LEAST_SAVED * full_ms) for i, x in times.items()},
         )
         self._bar.remove_task(task)

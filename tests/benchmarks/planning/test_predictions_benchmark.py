@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from benchmarks.machine import Machine
-from benchmarks.planning import predictions
+from benchmarks.planning import prediction_training, predictions
 from benchmarks.planning.prediction_runs import Run, agreement, of_settings, spearman
-from benchmarks.planning.predictions import RunRow, TauRow
+from benchmarks.planning.prediction_training import RunRow, TauRow
 from benchmarks.rows import merge, read_csv, write_csv
 
 MACHINE = Machine("cpu", 1, "avx2", 1.0, 1.0, "2", "0")
@@ -42,7 +42,7 @@ def test_runs_are_made_once_and_predicted(monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(predictions, "measure_machine", lambda threads: MACHINE)
     # TensorFlow has computed before.
     monkeypatch.setattr(predictions, "set_threads", lambda threads: None)
-    monkeypatch.setattr(predictions, "BATCHES", (128, 64))
+    monkeypatch.setattr(prediction_training, "BATCHES", (128, 64))
     settings = ("row-sampled:share=0.25@constant", "sampled:k=0.5@schedule2")
     monkeypatch.setattr(predictions, "UNBIASED", settings)
     monkeypatch.setattr(predictions, "BIASED", ())
@@ -65,10 +65,10 @@ def test_runs_are_made_once_and_predicted(monkeypatch, tmp_path) -> None:
         for row in read_csv(path.with_name("runs_tau.csv"), TauRow)
         if row.setting == settings[0]
     ]
-    assert len(taus) == len(predictions.MOMENTS)
+    assert len(taus) == len(prediction_training.MOMENTS)
     assert approximate.tau == pytest.approx(np.mean(taus))
     # Nothing is left to be trained.
-    monkeypatch.setattr(predictions.Trainer, "_make_run", None)
+    monkeypatch.setattr(prediction_training.Trainer, "_make_run", None)
     predictions.main([*arguments, "--seeds=1"])
     assert path.read_text() == text
 
@@ -133,4 +133,4 @@ def test_damaged_results_are_refused(tmp_path) -> None:
     path = tmp_path / "runs.csv"
     write_csv(path, [], TauRow)
     with pytest.raises(ValueError, match="must have the columns"):
-        predictions.read_rows(path)
+        prediction_training.read_rows(path)

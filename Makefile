@@ -3,6 +3,8 @@
 # make test         the quick tests; make test-slow the others
 # make test-instruction-sets   those of the op and its kernels with each set of
 #                   vector instructions
+# make wheel        dist/: a wheel for several TensorFlows; make wheel-test tries it in fresh
+#                   environments, make wheel-check in two
 # make bench        times single gradients; make bench-step whole training steps
 # make lint, docs   all read-only; the site. make format rewrites
 #
@@ -20,10 +22,11 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 PY := .venv/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
-CC_FILES := $(shell find cc -name '*.cc' -o -name '*.cu' -o -name '*.h')
+CC_FILES := $(shell find cc cmake -name '*.cc' -o -name '*.cu' -o -name '*.h')
 
 .PHONY: setup demo test test-slow test-instruction-sets bench bench-step lint format docs \
-  sanitize test-aarch64 gpu-check gpu-test gpu-bench clean FORCE
+  sanitize test-aarch64 gpu-check gpu-test gpu-bench wheel wheel-check wheel-test clean \
+  FORCE
 setup: .venv/.stamp-installed
 
 # An interpreter that is asked for by name replaces a .venv of another version.
@@ -45,7 +48,7 @@ endif
 	@echo '$(TENSORFLOW)' > $@
 
 # A library that is gone is built again, and so is one for another TensorFlow.
-LIBRARY := $(wildcard tf_approxgrad/_op_library.so tf_approxgrad/_op_library.json)
+LIBRARY := $(wildcard tf_approxgrad/op_libraries/*.so tf_approxgrad/op_libraries/*.json)
 FOUND := $(shell cat .venv/.stamp-installed 2>/dev/null)
 ifneq ($(words $(LIBRARY)) $(if $(filter file,$(origin TENSORFLOW)),$(FOUND),$(TENSORFLOW)),2 $(FOUND))
 .venv/.stamp-installed: FORCE
@@ -104,5 +107,17 @@ gpu-bench:
 	build/gpu/$(word 1,$(GPU_BENCHMARKS)) $(BENCH_FLAGS)
 	build/gpu/$(word 2,$(GPU_BENCHMARKS)) $(ROW_BENCH_FLAGS)
 
+# Each Python that pyenv has, by its name.
+wheel wheel-check wheel-test: export PYENV_VERSION ?= \
+  $(shell pyenv versions --bare 2>/dev/null | sort -rV | paste -sd:)
+wheel: setup
+	$(PY) -m nox -s wheel
+wheel-test: wheel
+	$(PY) -m nox -s wheel_test source_test
+# For the oldest and the newest TensorFlow.
+wheel-check: setup
+	$(PY) -m nox -s wheel -- 2.18 2.21
+	$(PY) -m nox -t quick
+
 clean:
-	rm -rf .venv build site *.egg-info tf_approxgrad/_op_library.*
+	rm -rf .venv .nox build dist site *.egg-info tf_approxgrad/op_libraries

@@ -1,9 +1,11 @@
-"""Builds the op's library with CMake, against the TensorFlow that is installed."""
+"""Builds the libraries of ops with CMake, one for each TensorFlow that is asked for.
+
+TF_APPROXGRAD_PYTHONS names interpreters, joined by os.pathsep, whose TensorFlows to
+build for; by default, the one that runs this file.
+"""
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import json
 import os
 import shutil
@@ -11,48 +13,71 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Any
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
 BUILD = ROOT / "build" / "op"
+FOLDER = Path("tf_approxgrad", "op_libraries")
 OLDEST_TENSORFLOW = (2, 18)
+QUESTION = """
+import importlib.util, json, sys
+if importlib.util.find_spec("tensorflow") is None:
+    sys.exit("no TensorFlow")
+import tensorflow as tf
+print(json.dumps({
+    "version": tf.version.VERSION,
+    "include": tf.sysconfig.get_include(),
+    "flags": [flag for flag in tf.sysconfig.get_compile_flags() if flag[:2] != "-I"],
+    "library": "/".join(flag[2:].lstrip(":") for flag in tf.sysconfig.get_link_flags()),
+}))
+"""
 
 
 def stop(sentence: str) -> None:
     sys.exit(f"tf_approxgrad: {sentence}")
 
 
-def installed_tensorflow() -> importlib.metadata.Distribution | None:
-    """The distribution (tensorflow, tensorflow-cpu, tf-nightly, ...) in use."""
-    if importlib.util.find_spec("tensorflow") is None:
-        stop(
-            "no TensorFlow is visible to this build, but the op is compiled against "
-            "the TensorFlow that you use: install that first (for example "
-            "`pip install tensorflow`), then type "
-            "`pip install --no-build-isolation .`"
+def tensorflow_of(python: str) -> dict[str, Any]:
+    """The version, headers, flags and library of an interpreter's TensorFlow."""
+    # In the second, pip's environment for builds doesn't hide what is installed.
+    hiding = ("PYTHONPATH", "PYTHONNOUSERSITE")
+    seen = {name: value for name, value in os.environ.items() if name not in hiding}
+    if shutil.which(python) is None:
+        stop(f"TF_APPROXGRAD_PYTHONS names {python!r}, which is no interpreter")
+    for environment in (os.environ, seen):
+        answer = subprocess.run(
+            [python, "-c", QUESTION],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
-    names = importlib.metadata.packages_distributions().get("tensorflow", [])
-    return importlib.metadata.distribution(names[0]) if names else None
-
-
-def requirements() -> list[str]:
-    """Ties the package to the TensorFlow minor version that it is built for."""
-    tensorflow = installed_tensorflow()
-    numpy = "numpy>=1.26"
-    if tensorflow is None:
-        return [numpy]
-    version = tensorflow.version
-    numbers = version.split(".")
-    if (int(numbers[0]), int(numbers[1])) < OLDEST_TENSORFLOW:
+        if answer.returncode == 0:
+            break
+    if answer.stderr.strip() == "no TensorFlow":
         stop(
-            f"TensorFlow {version} is installed, but "
+            f"{python} has no TensorFlow, and ops are compiled against the one that "
+            "you use: install that first (for example `pip install tensorflow`), or "
+            "name its interpreter in TF_APPROXGRAD_PYTHONS"
+        )
+    if answer.returncode != 0:
+        stop(f"{python} cannot import TensorFlow: {answer.stderr}")
+    tensorflow = json.loads(answer.stdout.splitlines()[-1])
+    if minor_version(tensorflow["version"]) < OLDEST_TENSORFLOW:
+        stop(
+            f"{python} has TensorFlow {tensorflow['version']}, but "
             f"{'.'.join(map(str, OLDEST_TENSORFLOW))} or newer is needed"
         )
-    is_release = len(numbers) == 3 and numbers[2].isdigit()
-    pin = f"{numbers[0]}.{numbers[1]}.*" if is_release else version
-    return [numpy, f"{tensorflow.metadata['Name']}=={pin}"]
+    return tensorflow
+
+
+def minor_version(version: str) -> tuple[int, int]:
+    major, minor = version.split(".")[:2]
+    return int(major), int(minor)
 
 
 def find_program(name: str) -> str:
@@ -71,36 +96,32 @@ def cmake(*arguments: str | Path) -> None:
         stop("the op's library was not built: see the output above")
 
 
-class BuildOp(build_ext):
-    """Has CMake compile what has changed, and records what the library is for."""
+class BuildOps(build_ext):
+    """Has CMake compile what has changed, and records what each library is for."""
 
     def run(self) -> None:
         # build_ext clears `inplace` while it builds.
         self.is_wheel = not self.inplace
+        self.built: list[Path] = []
         super().run()
 
-    def get_ext_filename(self, fullname: str) -> str:
-        # A library for tf.load_op_library, not a Python module.
-        return str(Path(*fullname.split("."))) + ".so"
-
     def get_outputs(self) -> list[str]:
-        libraries = super().get_outputs()
-        return libraries + [str(record_of(Path(path))) for path in libraries]
+        return [str(Path(self.build_lib) / path) for path in self.built]
 
     def build_extension(self, ext: Extension) -> None:
-        import tensorflow as tf
-
-        link_folder, link_name = tf.sysconfig.get_link_flags()
-        flags = [flag for flag in tf.sysconfig.get_compile_flags() if flag[:2] != "-I"]
+        pythons = os.environ.get("TF_APPROXGRAD_PYTHONS") or sys.executable
+        tensorflows = [tensorflow_of(python) for python in pythons.split(os.pathsep)]
         settings = {
-            "TENSORFLOW_VERSION": tf.version.VERSION,
-            "TENSORFLOW_INCLUDE": tf.sysconfig.get_include(),
-            "TENSORFLOW_FLAGS": ";".join(flags),
-            "TENSORFLOW_LIBRARY": f"{link_folder[2:]}/{link_name[3:]}",
+            "TENSORFLOW_VERSIONS": ";".join(each["version"] for each in tensorflows),
             "TF_APPROXGRAD_WHEEL": "ON" if self.is_wheel else "OFF",
             "SITE_PACKAGES": sysconfig.get_path("purelib"),
             "CMAKE_MAKE_PROGRAM": find_program("ninja"),
         }
+        for each in tensorflows:
+            name = f"TENSORFLOW_{each['version']}"
+            settings[f"{name}_INCLUDE"] = each["include"]
+            settings[f"{name}_FLAGS"] = ";".join(each["flags"])
+            settings[f"{name}_LIBRARY"] = each["library"]
         # A build's folder belongs to one checkout and one choice of compilers.
         names = ("CXX", "CUDACXX", "CUDA_HOME", "CUDA_PATH")
         origin = f"{ROOT} {[os.environ.get(name) for name in names]}"
@@ -113,32 +134,42 @@ class BuildOp(build_ext):
         )
         recorded.write_text(origin)
         cmake("--build", BUILD)
-        library = Path(self.get_ext_fullpath(ext.name))
-        library.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(BUILD / library.name, library)
+        folder = Path(self.build_lib) / FOLDER
+        folder.mkdir(parents=True, exist_ok=True)
+        for each in tensorflows:
+            self.record(each["version"], folder)
+
+    def record(self, version: str, folder: Path) -> None:
+        """Copies what CMake built for a TensorFlow, and says so beside it."""
+        major, minor = minor_version(version)
+        name = f"tensorflow_{major}_{minor}.so"
+        library = shutil.copyfile(BUILD / FOLDER.name / name, folder / name)
         info = {
-            "tensorflow": tf.version.VERSION,
+            "tensorflow": version,
             "cuda_archs": (BUILD / "cuda_archs").read_text().split(),
             "bytes": library.stat().st_size,
         }
-        record_of(library).write_text(json.dumps(info) + "\n")
+        library.with_suffix(".json").write_text(json.dumps(info) + "\n")
+        names = (name, f"{library.stem}.json")
+        self.built += [FOLDER / name for name in names]
 
     def copy_extensions_to_source(self) -> None:
-        # setuptools would keep a damaged library that is newer than the built one.
-        for ext in self.extensions:
-            library = Path(self.get_ext_filename(ext.name))
-            for path in (library, record_of(library)):
-                shutil.copyfile(Path(self.build_lib) / path, ROOT / path)
+        # A checkout has what was built last: others would be of older sources.
+        shutil.rmtree(ROOT / FOLDER, ignore_errors=True)
+        (ROOT / FOLDER).mkdir()
+        for path in self.built:
+            shutil.copyfile(Path(self.build_lib) / path, ROOT / path)
 
 
-def record_of(library: Path) -> Path:
-    """The file that says what a library was built for."""
-    return library.with_suffix(".json")
+class AnyPython(bdist_wheel):
+    """Names the wheel for every Python 3, with none of which the libraries link."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        return ("py3", "none", super().get_tag()[2])
 
 
 setup(
-    install_requires=requirements(),
-    ext_modules=[Extension("tf_approxgrad._op_library", sources=[])],
-    cmdclass={"build_ext": BuildOp},
+    ext_modules=[Extension(".".join(FOLDER.parts), sources=[])],
+    cmdclass={"build_ext": BuildOps, "bdist_wheel": AnyPython},
     zip_safe=False,
 )

@@ -1,12 +1,18 @@
 """The package's public names and version."""
 
+import importlib.metadata
 import inspect
+import os
+import platform
 import re
 from pathlib import Path
 
+import keras
 import pytest
+import tensorflow as tf
 
 import tf_approxgrad as tfag
+from tf_approxgrad.gradients.op_library import RECORD
 
 ROOT = Path(__file__).parents[1]
 
@@ -25,7 +31,7 @@ PUBLIC_NAMES = re.findall(
     approximate_gradients strip_approximation conversion_report ConversionReport
     bind_step ApproximationCallback SwitchToFullOnPlateau ApproximationSummaries
     fidelity FidelityReport plan Plan AdaptivePlan BatchRun Prediction
-    models
+    models show_versions
     """,
 )
 METHOD_NAMES = ["preview", "plot", "fraction"]
@@ -60,6 +66,27 @@ def test_the_networks_of_the_paper_are_exported(name: str) -> None:
     assert inspect.getdoc(getattr(tfag.models, name))
 
 
-def test_version_is_that_of_pyproject_toml() -> None:
-    text = (ROOT / "pyproject.toml").read_text()
-    assert re.search(r'^version = "(.+)"$', text, re.MULTILINE)[1] == tfag.__version__
+def test_version_is_in_one_place() -> None:
+    for name in ("pyproject.toml", "CITATION.cff", "CMakeLists.txt", "WORKSPACE"):
+        assert tfag.__version__ not in (ROOT / name).read_text()
+    assert importlib.metadata.version("tf_approxgrad") == tfag.__version__
+
+
+def test_versions_are_printed_for_reports(capsys: pytest.CaptureFixture[str]) -> None:
+    tfag.show_versions()
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line[:17].strip(): line[18:] for line in lines}
+    assert rows["tf_approxgrad"] == tfag.__version__
+    assert rows["TensorFlow"].startswith(f"{tf.version.VERSION} (tensorflow")
+    assert rows["Keras"] == keras.__version__
+    assert rows["Python"].startswith(platform.python_version())
+    assert rows["Op library"] == f"for TensorFlow {RECORD['tensorflow']}"
+    assert rows.keys() >= {"NumPy", "CPU", "CUDA kernels", "GPUs"}
+    asked = os.environ.get("TF_APPROXGRAD_INSTRUCTION_SET")
+    possible = [asked] if asked else ["baseline", "avx2", "avx512"]
+    assert rows["Instruction set"] in possible
+
+
+def test_issue_template_asks_for_them() -> None:
+    template = ROOT / ".github" / "ISSUE_TEMPLATE" / "bug.yml"
+    assert "tfag.show_versions()" in template.read_text()

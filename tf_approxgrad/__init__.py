@@ -3,6 +3,14 @@
 Start with `approximate_gradients`, which converts a Keras model.
 """
 
+import importlib.util
+
+if importlib.util.find_spec("tensorflow") is None:
+    raise ImportError(
+        "tf_approxgrad needs TensorFlow, and none is installed: type `pip install "
+        "tensorflow`, or `tensorflow-cpu` for processors alone."
+    )
+
 import keras
 
 if keras.config.backend() != "tensorflow":
@@ -59,6 +67,7 @@ from tf_approxgrad.training.adaptive_plan import AdaptivePlan
 from tf_approxgrad.training.callback import ApproximationCallback
 from tf_approxgrad.training.plateau import SwitchToFullOnPlateau
 from tf_approxgrad.training.tensorboard import ApproximationSummaries
+from tf_approxgrad.versions import show_versions
 
 __version__ = "0.1.0"
 
@@ -106,5 +115,6 @@ __all__ = [
     "models",
     "plan",
     "register_filter_gradient",
+    "show_versions",
     "strip_approximation",
 ]

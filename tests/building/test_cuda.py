@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from small_checkout import LIBRARY, RECORD, SOURCES, build, compiled, objects
+from small_checkout import LIBRARY, SOURCES, build, compiled, objects
 
 # As CMake looks for it, but for pip's packages.
 NVCC = shutil.which("nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
@@ -58,7 +58,7 @@ def test_build_refuses_wishes_for_cuda_that_cannot_be_met(
     assert result.returncode != 0
     said = flattened(result.stdout)
     assert f"tf_approxgrad: {message.replace('NVCC', nvcc)}" in said
-    assert not list((checkout / "tf_approxgrad").glob("_op_library.*"))
+    assert not list((checkout / "tf_approxgrad").glob("op_libraries/*"))
 
 
 def test_build_without_nvcc_says_so_and_makes_the_cpu_part(checkout: Path) -> None:
@@ -80,7 +80,7 @@ def test_build_with_nvcc_holds_gpu_kernels_and_their_runtime(
     assert result.returncode == 0, result.stdout
     assert objects(checkout).keys() == {*SOURCES} - {"cc/common/size.h"}
     library = checkout / "tf_approxgrad" / LIBRARY
-    record = json.loads(library.with_name(RECORD).read_text())
+    record = json.loads(library.with_suffix(".json").read_text())
     assert record["cuda_archs"] == ["80", "90"]
     # A TensorFlow with stubs of CUDA's runtime must neither give nor get its functions.
     listed = ["nm", "--dynamic", library]

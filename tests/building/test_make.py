@@ -14,7 +14,9 @@ from small_checkout import LIBRARY, RECORD, run, times
 def set_up(checkout: Path) -> Path:
     """A checkout as after a finished set-up."""
     for name in (LIBRARY, RECORD):
-        (checkout / "tf_approxgrad" / name).touch()
+        path = checkout / "tf_approxgrad" / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
     for path in checkout.rglob("*"):
         os.utime(path, (1, 1))
     python = checkout / ".venv/bin/python"

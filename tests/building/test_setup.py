@@ -1,18 +1,16 @@
 """setup.py builds the library that the loader expects, and nothing twice."""
 
-import importlib.metadata
-import importlib.util
 import json
-import runpy
+import os
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import setuptools
 from small_checkout import (
     LIBRARY,
     RECORD,
-    ROOT,
     SOURCES,
     build,
     compiled,
@@ -30,7 +28,7 @@ OP_SOURCES = {name for name in CPU_SOURCES if name.startswith(("cc/ops", "cc/ker
 
 def test_library_of_the_cpu_is_recorded_beside_it(built: Path) -> None:
     library = built / "tf_approxgrad" / LIBRARY
-    assert json.loads(library.with_name(RECORD).read_text()) == {
+    assert json.loads(library.with_suffix(".json").read_text()) == {
         "tensorflow": "2.21.0",
         "cuda_archs": [],
         "bytes": library.stat().st_size,
@@ -70,13 +68,13 @@ def test_new_file_is_compiled_without_being_listed(built: Path) -> None:
     assert build(built).returncode == 0
 
 
-def test_another_tensorflow_compiles_what_knows_it(built: Path) -> None:
+def test_another_release_of_tensorflow_compiles_what_knows_it(built: Path) -> None:
     before = objects(built)
-    write_tensorflow(built.parent / "site", "2.20.0")
+    write_tensorflow(built.parent / "site", "2.21.1")
     assert build(built).returncode == 0
     assert compiled(built, before) == OP_SOURCES
     record = json.loads((built / "tf_approxgrad" / RECORD).read_text())
-    assert record["tensorflow"] == "2.20.0"
+    assert record["tensorflow"] == "2.21.1"
 
 
 def test_another_compiler_compiles_everything(built: Path) -> None:
@@ -131,12 +129,14 @@ def test_missing_compiler_is_named_and_nothing_is_written(checkout: Path) -> Non
     assert result.returncode != 0
     assert "CXX:\n\n  /nonexistent/g++" in result.stdout
     assert "Traceback" not in result.stdout
-    assert not list((checkout / "tf_approxgrad").glob("_op_library.*"))
+    assert not list((checkout / "tf_approxgrad").glob("op_libraries/*"))
 
 
 def test_missing_cmake_is_named_with_what_to_type(checkout: Path) -> None:
     stand_in = checkout.parent / "site" / "sitecustomize.py"
-    stand_in.write_text("import shutil\nshutil.which = lambda *_, **__: None\n")
+    stand_in.write_text(
+        "import shutil\nshutil.which = lambda name, path=None: None if path else name\n"
+    )
     result = build(checkout)
     assert result.returncode != 0
     last = result.stdout.splitlines()[-1]
@@ -145,67 +145,91 @@ def test_missing_cmake_is_named_with_what_to_type(checkout: Path) -> None:
     )
 
 
-class FakeTensorFlow:
-    def __init__(self, name: str, version: str) -> None:
-        self.metadata = {"Name": name}
-        self.version = version
-
-
 @pytest.fixture
-def install_requires(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """Runs setup.py beside a TensorFlow of any name; returns what it requires."""
+def interpreter(tmp_path: Path) -> Callable[..., str]:
+    """Makes interpreters that see one folder of packages and no other."""
 
-    def read(name: str, version: str) -> list[str]:
-        given = {}
-        metadata = importlib.metadata
-        monkeypatch.setattr(
-            setuptools, "setup", lambda **options: given.update(options)
-        )
-        monkeypatch.setattr(
-            metadata, "packages_distributions", lambda: {"tensorflow": [name]}
-        )
-        monkeypatch.setattr(
-            metadata, "distribution", lambda asked: FakeTensorFlow(asked, version)
-        )
-        runpy.run_path(str(ROOT / "setup.py"))
-        return given["install_requires"]
+    def make(name: str, site: Path | None) -> str:
+        path = tmp_path / name
+        command = f"PYTHONPATH={shlex.quote(str(site))} " if site else ""
+        options = "-S" if site else "-IS"
+        path.write_text(f'#!/bin/sh\n{command}exec {sys.executable} {options} "$@"\n')
+        path.chmod(0o755)
+        return str(path)
 
-    return read
+    return make
 
 
-@pytest.mark.parametrize(
-    ("name", "version", "requirement"),
-    [
-        ("tensorflow", "2.18.0", "tensorflow==2.18.*"),
-        ("tensorflow_cpu", "2.21.1", "tensorflow_cpu==2.21.*"),
-        ("tf_nightly", "2.22.0.dev20260101", "tf_nightly==2.22.0.dev20260101"),
-        ("tensorflow", "2.21.0rc1", "tensorflow==2.21.0rc1"),
-        ("tensorflow", "3.0.0", "tensorflow==3.0.*"),
-    ],
-)
-def test_package_requires_the_tensorflow_that_is_installed_and_no_other(
-    install_requires: Callable[..., list[str]],
-    name: str,
-    version: str,
-    requirement: str,
+def test_libraries_for_several_tensorflows_share_the_kernels(
+    checkout: Path, tmp_path: Path, interpreter: Callable[..., str]
 ) -> None:
-    required = install_requires(name, version)
-    assert [item for item in required if not item.startswith("numpy")] == [requirement]
+    versions = ("2.18.1", "2.20.0", "2.22.0rc1")
+    pythons = [
+        interpreter(f"python{version}", write_tensorflow(tmp_path / version, version))
+        for version in versions
+    ]
+    result = build(checkout, TF_APPROXGRAD_PYTHONS=os.pathsep.join(pythons))
+    assert result.returncode == 0, result.stdout
+    folder = checkout / "tf_approxgrad" / "op_libraries"
+    stems = [f"tensorflow_{name}" for name in ("2_18", "2_20", "2_22")]
+    assert {path.name for path in folder.iterdir()} == {
+        f"{stem}.{suffix}" for stem in stems for suffix in ("so", "json")
+    }
+    for stem, version in zip(stems, versions, strict=True):
+        record = json.loads((folder / f"{stem}.json").read_text())
+        assert record["tensorflow"] == version
+    compiled = [path.name for path in (checkout / "build/op").rglob("*.o")]
+    assert compiled.count("rows_kernel.cc.o") == len(versions)
+    assert compiled.count("plan.cc.o") == 1
+    # A build for one leaves no library of older sources.
+    result = build(checkout, TF_APPROXGRAD_PYTHONS=pythons[0])
+    assert result.returncode == 0, result.stdout
+    assert {path.stem for path in folder.iterdir()} == {stems[0]}
+
+
+def test_build_in_pips_own_environment_sees_what_is_installed(
+    checkout: Path, tmp_path: Path
+) -> None:
+    # pip hides that behind a PYTHONPATH of its own.
+    python = tmp_path / "python"
+    site = shlex.quote(str(checkout.parent / "site"))
+    command = f"PYTHONPATH=${{PYTHONPATH:-{site}}} exec {sys.executable} -S"
+    python.write_text(f'#!/bin/sh\n{command} "$@"\n')
+    python.chmod(0o755)
+    result = build(checkout, PYTHONPATH="/pip", TF_APPROXGRAD_PYTHONS=str(python))
+    assert result.returncode == 0, result.stdout
+    assert (checkout / "tf_approxgrad" / LIBRARY).exists()
 
 
 def test_tensorflow_that_is_too_old_is_refused(
-    install_requires: Callable[..., list[str]],
+    checkout: Path, interpreter: Callable[..., str]
 ) -> None:
-    with pytest.raises(
-        SystemExit, match=r"TensorFlow 2\.17\.1 is installed, but 2\.18 or newer"
-    ):
-        install_requires("tensorflow", "2.17.1")
+    site = write_tensorflow(checkout.parent / "old site", "2.17.1")
+    python = interpreter("old", site)
+    result = build(checkout, TF_APPROXGRAD_PYTHONS=python)
+    assert result.returncode != 0
+    assert result.stdout.splitlines()[-1] == (
+        f"tf_approxgrad: {python} has TensorFlow 2.17.1, but 2.18 or newer is needed"
+    )
+    assert not (checkout / "build").exists()
 
 
 def test_build_without_tensorflow_says_what_to_type(
-    monkeypatch: pytest.MonkeyPatch,
+    checkout: Path, interpreter: Callable[..., str]
 ) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(SystemExit, match="no TensorFlow is visible") as error:
-        runpy.run_path(str(ROOT / "setup.py"))
-    assert str(error.value).endswith("type `pip install --no-build-isolation .`")
+    python = interpreter("bare", None)
+    result = build(checkout, TF_APPROXGRAD_PYTHONS=python)
+    assert result.returncode != 0
+    last = result.stdout.splitlines()[-1]
+    assert last.startswith(f"tf_approxgrad: {python} has no TensorFlow")
+    assert "`pip install tensorflow`" in last
+    assert not (checkout / "build").exists()
+
+
+def test_interpreter_that_does_not_exist_is_named(checkout: Path) -> None:
+    result = build(checkout, TF_APPROXGRAD_PYTHONS="/nonexistent/python")
+    assert result.returncode != 0
+    assert result.stdout.splitlines()[-1] == (
+        "tf_approxgrad: TF_APPROXGRAD_PYTHONS names '/nonexistent/python', which is no "
+        "interpreter"
+    )

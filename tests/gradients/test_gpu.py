@@ -4,9 +4,7 @@ The kernels themselves are tested without TensorFlow, in cc/tests.
 """
 
 import dataclasses
-import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,14 +37,9 @@ def no_tensor_float_32() -> Iterator[None]:
     tf.config.experimental.enable_tensor_float_32_execution(was)
 
 
-def built_for_gpu() -> bool:
-    build_info = Path(op_library.__file__).parents[1] / "_op_library.json"
-    return bool(json.loads(build_info.read_text()).get("cuda_archs"))
-
-
 @pytest.mark.parametrize("op", ON_HOST)
 def test_library_with_cuda_loads_without_a_gpu_and_lists_its_kernels(op: str) -> None:
-    if not built_for_gpu():
+    if not op_library.RECORD["cuda_archs"]:
         pytest.skip("the op was built for the CPU alone: no nvcc, or a wish")
     registered = kernels.get_registered_kernels_for_op(op).kernel
     on_gpu = [kernel for kernel in registered if kernel.device_type == "GPU"]

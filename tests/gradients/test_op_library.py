@@ -18,9 +18,10 @@ import tensorflow as tf
 
 from tf_approxgrad.gradients import op_library
 
-LIBRARY = "_op_library.so"
-BUILD_INFO = "_op_library.json"
 MAJOR, MINOR, *_ = tf.version.VERSION.split(".")
+LIBRARY = f"tensorflow_{MAJOR}_{MINOR}.so"
+RECORD = f"tensorflow_{MAJOR}_{MINOR}.json"
+FILES = (LIBRARY, RECORD)
 
 Files = dict[str, tuple[bytes, int]]
 
@@ -31,22 +32,22 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     folder = tmp_path / "site packages" / "tf_approxgrad"
     loader = Path(op_library.__file__)
-    (folder / loader.parent.name).mkdir(parents=True)
-    for source in (loader, *map(loader.parents[1].joinpath, (LIBRARY, BUILD_INFO))):
-        shutil.copyfile(source, folder / source.relative_to(loader.parents[1]))
-    return folder
+    for name in (f"gradients/{loader.name}", *map("op_libraries/{}".format, FILES)):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(loader.parents[1] / name, folder / name)
+    return folder / "op_libraries"
 
 
 def files(folder: Path) -> Files:
     return {
         path.name: (path.read_bytes(), path.stat().st_mtime_ns)
-        for path in folder.rglob("*")
+        for path in folder.parent.rglob("*")
         if path.is_file()
     }
 
 
 def load(package: Path) -> ModuleType:
-    copy = package / "gradients" / "op_library.py"
+    copy = package.parent / "gradients" / "op_library.py"
     spec = importlib.util.spec_from_file_location("copy_of_op_library", copy)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -64,16 +65,27 @@ def load_in_another_process(package: Path) -> subprocess.CompletedProcess[str]:
     )
     return subprocess.run(
         [sys.executable, "-B", "-c", program],
-        cwd=package / "gradients",
+        cwd=package.parent / "gradients",
         capture_output=True,
         text=True,
         check=False,
     )
 
 
-def replace_version(version: str) -> Callable[[Path], None]:
+def name_it_for(version: str) -> Callable[[Path], None]:
+    """Makes the library one for another TensorFlow."""
+
     def edit(package: Path) -> None:
-        path = package / BUILD_INFO
+        for name in FILES:
+            renamed = f"tensorflow_{version}{Path(name).suffix}"
+            (package / name).rename(package / renamed)
+
+    return edit
+
+
+def record_version(version: str) -> Callable[[Path], None]:
+    def edit(package: Path) -> None:
+        path = package / RECORD
         info = json.loads(path.read_text())
         path.write_text(json.dumps(info | {"tensorflow": version}))
 
@@ -92,34 +104,36 @@ def rename_an_imported_symbol(package: Path) -> None:
 def assert_one_sentence_says_what_to_do(message: str) -> None:
     assert message.endswith(".")
     assert not re.search(r"[.!?]\s|\n", message), message
-    assert message.startswith("tf_approxgrad's compiled op")
-    assert "`make`" in message
-    assert "`pip install --no-build-isolation" in message
+    assert message.startswith("tf_approxgrad's compiled ops")
+    assert "build from source with `pip install " in message
 
 
+OLDER = f"{MAJOR}.{int(MINOR) - 1}"
+NEWER = f"{MAJOR}.{MINOR}0"
+RUNNING = rf"but TensorFlow {re.escape(tf.version.VERSION)} is running"
 DAMAGES = {
     "no library": (lambda p: (p / LIBRARY).unlink(), f"{LIBRARY} does not exist"),
-    "no build info": (
-        lambda p: (p / BUILD_INFO).unlink(),
-        f"{BUILD_INFO} does not exist",
-    ),
+    "no record": (lambda p: (p / RECORD).unlink(), f"{RECORD} does not exist"),
+    "no folder": (shutil.rmtree, f"are for no TensorFlow, {RUNNING}"),
     "older minor version": (
-        replace_version(f"{MAJOR}.{int(MINOR) - 1}.3"),
-        rf"built for TensorFlow {MAJOR}\.{int(MINOR) - 1}\.3, but "
-        rf"TensorFlow {re.escape(tf.version.VERSION)} is running",
+        name_it_for(OLDER.replace(".", "_")),
+        rf"are for TensorFlow {re.escape(OLDER)}, {RUNNING}",
     ),
     "newer minor version": (
         # As text, 2.210 begins like 2.21.
-        replace_version(f"{MAJOR}.{MINOR}0.0"),
-        rf"built for TensorFlow {MAJOR}\.{MINOR}0\.0, but TensorFlow {MAJOR}\.{MINOR}",
+        name_it_for(NEWER.replace(".", "_")),
+        rf"are for TensorFlow {re.escape(NEWER)}, {RUNNING}",
     ),
-    "other major version": (
-        replace_version(f"{int(MAJOR) + 1}.{MINOR}.0"),
-        rf"built for TensorFlow {int(MAJOR) + 1}\.{MINOR}\.0",
+    "several minor versions": (
+        lambda package: (
+            name_it_for("2_9")(package),
+            (package / "tensorflow_2_10.so").touch(),
+        ),
+        rf"are for TensorFlow 2\.9, 2\.10, {RUNNING}",
     ),
     "undefined symbol": (
         rename_an_imported_symbol,
-        f"{LIBRARY} does not load into TensorFlow .*undefined symbol: _ZN10tensorflow",
+        f"{LIBRARY} do not load into TensorFlow .*undefined symbol: _ZN10tensorflow",
     ),
     "empty library": (
         lambda p: (p / LIBRARY).write_bytes(b""),
@@ -133,14 +147,14 @@ DAMAGES = {
         lambda p: (p / LIBRARY).write_bytes(b"n" * (p / LIBRARY).stat().st_size),
         f"{LIBRARY} .*invalid ELF header",
     ),
-    "empty build info": (lambda p: (p / BUILD_INFO).write_text(""), BUILD_INFO),
-    "build info without version": (
-        lambda p: (p / BUILD_INFO).write_text("{}"),
-        BUILD_INFO,
+    "empty record": (lambda p: (p / RECORD).write_text(""), RECORD),
+    "record without a size": (
+        lambda p: (p / RECORD).write_text("{}"),
+        RECORD,
     ),
-    "build info that is a list": (
-        lambda p: (p / BUILD_INFO).write_text("[1]"),
-        BUILD_INFO,
+    "record that is a list": (
+        lambda p: (p / RECORD).write_text("[1]"),
+        RECORD,
     ),
 }
 
@@ -176,19 +190,19 @@ def test_library_cut_short_is_refused_instead_of_crashing(
 
 
 def test_other_patch_release_of_the_same_minor_version_is_accepted(
-    package: Path, monkeypatch: pytest.MonkeyPatch
+    package: Path,
 ) -> None:
-    replace_version(f"{MAJOR}.{MINOR}.99")(package)
-    # This process has the ops already, and TensorFlow wouldn't take them again.
-    monkeypatch.setattr(tf, "load_op_library", lambda path: path)
-    assert op_library._load(package / LIBRARY) == str(package / LIBRARY)
+    record_version(f"{MAJOR}.{MINOR}.99")(package)
+    library, record = op_library._find(package)
+    assert library == package / LIBRARY
+    assert record["tensorflow"] == f"{MAJOR}.{MINOR}.99"
 
 
 @pytest.mark.slow
 def test_other_patch_release_of_the_same_minor_version_loads_and_computes(
     package: Path,
 ) -> None:
-    replace_version(f"{MAJOR}.{MINOR}.99")(package)
+    record_version(f"{MAJOR}.{MINOR}.99")(package)
     before = files(package)
     result = load_in_another_process(package)
     assert result.returncode == 0, result.stderr

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-LIBRARY = "_op_library.so"
-RECORD = "_op_library.json"
+LIBRARY = "op_libraries/tensorflow_2_21.so"
+RECORD = "op_libraries/tensorflow_2_21.json"
 COPIED = (
     *("Makefile", "CMakeLists.txt", "CMakePresets.json", "MANIFEST.in"),
     *("pyproject.toml", "setup.py", "README.md"),
@@ -32,6 +32,7 @@ SOURCES = {
 CHOICES = (
     *("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "PYTHON", "TENSORFLOW"),
     *("CXX", "CUDACXX", "CUDA_HOME", "CUDA_PATH", "TF_APPROXGRAD_CUDA_ARCHS"),
+    "TF_APPROXGRAD_PYTHONS",
 )
 
 Times = dict[str, int]
@@ -42,7 +43,7 @@ def write_checkout(folder: Path) -> Path:
     for name in COPIED:
         if (ROOT / name).exists():
             shutil.copy(ROOT / name, folder)
-    ignored = shutil.ignore_patterns("__pycache__", "_op_library.*")
+    ignored = shutil.ignore_patterns("__pycache__", "op_libraries")
     for name in ("cmake", "tf_approxgrad"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     for name, text in SOURCES.items():
@@ -56,8 +57,11 @@ def write_tensorflow(folder: Path, version: str) -> Path:
     """Writes a TensorFlow that has what a build asks for; returns its folder."""
     package = folder / "tensorflow"
     metadata = folder / "tensorflow-0.dist-info"
-    for path in (metadata, package / "include"):
+    framework = package / "include" / "tensorflow" / "core" / "framework"
+    for path in (metadata, framework):
         path.mkdir(parents=True, exist_ok=True)
+    for name in ("op_kernel.h", "common_shape_fns.h"):
+        (framework / name).touch()
     (metadata / "METADATA").write_text(f"Name: tensorflow\nVersion: {version}\n")
     (metadata / "top_level.txt").write_text("tensorflow\n")
     (package / "include" / "framework.h").write_text("const int kFramework = 1;\n")

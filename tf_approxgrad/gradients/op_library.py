@@ -9,57 +9,74 @@ from typing import Any, NoReturn
 
 import tensorflow as tf
 
-_LIBRARY = Path(__file__).parents[1] / "_op_library.so"
+_FOLDER = Path(__file__).parents[1] / "op_libraries"
 _HOW_TO_BUILD = (
-    "build it again with `make clean` and `make` in a checkout, or with "
-    "`pip install --no-build-isolation --force-reinstall --no-deps .`"
+    "build from source with `pip install --force-reinstall "
+    "--no-deps .` in a checkout or an unpacked source distribution"
 )
 
 
-def _minor_version(version: str) -> str:
-    return ".".join(version.split(".")[:2])
+def _find(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """Finds the library that is for the TensorFlow that is running.
 
+    Args:
+        folder: Has a library for each minor version, and a record beside each.
 
-def _load(library: Path) -> ModuleType:
-    """Loads `library` if it was built for the running minor version of TensorFlow."""
-    build_info = library.with_suffix(".json")
-    for path in (library, build_info):
+    Returns:
+        The library's path, and its record.
+    """
+    running = tf.version.VERSION
+    library = folder / "tensorflow_{}_{}.so".format(*running.split(".")[:2])
+    record = library.with_suffix(".json")
+    if not library.exists() and not record.exists():
+        raise ImportError(
+            f"tf_approxgrad's compiled ops are for {_versions(folder)}, but TensorFlow "
+            f"{running} is running; {_HOW_TO_BUILD}."
+        )
+    for path in (library, record):
         if not path.exists():
             raise ImportError(
-                f"tf_approxgrad's compiled op is missing: {path} does not exist; "
+                f"tf_approxgrad's compiled ops are damaged: {path} does not exist; "
                 f"{_HOW_TO_BUILD}."
             )
     try:
-        recorded = json.loads(build_info.read_text())
-        built_for, size = recorded["tensorflow"], recorded["bytes"]
+        recorded = json.loads(record.read_text())
+        size = recorded["bytes"]
     except (ValueError, KeyError, TypeError) as error:
         raise ImportError(
-            f"tf_approxgrad's compiled op is damaged: {build_info} isn't what the "
-            f"build writes; {_HOW_TO_BUILD}."
+            f"tf_approxgrad's compiled ops are damaged: {record} isn't what the build "
+            f"writes; {_HOW_TO_BUILD}."
         ) from error
-    running = tf.version.VERSION
-    if _minor_version(built_for) != _minor_version(running):
-        raise ImportError(
-            f"tf_approxgrad's compiled op was built for TensorFlow {built_for}, but "
-            f"TensorFlow {running} is running; {_HOW_TO_BUILD}."
-        )
     # The dynamic linker doesn't check a file's length: half a file crashes the process.
     found = library.stat().st_size
     if found < size:
         raise ImportError(
-            f"tf_approxgrad's compiled op is cut short: {library} has {found} of "
+            f"tf_approxgrad's compiled ops are cut short: {library} has {found} of "
             f"{size} bytes; {_HOW_TO_BUILD}."
         )
+    return library, recorded
+
+
+def _versions(folder: Path) -> str:
+    """What a folder has libraries for, as in "TensorFlow 2.18, 2.19"."""
+    found = [path.stem.split("_")[1:] for path in folder.glob("tensorflow_*_*.so")]
+    found.sort(key=lambda version: tuple(map(int, version)))
+    return f"TensorFlow {', '.join(map('.'.join, found))}" if found else "no TensorFlow"
+
+
+def _load(library: Path) -> ModuleType:
+    """Loads a library."""
     try:
         return tf.load_op_library(str(library))
     except tf.errors.NotFoundError as error:
         raise ImportError(
-            f"tf_approxgrad's compiled op {library} does not load into TensorFlow "
-            f"{running}: {error.message}; {_HOW_TO_BUILD}."
+            f"tf_approxgrad's compiled ops in {library} do not load into TensorFlow "
+            f"{tf.version.VERSION}: {error.message}; {_HOW_TO_BUILD}."
         ) from error
 
 
-_ops = _load(_LIBRARY)
+LIBRARY, RECORD = _find(_FOLDER)
+_ops = _load(LIBRARY)
 approx_await_backprop = _ops.approx_await_backprop
 approx_conv2d_backprop_filter = _ops.approx_conv2d_backprop_filter
 approx_conv2d_backprop_input = _ops.approx_conv2d_backprop_input

@@ -138,7 +138,7 @@ def approximate_gradients(
         chosen = set(
             resolve_references(references, convertible, "approximate_gradients")
         )
-    rows = {index: resolved.row(index) for index in chosen}
+    rows = {index: resolved.rows(index) for index in chosen}
     _check_overlap(resolved, layers, rows, len(convertible))
     changes = []
     for index, layer in enumerate(convertible, start=1):
@@ -208,7 +208,7 @@ def _check_overlap(
     if not all(map(are_full, rows.values())):
         return
     others = [index for index in range(1, count + 1) if index not in rows]
-    missed = [index for index in others if not are_full(schedule.row(index))]
+    missed = [index for index in others if not are_full(schedule.rows(index))]
     if missed:
         raise ValueError(
             f"layers={layers!r} selects convolutions {sorted(rows)}, and "

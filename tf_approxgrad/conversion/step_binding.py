@@ -110,7 +110,7 @@ def assign_schedule(model: keras.Model, schedule: Schedule) -> None:
     resolved = schedule.resolve(convertible)
     layers = _indexed_layers(model)
     # First, as this raises if the segments don't describe the methods.
-    rows = {index: resolved.row(index) for index, _ in layers}
+    rows = {index: resolved.rows(index) for index, _ in layers}
     for index, layer in layers:
         layer.gradient_policy.assign(resolved, index, rows[index])
         layer.gradient_policy.stream = index

@@ -16,6 +16,7 @@ from tf_approxgrad.gradients.conv_arguments import accumulator_dtype
 from tf_approxgrad.gradients.inputs import (
     GradientInputs,
     call_op,
+    drawing_step,
     factor_of,
     may_be_on_gpu,
     required_step,
@@ -170,7 +171,7 @@ def _row_sampled(method: RowSampledGradient, inputs: GradientInputs) -> tf.Tenso
             inputs.out_backprop,
             inputs.arguments,
             method,
-            required_step(method, inputs),
+            drawing_step(method, inputs),
             inputs.stream,
         )
         return scaled(gradient, scale, inputs)

@@ -19,9 +19,9 @@ from tf_approxgrad.gradients.filter_gradient import normal_numbers
 from tf_approxgrad.gradients.inputs import (
     GradientInputs,
     call_op,
+    drawing_step,
     factor_of,
     may_be_on_gpu,
-    required_step,
     scaled,
 )
 from tf_approxgrad.gradients.xla import context as xla
@@ -193,7 +193,7 @@ def _row_sampled(method: RowSampledGradient, inputs: GradientInputs) -> tf.Tenso
             inputs.out_backprop,
             inputs.arguments,
             method,
-            required_step(method, inputs),
+            drawing_step(method, inputs),
             inputs.stream,
         )
         return scaled(gradient, scale, inputs)

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tf_approxgrad import _compat
 from tf_approxgrad.gradients.conv_arguments import ConvArguments, accumulator_dtype
+from tf_approxgrad.gradients.replicas import replica_count
 from tf_approxgrad.methods import GradientMethod
 
 
@@ -31,6 +32,9 @@ class GradientInputs:
             `MethodChoice`.
         share: Share of the rows drawn, a float64 scalar, in place of the method's own;
             not under XLA, where shapes are static.
+        replica: Index of the replica, an integer scalar, where the methods differ.
+        draw_offset: Added to the step for draws, an int64 scalar, where a call or a
+            replica isn't the first; see `replicas.draw_offset`.
         stream: Number of the layer's random stream: its index, or an unused number if
             another layer has the same index.
     """
@@ -45,6 +49,8 @@ class GradientInputs:
     stream: int = 0
     choice: tf.Tensor | None = None
     share: tf.Tensor | None = None
+    replica: tf.Tensor | None = None
+    draw_offset: tf.Tensor | None = None
 
 
 # Computes a gradient by one method: of a two-dimensional convolution, or of a layer
@@ -62,6 +68,12 @@ def required_step(method: GradientMethod, inputs: GradientInputs) -> tf.Tensor:
     return inputs.step
 
 
+def drawing_step(method: GradientMethod, inputs: GradientInputs) -> tf.Tensor:
+    """The step from which a call on a replica draws, an int64 scalar."""
+    step = tf.cast(required_step(method, inputs), tf.int64)
+    return step if inputs.draw_offset is None else step + inputs.draw_offset
+
+
 def factor_of(scale: float | str) -> float | None:
     """The factor of a method's scale, for `scaled`."""
     return None if isinstance(scale, str) else float(scale)
@@ -70,10 +82,13 @@ def factor_of(scale: float | str) -> float | None:
 def scaled(
     gradient: tf.Tensor, factor: float | None, inputs: GradientInputs
 ) -> tf.Tensor:
-    """`factor * gradient` in the dtype of the input; factor `None` means 1/N."""
+    """`factor * gradient` in the dtype of the input; factor `None` means 1/N.
+
+    N is the number of examples on all replicas, which have equally many.
+    """
     gradient = tf.cast(gradient, accumulator_dtype(inputs.input.dtype))
     if factor is None:
-        batch = tf.shape(inputs.out_backprop)[0]
+        batch = replica_count() * tf.shape(inputs.out_backprop)[0]
         gradient = tf.math.divide_no_nan(gradient, tf.cast(batch, gradient.dtype))
     else:
         gradient = gradient * factor
@@ -97,6 +112,8 @@ def call_op(
         **arguments,
         **inputs.arguments.for_op(),
     )
+    if factor is None and replica_count() > 1:
+        return gradient / replica_count()
     return gradient * factor if scaled_after else gradient
 
 

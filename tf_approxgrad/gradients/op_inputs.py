@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_approxgrad.gradients.conv_arguments import ConvArguments
-from tf_approxgrad.gradients.inputs import GradientInputs, required_step
+from tf_approxgrad.gradients.inputs import GradientInputs, drawing_step
 from tf_approxgrad.methods import MaxGradient, RowSampledGradient, SampledGradient
 
 
@@ -76,7 +76,7 @@ def _stream_inputs(
     method: SampledGradient | RowSampledGradient, inputs: GradientInputs
 ) -> dict[str, Any]:
     return {
-        "step": tf.cast(required_step(method, inputs), tf.int64),
+        "step": drawing_step(method, inputs),
         "seed": method.seed,
         "layer": inputs.stream,
     }

@@ -14,7 +14,7 @@ from tf_approxgrad.schedules import Schedule, periods
 
 
 def switch_by_step(
-    row: Sequence[GradientMethod],
+    rows: Sequence[GradientMethod],
     schedule: Schedule,
     inputs: GradientInputs,
     compute: GradientFunction,
@@ -22,22 +22,31 @@ def switch_by_step(
     """Computes a gradient by the method of the step; no other method runs.
 
     Args:
-        row: The layer's methods, as from `Schedule.row`.
-        schedule: The schedule of that row.
-        inputs: Inputs of the gradient, with the step.
+        rows: The layer's methods, as from `Schedule.rows`.
+        schedule: The schedule of those rows.
+        inputs: Inputs of the gradient, with the step, and the replica if the schedule
+            differs by replica.
         compute: Computes the gradient by one method.
 
     Returns:
         The gradient.
     """
-    methods = list(dict.fromkeys(row))
-    assert inputs.step is not None
-    branches = tf.constant([methods.index(method) for method in row], tf.int32)
-    column = _column(periods.segments_of(schedule), tf.cast(inputs.step, tf.int64))
+    methods = list(dict.fromkeys(rows))
+    branches = tf.constant([methods.index(method) for method in rows], tf.int32)
+    index = column_at(schedule, inputs)
+    if schedule.replicas > 1:
+        replica = tf.cast(inputs.replica, tf.int64) % schedule.replicas
+        index += replica * (len(rows) // schedule.replicas)
     return tf.switch_case(
-        tf.gather(branches, column),
+        tf.gather(branches, index),
         [branch_function(compute, method, inputs) for method in methods],
     )
+
+
+def column_at(schedule: Schedule, inputs: GradientInputs) -> tf.Tensor:
+    """`Schedule.column` of the step of a gradient's inputs, an int64 scalar."""
+    assert inputs.step is not None
+    return _column(periods.segments_of(schedule), tf.cast(inputs.step, tf.int64))
 
 
 def _column(pieces: tuple[periods.Segment, ...], step: tf.Tensor) -> tf.Tensor:

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tf_approxgrad.gradients import exact, fast_exact, op_library
 from tf_approxgrad.gradients.conv_arguments import accumulator_dtype
-from tf_approxgrad.gradients.inputs import GradientInputs, required_step
+from tf_approxgrad.gradients.inputs import GradientInputs, drawing_step
 from tf_approxgrad.gradients.kernel_choice import WINOGRAD
 from tf_approxgrad.gradients.op_inputs import rows_to_draw
 from tf_approxgrad.gradients.squares import squares_of_positions
@@ -38,7 +38,7 @@ def filter_gradient(method: TileSampledGradient, inputs: GradientInputs) -> tf.T
         input=fast_exact.for_winograd(inputs.input, inputs.arguments),
         filter_sizes=inputs.filter_sizes,
         out_backprop=fast_exact.for_winograd(inputs.out_backprop, inputs.arguments),
-        step=tf.cast(required_step(method, inputs), tf.int64),
+        step=drawing_step(method, inputs),
         draws=_tiles_to_draw(method, inputs),
         seed=method.seed,
         layer=inputs.stream,
@@ -91,7 +91,7 @@ def _tile_factors(
     draws = tf.minimum(places, tf.math.count_nonzero(size, dtype=tf.int64))
     total = tf.reduce_sum(size)
     key = method.seed ^ (_STREAM << 32)
-    step = required_step(method, inputs)
+    step = drawing_step(method, inputs)
     # The number of significant bits of a float64.
     uniform = uniforms(tf.constant(0, tf.uint64), inputs.stream, step, key, bits=53)
     tiles = draw_places(size, total, draws, places, uniform)

@@ -16,12 +16,19 @@ from tf_approxgrad.gradients.inputs import GradientFunction, GradientInputs
 from tf_approxgrad.gradients.kernel_choice import DENSE, ConvolutionSizes
 from tf_approxgrad.gradients.method_choice import MethodChoice
 from tf_approxgrad.gradients.observer import current_observer
-from tf_approxgrad.gradients.step_switch import switch_by_step
+from tf_approxgrad.gradients.replicas import (
+    CallNumbers,
+    draw_offset,
+    replica_count,
+    replica_id,
+)
+from tf_approxgrad.gradients.step_switch import column_at, switch_by_step
 from tf_approxgrad.gradients.xla import context as xla
 from tf_approxgrad.methods import (
     EXACT_METHODS,
     FullGradient,
     GradientMethod,
+    ZeroGradient,
     are_full,
 )
 from tf_approxgrad.schedules import Schedule, periods
@@ -69,6 +76,7 @@ class LayerPolicy:
         trains_exactly: Whether the last training step that `fit` traced left the
             layer's gradients exact, whatever its methods; `None` before.
         choice: Choice among methods while training, which overrides the schedule.
+        calls: Numbers of the calls in a step.
     """
 
     layer_name: str
@@ -89,11 +97,15 @@ class LayerPolicy:
     approximate_passes: int = 0
     trains_exactly: bool | None = None
     choice: MethodChoice | None = None
+    calls: CallNumbers = dataclasses.field(default_factory=CallNumbers)
     # Schedule and index, and their row: `Schedule.row` checks many steps.
     _cached: tuple[Any, tuple[GradientMethod, ...]] | None = None
 
     def row(self) -> tuple[GradientMethod, ...]:
-        """The layer's methods in one period of each of the schedule's segments."""
+        """The layer's methods in one period of each of the schedule's segments.
+
+        Those of each replica in turn, where they differ.
+        """
         if self.left_out:
             return (FullGradient(),)
         if self.choice is not None:
@@ -102,7 +114,7 @@ class LayerPolicy:
             return (self.method,)
         key = (self.schedule, self.index)
         if self._cached is None or self._cached[0] != key:
-            self._cached = (key, self.schedule.row(self.index))
+            self._cached = (key, self.schedule.rows(self.index))
         return self._cached[1]
 
     def input_row(self) -> tuple[GradientMethod, ...]:
@@ -183,10 +195,16 @@ class LayerPolicy:
     def read(self) -> dict[str, tf.Tensor]:
         """Tensors of `GradientInputs`, where the layer is called."""
         found = {}
+        replica = replica_id()
         if self.step is not None and self.needs_step():
             found["step"] = self.step()
+            offset = draw_offset(self.calls.number(replica), replica)
+            if offset is not None:
+                found["draw_offset"] = offset
         if self.choice is not None:
             found["choice"] = self.choice.read()
+        if self.schedule is not None and self.schedule.replicas > 1:
+            found["replica"] = tf.convert_to_tensor(replica)
         return found
 
     def graph_key(self) -> tuple[Any, ...]:
@@ -195,7 +213,10 @@ class LayerPolicy:
         if self.choice is not None:
             methods = (self.choice,)
         elif self.schedule is not None and len(methods) > 1:
-            methods = (self.row(), periods.segments_of(self.schedule))
+            methods = (
+                *(self.row(), periods.segments_of(self.schedule)),
+                *(self.schedule.replicas, self.schedule.mean_over),
+            )
         drawn_by = (self.stream or self.index, self.step)
         return methods, self.input_method, drawn_by if self.needs_step() else None
 
@@ -205,7 +226,7 @@ class LayerPolicy:
         return next((method for method in methods if not method.supports_jit), None)
 
     def method_at(self, step: int) -> GradientMethod:
-        """The method at a step."""
+        """The method at a step, on the first replica."""
         row = self.row()
         if self.choice is not None:
             return self.choice.method
@@ -217,8 +238,11 @@ class LayerPolicy:
             return None
         return self.step.variable
 
-    def count_approximated(self, steps: int) -> int:
-        """Number of the first `steps` steps at which the gradient isn't exact."""
+    def count_approximated(self, steps: int) -> float:
+        """Number of the first `steps` steps at which the gradient isn't exact.
+
+        The mean over replicas, where they differ.
+        """
         if self.trains_exactly:
             return 0
         if self.choice is not None:
@@ -226,7 +250,10 @@ class LayerPolicy:
         flags = [not method.is_exact for method in self.row()]
         if self.schedule is None:
             return steps * flags[0]
-        return periods.count(flags, periods.segments_of(self.schedule), steps)
+        pieces, replicas = periods.segments_of(self.schedule), self.schedule.replicas
+        size = len(flags) // replicas
+        rows = [flags[start : start + size] for start in range(0, len(flags), size)]
+        return sum(periods.count(row, pieces, steps) for row in rows) / replicas
 
     def filter_gradient(
         self, inputs: GradientInputs, compute: GradientFunction = filter_gradient
@@ -251,9 +278,34 @@ class LayerPolicy:
             return observer.filter_gradient(self, self.placed(inputs), compute)
         self._check_step(inputs)
         self.approximate_passes += 1
+        self.calls.end(replica_id())
         if self.choice is not None:
             return self.choice.filter_gradient(self.placed(inputs), compute)
-        return self._of_current_step(self.row(), inputs, compute)
+        gradient = self._of_current_step(self.row(), inputs, compute)
+        factors = self._factors()
+        if factors is None:
+            return gradient
+        assert self.schedule is not None
+        factor = tf.gather(factors, column_at(self.schedule, inputs))
+        return gradient * tf.cast(factor, gradient.dtype)
+
+    def _factors(self) -> tf.Tensor | None:
+        """By column, what makes a mean over replicas one over those that compute."""
+        replicas = replica_count()
+        if self.schedule is None or self.schedule.mean_over == "all" or replicas == 1:
+            return None
+        size = len(self.row()) // self.schedule.replicas
+        zero = [isinstance(method, ZeroGradient) for method in self.row()]
+        computing = [
+            sum(
+                not zero[replica % self.schedule.replicas * size + column]
+                for replica in range(replicas)
+            )
+            for column in range(size)
+        ]
+        if set(computing) <= {0, replicas}:
+            return None
+        return tf.constant([replicas / max(1, n) for n in computing], tf.float64)
 
     def input_gradient(
         self, inputs: GradientInputs, compute: GradientFunction = input_gradient

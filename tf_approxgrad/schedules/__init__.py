@@ -15,6 +15,7 @@ from tf_approxgrad.schedules.composed import Combined, Piecewise, Until, Warmup
 from tf_approxgrad.schedules.constant import Constant
 from tf_approxgrad.schedules.periods import segments_of
 from tf_approxgrad.schedules.ramp import Ramp
+from tf_approxgrad.schedules.staggered import Staggered
 
 __all__ = [
     "Alternate",
@@ -25,6 +26,7 @@ __all__ = [
     "Piecewise",
     "Ramp",
     "Schedule",
+    "Staggered",
     "TableSchedule",
     "Until",
     "Warmup",

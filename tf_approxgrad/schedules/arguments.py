@@ -6,6 +6,17 @@ from typing import Any
 from tf_approxgrad.utils.checks import check_integer
 
 
+def check_mean_over(mean_over: str) -> str:
+    """Checks over which replicas a mean of gradients is.
+
+    Raises:
+        ValueError: If it is neither "all" nor "computed".
+    """
+    if mean_over not in ("all", "computed"):
+        raise ValueError(f"mean_over must be 'all' or 'computed', got {mean_over!r}")
+    return mean_over
+
+
 def check_cell(layer: int, step: int, replica: int) -> tuple[int, int]:
     """Checks the arguments of a call of a schedule.
 

@@ -60,7 +60,17 @@ class Schedule(abc.ABC):
     layer/step     0     1     2     3     4
              1   max   max   max  full  full
              2   max   max   max  full  full
+
+    Attributes:
+        replicas: Number of replicas whose methods differ; 1 means that all have the
+            same. Replica r has the methods of replica r % replicas.
+        mean_over: Over which replicas the mean of a layer's gradients is: `"all"`, or
+            `"computed"`, those whose method isn't `zero`.
     """
+
+    # Dataclasses may have fields of these names, which a property would forbid.
+    replicas = 1
+    mean_over = "all"
 
     @abc.abstractmethod
     def __call__(self, layer: int, step: int, replica: int = 0) -> GradientMethod:
@@ -69,8 +79,7 @@ class Schedule(abc.ABC):
         Args:
             layer: Layer index among the model's convertible layers, from 1.
             step: Training step, from 0.
-            replica: Index of the replica in distributed training, from 0. The schedules
-                of this package are the same on every replica.
+            replica: Index of the replica in distributed training, from 0.
 
         Returns:
             The method.
@@ -176,6 +185,14 @@ class Schedule(abc.ABC):
                     )
             row += table
         return tuple(row)
+
+    def rows(self, layer: int) -> tuple[GradientMethod, ...]:
+        """Returns a layer's `row` on each of the `replicas` that differ, in order."""
+        return tuple(
+            method
+            for replica in range(self.replicas)
+            for method in self.row(layer, replica)
+        )
 
     def resolve(self, layers: Sequence[Any]) -> "Schedule":
         """Returns the schedule for a model, after checking that it fits.

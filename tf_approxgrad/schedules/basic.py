@@ -12,7 +12,7 @@ import keras
 
 from tf_approxgrad import methods
 from tf_approxgrad.methods import FullGradient, GradientMethod, MethodLike
-from tf_approxgrad.schedules.arguments import check_cell, layer_names
+from tf_approxgrad.schedules.arguments import check_cell, check_mean_over, layer_names
 from tf_approxgrad.schedules.base import Schedule
 from tf_approxgrad.schedules.constant import Constant
 from tf_approxgrad.utils.checks import as_tuple, check_integer
@@ -193,10 +193,14 @@ class TableSchedule(Schedule):
     Args:
         table: The rows, one for each of the model's convertible layers. A row holds the
             layer's methods, or their names, at steps 0, 1, ... and has the same length
-            >= 1 as the others. After the last column the table starts again.
+            >= 1 as the others. After the last column the table starts again. In
+            distributed training, a cell may also be a tuple or list of methods, one for
+            each replica; all cells then have as many.
+        mean_over: Over which replicas the mean of a layer's gradients is, as for
+            `Staggered`.
 
     Raises:
-        TypeError, ValueError: If the argument isn't such a table.
+        TypeError, ValueError: If an argument isn't allowed.
 
     Example:
 
@@ -204,11 +208,19 @@ class TableSchedule(Schedule):
     >>> schedule = tfag.TableSchedule([["full", "max"], ["zero", "full"]])
     >>> schedule(2, 4).label
     'zero'
+    >>> schedule = tfag.TableSchedule([[("full", "max"), ("zero", "full")]])
+    >>> schedule(1, step=0, replica=1).label
+    'max'
     """
 
-    table: tuple[tuple[GradientMethod, ...], ...]
+    table: tuple[tuple[GradientMethod | tuple[GradientMethod, ...], ...], ...]
+    mean_over: str
 
-    def __init__(self, table: Iterable[Iterable[MethodLike]]) -> None:
+    def __init__(
+        self,
+        table: Iterable[Iterable[MethodLike | Iterable[MethodLike]]],
+        mean_over: str = "all",
+    ) -> None:
         rows = [
             as_tuple("a row of table", "methods", row)
             for row in as_tuple("table", "rows", table)
@@ -219,7 +231,18 @@ class TableSchedule(Schedule):
                 "table must have at least one row, and rows of the same length >= 1, "
                 f"got rows of lengths {lengths}"
             )
-        self._set(table=tuple(tuple(map(methods.get, row)) for row in rows))
+        cells = [cell for row in rows for cell in row if isinstance(cell, list | tuple)]
+        sizes = {len(cell) for cell in cells}
+        if cells and (len(cells) < sum(lengths) or len(sizes) > 1 or 0 in sizes):
+            raise ValueError(
+                "table must have cells of one method each, or of as many methods, one "
+                f"for each replica, got {len(cells)} of {sum(lengths)} cells with "
+                f"{sorted(sizes)} methods"
+            )
+        self._set(
+            table=tuple(tuple(map(_methods_of, row)) for row in rows),
+            mean_over=check_mean_over(mean_over),
+        )
 
     def __call__(self, layer: int, step: int, replica: int = 0) -> GradientMethod:
         layer, step = check_cell(layer, step, replica)
@@ -228,11 +251,17 @@ class TableSchedule(Schedule):
                 f"layer must be from 1 to {len(self.table)}, the number of the "
                 f"table's rows, got {layer}"
             )
-        return self.table[layer - 1][step % self.period]
+        cell = self.table[layer - 1][step % self.period]
+        return cell[replica % len(cell)] if isinstance(cell, tuple) else cell
 
     @property
     def period(self) -> int:
         return len(self.table[0])
+
+    @property
+    def replicas(self) -> int:  # type: ignore[override]
+        cell = self.table[0][0]
+        return len(cell) if isinstance(cell, tuple) else 1
 
     def resolve(self, layers: Sequence[Any]) -> Schedule:
         names = layer_names(layers)
@@ -242,3 +271,12 @@ class TableSchedule(Schedule):
                 f"convertible layers ({', '.join(names)}), got {len(self.table)}"
             )
         return self
+
+
+def _methods_of(
+    cell: MethodLike | Iterable[MethodLike],
+) -> GradientMethod | tuple[GradientMethod, ...]:
+    """A cell's method, or its methods of the replicas."""
+    if isinstance(cell, list | tuple):
+        return tuple(map(methods.get, cell))
+    return methods.get(cell)  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ import abc
 import bisect
 import dataclasses
 import functools
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
@@ -58,6 +59,21 @@ def as_schedule(name: str, value: ScheduleLike) -> Schedule:
 
 class Composed(Schedule):
     """A schedule whose segments derive from those of others."""
+
+    @property
+    def _parts(self) -> tuple[Schedule, ...]:
+        """The schedules that it is composed of."""
+        return getattr(self, "schedules", None) or (self.schedule,)  # type: ignore[attr-defined]
+
+    @property
+    def replicas(self) -> int:  # type: ignore[override]
+        return math.lcm(*(part.replicas for part in self._parts))
+
+    @property
+    def mean_over(self) -> str:  # type: ignore[override]
+        """That of the first part whose methods differ by replica."""
+        differing = (part.mean_over for part in self._parts if part.replicas > 1)
+        return next(differing, "all")
 
     @functools.cached_property
     def segments(self) -> tuple[Segment, ...]:

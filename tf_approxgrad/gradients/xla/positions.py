@@ -11,7 +11,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tf_approxgrad.gradients.conv_arguments import ConvArguments, accumulator_dtype
-from tf_approxgrad.gradients.inputs import GradientInputs, required_step
+from tf_approxgrad.gradients.inputs import GradientInputs, drawing_step
 from tf_approxgrad.gradients.op_inputs import share_attribute
 from tf_approxgrad.gradients.xla.philox import uniforms
 from tf_approxgrad.methods import MaxGradient, SampledGradient
@@ -27,7 +27,7 @@ def position_weights(
     """Per-position weights of a method, as a function of dY, one row per channel."""
     if isinstance(method, MaxGradient):
         return lambda rows: max_weights(rows, method.k)
-    step = required_step(method, inputs)
+    step = drawing_step(method, inputs)
     return lambda rows: sampled_weights(
         rows, method.k, step, method.seed, inputs.stream
     )

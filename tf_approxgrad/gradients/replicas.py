@@ -8,6 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_approxgrad import _compat
+
 # Steps of one replica and of one call, among the steps of random streams.
 _REPLICA_BITS, _CALL_BITS = 40, 56
 
@@ -15,7 +17,11 @@ _REPLICA_BITS, _CALL_BITS = 40, 56
 def replica_id() -> int | tf.Tensor:
     """The replica that this is traced for, from 0; 0 outside `tf.distribute`."""
     context = tf.distribute.get_replica_context()
-    return 0 if context is None else context.replica_id_in_sync_group
+    if context is None:
+        return 0
+    replica = context.replica_id_in_sync_group
+    known = replica if isinstance(replica, int) else tf.get_static_value(replica)
+    return replica if known is None else int(known)
 
 
 def replica_count() -> int:
@@ -43,7 +49,8 @@ class CallNumbers:
     """Numbers the calls of a layer in a step, on each replica from 0.
 
     A step's calls end with the first backward pass, and with the graph in which they
-    are traced: a function that trains several steps numbers each step's anew.
+    are traced: a function that trains several steps numbers each step's anew. Those
+    whose graph is traced once and runs often, in a loop, have one number.
     """
 
     def __init__(self) -> None:
@@ -63,8 +70,10 @@ class CallNumbers:
         if key in self._has_ended:
             self._has_ended.discard(key)
             self._numbers[key] = 0
-        self._numbers[key] += 1
-        return self._numbers[key] - 1
+        number = self._numbers[key]
+        # A call that is made again in the backward pass counts then.
+        self._numbers[key] += _compat.recording_is_possible()
+        return number
 
     def end(self, replica: int | tf.Tensor) -> None:
         """Notes a backward pass."""

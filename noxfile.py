@@ -28,6 +28,8 @@ from benchmarks.rows import read_csv, write_csv  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "wheel.csv"
 TENSORFLOWS = ("2.18", "2.19", "2.20", "2.21")
+# A distribution with the headers that all of them have.
+SMALLEST = "tensorflow-cpu" if os.uname().machine == "x86_64" else "tensorflow"
 # The oldest C library and C++ library that the wheel promises to run with.
 PLATFORM = f"manylinux_2_27_{os.uname().machine}"
 # TensorFlow's, which is in the process before ours is loaded.
@@ -60,6 +62,7 @@ class Combination:
         keras: Keras' version.
         numpy: NumPy's version.
         tests: Tests of the ops that passed.
+        wheel_mb: The wheel's size in MB.
         install_s: Seconds of `pip install`.
         first_step_s: Seconds from a program's start to the end of its first step.
     """
@@ -70,6 +73,7 @@ class Combination:
     keras: str
     numpy: str
     tests: int
+    wheel_mb: float
     install_s: float
     first_step_s: float
 
@@ -105,7 +109,7 @@ def _tensorflow(session: nox.Session, version: str) -> str:
     if not (folder / "complete").exists():
         session.run("uv", "venv", "--clear", "--python", session.python, str(folder))
         target = ("--python", str(python))
-        session.run("uv", "pip", "install", *target, f"tensorflow-cpu=={version}.*")
+        session.run("uv", "pip", "install", *target, f"{SMALLEST}=={version}.*")
         (folder / "complete").touch()
     return str(python)
 
@@ -122,7 +126,8 @@ def wheel_test(session: nox.Session, tensorflow: str) -> None:
     installed = time.perf_counter() - start
     found = _try(session)
     known = read_csv(RESULTS, Combination) if RESULTS.exists() else []
-    new = Combination(install_s=round(installed, 1), **found)
+    size = round(path.stat().st_size / 1e6, 1)
+    new = Combination(wheel_mb=size, install_s=round(installed, 1), **found)
     rows = {(r.distribution, r.tensorflow, r.python): r for r in [*known, new]}
     write_csv(RESULTS, [rows[key] for key in sorted(rows)], Combination)
 
@@ -130,7 +135,7 @@ def wheel_test(session: nox.Session, tensorflow: str) -> None:
 @nox.session(python="3.12")
 def source_test(session: nox.Session) -> None:
     """Builds from the source distribution, for the TensorFlow that is installed."""
-    session.install(f"tensorflow-cpu=={TENSORFLOWS[-1]}.*", "pip")
+    session.install(f"{SMALLEST}=={TENSORFLOWS[-1]}.*", "pip")
     session.install("pytest", "hypothesis")
     (path,) = (ROOT / "dist").glob("*.tar.gz")
     session.run("python", "-m", "pip", "install", str(path))

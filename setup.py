@@ -1,7 +1,11 @@
 """Builds the libraries of ops with CMake, one for each TensorFlow that is asked for.
 
-TF_APPROXGRAD_PYTHONS names interpreters, joined by os.pathsep, whose TensorFlows to
-build for; by default, the one that runs this file.
+Variables of the environment:
+
+    TF_APPROXGRAD_PYTHONS  interpreters, joined by os.pathsep, whose TensorFlows to
+                           build for; by default, the one that runs this file
+    TF_APPROXGRAD_WHEEL    1 builds for other machines, too: all kinds of GPU, and C
+                           and C++ libraries that are older than this one's
 """
 
 from __future__ import annotations
@@ -20,7 +24,8 @@ from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
-BUILD = ROOT / "build" / "op"
+IS_WHEEL = os.environ.get("TF_APPROXGRAD_WHEEL") == "1"
+BUILD = ROOT / "build" / ("wheel_op" if IS_WHEEL else "op")
 FOLDER = Path("tf_approxgrad", "op_libraries")
 OLDEST_TENSORFLOW = (2, 18)
 QUESTION = """
@@ -62,7 +67,8 @@ def tensorflow_of(python: str) -> dict[str, Any]:
         stop(
             f"{python} has no TensorFlow, and ops are compiled against the one that "
             "you use: install that first (for example `pip install tensorflow`), or "
-            "name its interpreter in TF_APPROXGRAD_PYTHONS"
+            "name its interpreter in TF_APPROXGRAD_PYTHONS; where PYTHONPATH leads to "
+            "it, type `pip install cmake ninja` and build with --no-build-isolation"
         )
     if answer.returncode != 0:
         stop(f"{python} cannot import TensorFlow: {answer.stderr}")
@@ -93,27 +99,36 @@ def find_program(name: str) -> str:
 def cmake(*arguments: str | Path) -> None:
     command = [find_program("cmake"), *map(str, arguments)]
     if subprocess.run(command, check=False).returncode != 0:
-        stop("the op's library was not built: see the output above")
+        stop("the libraries of ops were not built: see the output above")
 
 
 class BuildOps(build_ext):
     """Has CMake compile what has changed, and records what each library is for."""
 
-    def run(self) -> None:
-        # build_ext clears `inplace` while it builds.
-        self.is_wheel = not self.inplace
+    def initialize_options(self) -> None:
+        super().initialize_options()
         self.built: list[Path] = []
-        super().run()
 
     def get_outputs(self) -> list[str]:
         return [str(Path(self.build_lib) / path) for path in self.built]
 
+    def get_output_mapping(self) -> dict[str, str]:
+        if not self.inplace:
+            return {}
+        return {str(Path(self.build_lib) / p): str(ROOT / p) for p in self.built}
+
     def build_extension(self, ext: Extension) -> None:
         pythons = os.environ.get("TF_APPROXGRAD_PYTHONS") or sys.executable
         tensorflows = [tensorflow_of(python) for python in pythons.split(os.pathsep)]
+        minors = [minor_version(each["version"]) for each in tensorflows]
+        if len(set(minors)) < len(minors):
+            stop(
+                f"TF_APPROXGRAD_PYTHONS={pythons} names the minor version of one "
+                "TensorFlow twice"
+            )
         settings = {
             "TENSORFLOW_VERSIONS": ";".join(each["version"] for each in tensorflows),
-            "TF_APPROXGRAD_WHEEL": "ON" if self.is_wheel else "OFF",
+            "TF_APPROXGRAD_WHEEL": "ON" if IS_WHEEL else "OFF",
             "SITE_PACKAGES": sysconfig.get_path("purelib"),
             "CMAKE_MAKE_PROGRAM": find_program("ninja"),
         }
@@ -135,7 +150,9 @@ class BuildOps(build_ext):
         recorded.write_text(origin)
         cmake("--build", BUILD)
         folder = Path(self.build_lib) / FOLDER
-        folder.mkdir(parents=True, exist_ok=True)
+        # Of an earlier build, maybe for other versions.
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
         for each in tensorflows:
             self.record(each["version"], folder)
 
@@ -162,13 +179,14 @@ class BuildOps(build_ext):
 
 
 class AnyPython(bdist_wheel):
-    """Names the wheel for every Python 3, with none of which the libraries link."""
+    """Names the wheel for every Python 3: the libraries don't link with Python."""
 
     def get_tag(self) -> tuple[str, str, str]:
         return ("py3", "none", super().get_tag()[2])
 
 
 setup(
+    # Stands for all libraries, and makes setuptools call BuildOps.
     ext_modules=[Extension(".".join(FOLDER.parts), sources=[])],
     cmdclass={"build_ext": BuildOps, "bdist_wheel": AnyPython},
     zip_safe=False,

@@ -9,7 +9,6 @@
 
 set(TF_APPROXGRAD_CUDA "" CACHE STRING "0, 1, or empty: if nvcc is found")
 set(TF_APPROXGRAD_CUDA_ARCHS "" CACHE STRING "GPUs to compile for")
-option(TF_APPROXGRAD_WHEEL "For other machines: all kinds of GPU, older runtimes" OFF)
 
 # Of a build in the checkout, which is compiled again and again: 86 and 89 run the code of
 # 80, and newer GPUs translate that of 90 when they first load it.

@@ -5,6 +5,8 @@ import inspect
 import os
 import platform
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -85,6 +87,21 @@ def test_versions_are_printed_for_reports(capsys: pytest.CaptureFixture[str]) ->
     asked = os.environ.get("TF_APPROXGRAD_INSTRUCTION_SET")
     possible = [asked] if asked else ["baseline", "avx2", "avx512"]
     assert rows["Instruction set"] in possible
+
+
+def test_import_without_tensorflow_says_what_to_type() -> None:
+    program = (
+        "import importlib.util as util\n"
+        "find = util.find_spec\n"
+        "util.find_spec = lambda x, *a: None if x == 'tensorflow' else find(x, *a)\n"
+        "import tf_approxgrad\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert result.stderr.splitlines()[-1].startswith(
+        "ImportError: tf_approxgrad needs TensorFlow, and none is installed: type `pip "
+    )
 
 
 def test_issue_template_asks_for_them() -> None:

@@ -3,12 +3,12 @@
 Start with `approximate_gradients`, which converts a Keras model.
 """
 
-import importlib.util
+from importlib.util import find_spec as _find_spec
 
-if importlib.util.find_spec("tensorflow") is None:
+if _find_spec("tensorflow") is None:
     raise ImportError(
         "tf_approxgrad needs TensorFlow, and none is installed: type `pip install "
-        "tensorflow`, or `tensorflow-cpu` for processors alone."
+        "'tensorflow>=2.18,<2.22'`, or `tensorflow-cpu` for processors alone."
     )
 
 import keras
@@ -68,9 +68,8 @@ from tf_approxgrad.training.adaptive_plan import AdaptivePlan
 from tf_approxgrad.training.callback import ApproximationCallback
 from tf_approxgrad.training.plateau import SwitchToFullOnPlateau
 from tf_approxgrad.training.tensorboard import ApproximationSummaries
+from tf_approxgrad.versions import __version__ as __version__
 from tf_approxgrad.versions import show_versions
-
-__version__ = "0.1.0"
 
 __all__ = [
     "AdaptivePlan",

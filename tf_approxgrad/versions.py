@@ -1,4 +1,4 @@
-"""What to say of an installation in a report of a bug."""
+"""The version, and what else to say of an installation in a report of a bug."""
 
 from __future__ import annotations
 
@@ -13,29 +13,34 @@ import tensorflow as tf
 from tf_approxgrad.gradients.op_library import LIBRARY, RECORD
 from tf_approxgrad.utils.machine import cpu_name
 
+# The one place that has it.
+__version__ = "0.1.0"
+
 
 def show_versions() -> None:
     """Prints versions and devices, for reports of bugs.
 
     That is: versions of the package, TensorFlow (and the distribution that it is from),
     Keras, NumPy and Python, the processor and the vector instructions that the kernels
-    use, which TensorFlow the op library was built against and for which GPUs, and the
-    GPUs that TensorFlow sees.
+    use, which TensorFlow the op library was built against and for which GPUs, CUDA in
+    TensorFlow, and the GPUs that it sees.
 
     Example:
 
+    >>> import tf_approxgrad as tfag
     >>> tfag.show_versions()  # doctest: +ELLIPSIS
-    tf_approxgrad     0...
-    TensorFlow        2...
+    tf_approxgrad     ...
+    TensorFlow        ...
     """
     names = importlib.metadata.packages_distributions().get("tensorflow", [])
+    cuda = tf.sysconfig.get_build_info().get("cuda_version")
     gpus = [
         tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
         for gpu in tf.config.list_physical_devices("GPU")
     ]
-    archs = ", ".join(RECORD["cuda_archs"])
+    archs = ", ".join(f"{arch[:-1]}.{arch[-1]}" for arch in RECORD["cuda_archs"])
     rows = {
-        "tf_approxgrad": importlib.metadata.version("tf_approxgrad"),
+        "tf_approxgrad": __version__,
         "TensorFlow": f"{tf.version.VERSION} ({', '.join(names) or 'not by pip'})",
         "Keras": keras.__version__,
         "NumPy": np.__version__,
@@ -43,7 +48,8 @@ def show_versions() -> None:
         "CPU": cpu_name(),
         "Instruction set": _instruction_set(),
         "Op library": f"for TensorFlow {RECORD['tensorflow']}",
-        "CUDA kernels": f"compute capability {archs}" if archs else "none",
+        "CUDA kernels": f"for compute capability {archs}" if archs else "none",
+        "TensorFlow's CUDA": cuda or "none",
         "GPUs": ", ".join(gpus) or "none",
     }
     for name, value in rows.items():

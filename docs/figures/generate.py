@@ -34,6 +34,7 @@ from predictions import PREDICTION_TABLES
 from smaller_batch import SMALLER_BATCH_TABLES
 from tables import RESULTS
 from time_to_loss import TIME_TO_LOSS_TABLES
+from wheel import WHEEL_TABLES
 
 ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "docs" / "images" / "smaller_batch.svg"
@@ -59,6 +60,7 @@ def render(text: str) -> str:
         **PREDICTION_TABLES,
         **SMALLER_BATCH_TABLES,
         **TIME_TO_LOSS_TABLES,
+        **WHEEL_TABLES,
     }
 
     def fill(match: re.Match[str]) -> str:

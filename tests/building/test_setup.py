@@ -132,7 +132,7 @@ def test_missing_compiler_is_named_and_nothing_is_written(checkout: Path) -> Non
     assert not list((checkout / "tf_approxgrad").glob("op_libraries/*"))
 
 
-def test_missing_cmake_is_named_with_what_to_type(checkout: Path) -> None:
+def test_missing_program_is_named_with_what_to_type(checkout: Path) -> None:
     stand_in = checkout.parent / "site" / "sitecustomize.py"
     stand_in.write_text(
         "import shutil\nshutil.which = lambda name, path=None: None if path else name\n"

@@ -131,6 +131,10 @@ DAMAGES = {
         ),
         rf"are for TensorFlow 2\.9, 2\.10, {RUNNING}",
     ),
+    "a candidate of this version": (
+        record_version(f"{MAJOR}.{MINOR}.0-rc1"),
+        rf"are for TensorFlow {MAJOR}\.{MINOR}\.0-rc1, {RUNNING}",
+    ),
     "undefined symbol": (
         rename_an_imported_symbol,
         f"{LIBRARY} do not load into TensorFlow .*undefined symbol: _ZN10tensorflow",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
@@ -11,8 +12,8 @@ import tensorflow as tf
 
 _FOLDER = Path(__file__).parents[1] / "op_libraries"
 _HOW_TO_BUILD = (
-    "build from source with `pip install --force-reinstall "
-    "--no-deps .` in a checkout or an unpacked source distribution"
+    "build from source with `pip install --force-reinstall --no-deps .` in the "
+    "unpacked source distribution, or with `make` in a checkout"
 )
 
 
@@ -41,12 +42,18 @@ def _find(folder: Path) -> tuple[Path, dict[str, Any]]:
             )
     try:
         recorded = json.loads(record.read_text())
-        size = recorded["bytes"]
+        built_for, size = recorded["tensorflow"], recorded["bytes"]
     except (ValueError, KeyError, TypeError) as error:
         raise ImportError(
             f"tf_approxgrad's compiled ops are damaged: {record} isn't what the build "
             f"writes; {_HOW_TO_BUILD}."
         ) from error
+    # Before a release, one build differs from the next.
+    if built_for != running and not _are_releases(built_for, running):
+        raise ImportError(
+            f"tf_approxgrad's compiled ops are for TensorFlow {built_for}, but "
+            f"TensorFlow {running} is running; {_HOW_TO_BUILD}."
+        )
     # The dynamic linker doesn't check a file's length: half a file crashes the process.
     found = library.stat().st_size
     if found < size:
@@ -55,6 +62,11 @@ def _find(folder: Path) -> tuple[Path, dict[str, Any]]:
             f"{size} bytes; {_HOW_TO_BUILD}."
         )
     return library, recorded
+
+
+def _are_releases(*versions: str) -> bool:
+    """Whether no version is a candidate or a nightly build."""
+    return all(re.fullmatch(r"[0-9.]+", version) for version in versions)
 
 
 def _versions(folder: Path) -> str:

@@ -1,0 +1,1 @@
+"""What the package costs before it does anything."""

@@ -27,8 +27,8 @@ PUBLIC_NAMES = re.findall(
     GradientMethod
     register_filter_gradient
     conv2d conv2d_backprop_filter
-    Schedule Staggered EveryNthLayer Alternate EveryNthStep TableSchedule Constant Combined
-    Piecewise Until Warmup Ramp
+    Schedule EveryNthLayer Alternate EveryNthStep TableSchedule Constant Combined
+    Piecewise Staggered Until Warmup Ramp
     ApproxConv2D ApproxConv1D ApproxConv2DTranspose ApproxSeparableConv2D
     approximate_gradients strip_approximation conversion_report ConversionReport
     bind_step ApproximationCallback SwitchToFullOnPlateau ApproximationSummaries

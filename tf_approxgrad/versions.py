@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_approxgrad.gradients.op_library import LIBRARY, RECORD
-from tf_approxgrad.utils.machine import cpu_name
+from tf_approxgrad.utils.machine import cpu_name, gpu_names
 
 # The one place that has it.
 __version__ = "0.1.0"
@@ -34,10 +34,6 @@ def show_versions() -> None:
     """
     names = importlib.metadata.packages_distributions().get("tensorflow", [])
     cuda = tf.sysconfig.get_build_info().get("cuda_version")
-    gpus = [
-        tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
-        for gpu in tf.config.list_physical_devices("GPU")
-    ]
     archs = ", ".join(f"{arch[:-1]}.{arch[-1]}" for arch in RECORD["cuda_archs"])
     rows = {
         "tf_approxgrad": __version__,
@@ -50,7 +46,7 @@ def show_versions() -> None:
         "Op library": f"for TensorFlow {RECORD['tensorflow']}",
         "CUDA kernels": f"for compute capability {archs}" if archs else "none",
         "TensorFlow's CUDA": cuda or "none",
-        "GPUs": ", ".join(gpus) or "none",
+        "GPUs": ", ".join(gpu_names()) or "none",
     }
     for name, value in rows.items():
         print(f"{name:17} {value}")

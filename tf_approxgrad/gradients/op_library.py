@@ -30,10 +30,7 @@ def _find(folder: Path) -> tuple[Path, dict[str, Any]]:
     library = folder / "tensorflow_{}_{}.so".format(*running.split(".")[:2])
     record = library.with_suffix(".json")
     if not library.exists() and not record.exists():
-        raise ImportError(
-            f"tf_approxgrad's compiled ops are for {_versions(folder)}, but TensorFlow "
-            f"{running} is running; {_HOW_TO_BUILD}."
-        )
+        raise _others(_versions(folder))
     for path in (library, record):
         if not path.exists():
             raise ImportError(
@@ -50,10 +47,7 @@ def _find(folder: Path) -> tuple[Path, dict[str, Any]]:
         ) from error
     # Before a release, one build differs from the next.
     if built_for != running and not _are_releases(built_for, running):
-        raise ImportError(
-            f"tf_approxgrad's compiled ops are for TensorFlow {built_for}, but "
-            f"TensorFlow {running} is running; {_HOW_TO_BUILD}."
-        )
+        raise _others(f"TensorFlow {built_for}")
     # The dynamic linker doesn't check a file's length: half a file crashes the process.
     found = library.stat().st_size
     if found < size:
@@ -62,6 +56,14 @@ def _find(folder: Path) -> tuple[Path, dict[str, Any]]:
             f"{size} bytes; {_HOW_TO_BUILD}."
         )
     return library, recorded
+
+
+def _others(versions: str) -> ImportError:
+    """The error where the ops are for other TensorFlows than the one that runs."""
+    return ImportError(
+        f"tf_approxgrad's compiled ops are for {versions}, but TensorFlow "
+        f"{tf.version.VERSION} is running; {_HOW_TO_BUILD}."
+    )
 
 
 def _are_releases(*versions: str) -> bool:

@@ -60,8 +60,7 @@ class CallNumbers:
 
     def number(self, replica: int | tf.Tensor) -> int:
         """The number of a call that begins."""
-        # In a graph, its name stands for a replica that isn't known yet.
-        key = replica if isinstance(replica, int) else replica.name
+        key = _key(replica)
         graph = None if tf.executing_eagerly() else _current_graph()
         if graph != self._graph:
             self._graph = graph
@@ -77,7 +76,12 @@ class CallNumbers:
 
     def end(self, replica: int | tf.Tensor) -> None:
         """Notes a backward pass."""
-        self._has_ended.add(replica if isinstance(replica, int) else replica.name)
+        self._has_ended.add(_key(replica))
+
+
+def _key(replica: int | tf.Tensor) -> int | str:
+    """A replica, or the name of the tensor that it is in a graph."""
+    return replica if isinstance(replica, int) else str(replica.name)
 
 
 def _current_graph() -> weakref.ref[tf.Graph]:

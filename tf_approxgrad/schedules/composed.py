@@ -61,9 +61,9 @@ class Composed(Schedule):
     """A schedule whose segments derive from those of others."""
 
     @property
+    @abc.abstractmethod
     def _parts(self) -> tuple[Schedule, ...]:
         """The schedules that it is composed of."""
-        return getattr(self, "schedules", None) or (self.schedule,)  # type: ignore[attr-defined]
 
     @property
     def replicas(self) -> int:  # type: ignore[override]
@@ -97,6 +97,10 @@ class Partial(Composed):
     """A schedule at some steps, exact gradients at all others."""
 
     schedule: Schedule
+
+    @property
+    def _parts(self) -> tuple[Schedule, ...]:
+        return (self.schedule,)
 
     @abc.abstractmethod
     def _follows(self, step: int) -> bool:
@@ -161,6 +165,10 @@ class Piecewise(Composed):
             schedules=tuple(as_schedule("a schedule of schedules", p) for p in parts),
         )
 
+    @property
+    def _parts(self) -> tuple[Schedule, ...]:
+        return self.schedules
+
     def __call__(self, layer: int, step: int, replica: int = 0) -> GradientMethod:
         layer, step = check_cell(layer, step, replica)
         part = self.schedules[bisect.bisect_right(self.boundaries, step)]
@@ -213,6 +221,10 @@ class Combined(Composed):
         self._set(
             schedules=tuple(as_schedule("a schedule of schedules", p) for p in parts)
         )
+
+    @property
+    def _parts(self) -> tuple[Schedule, ...]:
+        return self.schedules
 
     def __call__(self, layer: int, step: int, replica: int = 0) -> GradientMethod:
         layer, step = check_cell(layer, step, replica)

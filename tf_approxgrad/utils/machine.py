@@ -36,8 +36,12 @@ def machine_name() -> str:
     if not threads:
         has_affinity = hasattr(os, "sched_getaffinity")
         threads = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count()
-    gpus = [
+    return ", ".join([cpu_name(), f"{threads} threads", *gpu_names()[:1]])
+
+
+def gpu_names() -> list[str]:
+    """The names of the GPUs that TensorFlow sees; "GPU" for one without a name."""
+    return [
         tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
-        for gpu in tf.config.list_physical_devices("GPU")[:1]
+        for gpu in tf.config.list_physical_devices("GPU")
     ]
-    return ", ".join([cpu_name(), f"{threads} threads", *gpus])
